@@ -1,0 +1,1 @@
+"""What a proposal must pass, and the words every layer shares."""

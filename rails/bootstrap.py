@@ -1,0 +1,21 @@
+"""Silence every library that phones home. Import this before any third-party library.
+
+guardrails-ai exports spans to its vendor's host and waits for the upload at exit, litellm (which it pulls in) fetches a
+price list at import, langchain reports to LangSmith when a key happens to be set, and the Hugging Face libraries count
+their users. Some of these switches are read at import time only, hence a module with an effect at import: the one
+exception to "no work at import" in this code base.
+"""
+
+import os
+
+SILENCED: dict[str, str] = {
+    "OTEL_SDK_DISABLED": "true",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LANGSMITH_TRACING": "false",
+    "LANGCHAIN_TRACING_V2": "false",
+    "GUARDRAILS_RUN_SYNC": "true",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+}
+
+os.environ.update(SILENCED)

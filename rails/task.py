@@ -1,0 +1,179 @@
+"""`task.toml`: what a workspace optimises, on what budget, and how strictly. A person's file, read with care."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from rails.menu import Menu, SizeRule
+from rails.tables import Table, build, read_toml, tuple_of_list
+from rails.text import quote
+
+DAY_S = 86_400.0
+Mode: TypeAlias = Literal["knob", "diff"]
+
+
+def _matching(pattern: str, wanted: str) -> AfterValidator:
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise ValueError(f"it should be {wanted}; got {quote(text)}")
+        return text
+
+    return AfterValidator(check)
+
+
+_Name: TypeAlias = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a name of letters, digits, . _ -")]
+_Word: TypeAlias = Annotated[str, _matching(r"[A-Za-z_][A-Za-z0-9_]{0,63}", "a Python name")]
+_File: TypeAlias = Annotated[str, _matching(r"[A-Za-z0-9_][A-Za-z0-9_-]*\.py", "a .py file in the workspace itself")]
+_Device: TypeAlias = Annotated[str, _matching(r"auto|cpu|mps|cuda(:\d{1,2})?", "auto, cpu, mps, cuda or cuda:N")]
+_Modes: TypeAlias = Annotated[tuple[Mode, ...], BeforeValidator(tuple_of_list)]
+
+
+class MetricConfig(Table):
+    """The number that decides, and which way is better."""
+
+    name: _Word = "val_bpb"
+    direction: Literal["minimize", "maximize"] = "minimize"
+
+
+class EditConfig(Table):
+    """The edit surface: the one file that proposals change, and how."""
+
+    file: _File = "train.py"
+    class_name: _Word = Field(default="Knobs", alias="class")
+    modes: _Modes = ("knob", "diff")
+
+    @model_validator(mode="after")
+    def _some_mode(self) -> Self:
+        if not self.modes or len(set(self.modes)) != len(self.modes):
+            raise ValueError('modes should name "knob", "diff" or both, each once')
+        return self
+
+
+class BudgetConfig(Table):
+    """How long a trial trains, and the caps around it. The parent's clock owns all of them."""
+
+    kind: Literal["seconds", "steps", "tokens", "flops"]
+    amount: float = Field(gt=0, le=1e30)
+    startup_s: float = Field(default=120.0, gt=0, le=DAY_S)
+    """Cap on process start, imports and building the model, before the budget's clock starts."""
+    overrun: float = Field(default=0.25, ge=0, le=10)
+    """How far over its budget a trial may go before it is ended, relative."""
+    score_s: float = Field(default=120.0, gt=0, le=DAY_S)
+    """Cap on scoring."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.kind == "seconds" and self.amount > 30 * DAY_S:
+            raise ValueError(f"amount = {self.amount:g} seconds is more than 30 days for one trial")
+        if self.kind in {"steps", "tokens"} and not self.amount.is_integer():
+            raise ValueError(f"amount should be a whole number of {self.kind}; got {self.amount!r}")
+        return self
+
+
+class DataConfig(Table):
+    """What is trained on and how it is scored."""
+
+    corpus: str = Field(default="stdlib", min_length=1, max_length=4096)
+    """`stdlib`, the path of a folder of text, or `parquet:` with a URL or folder."""
+    vocab_size: int = Field(default=2048, ge=256, le=262_144)
+    eval_seq_len: int = Field(default=256, ge=8, le=1_048_576)
+    eval_tokens: int = Field(default=131_072, ge=8, le=10_000_000_000)
+    shards: int | None = Field(default=None, ge=1, le=100_000)
+    """How many Parquet shards to use."""
+
+    @model_validator(mode="after")
+    def _shards_are_parquet(self) -> Self:
+        if self.shards is not None and not self.corpus.startswith("parquet:"):
+            raise ValueError('shards is for a corpus that begins with "parquet:"')
+        return self
+
+
+class TrialConfig(Table):
+    """What one trial process may use of the machine."""
+
+    device: _Device = "auto"
+    threads: int = Field(default=0, ge=0, le=4096)
+    """0: all cores."""
+    memory_bytes: int = Field(default=0, ge=0, le=2**60)
+    """0: 80 % of what the machine has."""
+
+
+class BaselineConfig(Table):
+    """How the starting point is measured."""
+
+    seeds: int = Field(default=3, ge=1, le=100)
+
+
+class KeepConfig(Table):
+    """When a trial counts as better."""
+
+    rule: Literal["strict", "threshold"] = "threshold"
+    min_gain: float = Field(default=0.003, ge=0, le=1)
+    """Relative to the campaign's baseline."""
+    max_measurements: int = Field(default=1, ge=1, le=100)
+
+
+class RailsConfig(Table):
+    """How proposals are checked, and how often they may be corrected."""
+
+    novelty: bool = True
+    """Whether a program that was tried before is refused."""
+    corrections: int = Field(default=2, ge=0, le=10)
+    repairs: int = Field(default=1, ge=0, le=10)
+    max_diff_lines: int = Field(default=80, ge=1, le=10_000)
+
+
+class LimitsConfig(Table):
+    """When a campaign ends by itself."""
+
+    trials: int = Field(default=12, ge=1, le=1_000_000)
+    hours: float = Field(default=0.0, ge=0, le=10_000)
+    """0: no limit of time."""
+    failures_in_a_row: int = Field(default=20, ge=1, le=1_000_000)
+
+
+class Task(Table):
+    """A whole `task.toml`. Attribute names are the file's keys (`edit.class_name` is `class`)."""
+
+    name: _Name
+    metric: MetricConfig = MetricConfig()
+    edit: EditConfig = EditConfig()
+    budget: BudgetConfig
+    data: DataConfig = DataConfig()
+    trial: TrialConfig = TrialConfig()
+    baseline: BaselineConfig = BaselineConfig()
+    keep: KeepConfig = KeepConfig()
+    rails: RailsConfig = RailsConfig()
+    limits: LimitsConfig = LimitsConfig()
+    size: SizeRule | None = None
+    menu: Menu
+
+    @model_validator(mode="before")
+    @classmethod
+    def _size_belongs_to_menu(cls, data: Any) -> Any:
+        """The size estimate is a table of its own in the file, but it reads the menu's knobs."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("menu"), Mapping):
+            return data
+        size = data.get("size", data["menu"].get("size"))
+        return {**data, "size": size, "menu": {**data["menu"], "size": size}}
+
+    @model_validator(mode="after")
+    def _something_to_change(self) -> Self:
+        if "knob" in self.edit.modes and not self.menu.knobs:
+            raise ValueError('edit.modes has "knob", but [menu.knobs] is empty')
+        return self
+
+
+def load_task(path: Path) -> Task:
+    """Read and check a `task.toml`.
+
+    Raises:
+        UserError: missing, not TOML (with the line), an unknown key (with the nearest known one), a wrong type, a
+            number out of range, a menu that contradicts itself.
+    """
+    return build(Task, read_toml(path, fix="make a workspace with `nightshift init DIR`"), where=str(path))

@@ -1,0 +1,71 @@
+"""Make text from outside (a model's reply, a file) safe to print in one line and to show to the next model."""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable
+
+REASON_LIMIT = 240
+"""Longest reason a rail gives, in characters."""
+
+_ELLIPSIS = "..."
+_ROLE = re.compile(r"\b(system|assistant|user|human|developer|tool|instructions?)\s*:", re.IGNORECASE)
+_INSTRUCTION_TAG = re.compile(r"\[(/?\s*(?:INST|SYS|SYSTEM)\s*)\]", re.IGNORECASE)
+# Look-alikes keep `lr < 1e-3` readable while no chat template, Markdown fence or table sees a delimiter.
+_DELIMITERS = str.maketrans({"<": "‹", ">": "›", "|": "¦", "`": "'"})
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut `text` to at most `limit` characters (at least 3), marking the cut with three dots."""
+    if len(text) <= limit:
+        return text
+    return text[: limit - len(_ELLIPSIS)].rstrip() + _ELLIPSIS
+
+
+def clean_text(text: str, limit: int) -> str:
+    """One printable line of at most `limit` characters in which nothing can pass for a prompt's structure.
+
+    Control characters and newlines become spaces, invisible ones vanish, compatibility forms are unified (so that a
+    full-width `system:` is seen), role markers lose their colon, and template delimiters become look-alikes. Cleaning
+    twice changes nothing.
+    """
+    unified = unicodedata.normalize("NFKC", text)
+    visible = unicodedata.normalize("NFKC", "".join(_visible(character) for character in unified))
+    line = " ".join(visible.split())
+    line = _ROLE.sub(r"\1 -", line).translate(_DELIMITERS)
+    line = _INSTRUCTION_TAG.sub(r"(\1)", line)
+    return shorten(line, limit)
+
+
+def _visible(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in {"Cc", "Zl", "Zp"}:
+        return " "
+    return "" if category.startswith("C") else character
+
+
+def quote(value: object, limit: int = 60) -> str:
+    """Name a JSON value inside a reason: strings quoted, cleaned and cut; containers only by kind."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return repr(clean_text(value, limit))
+    if isinstance(value, int | float):
+        return number(value, limit)
+    return "a list" if isinstance(value, list | tuple) else "an object"
+
+
+def number(value: float, limit: int = 60) -> str:
+    """Write a number as Python would, but never fail or fill the page on an enormous integer."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"
+    return shorten(repr(value), limit)
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Say ` (did you mean 'x'?)` for the known name nearest to `name`, or nothing."""
+    # Matching is quadratic in the length: a name is never longer than this.
+    near = difflib.get_close_matches(name[:64], list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
