@@ -1,0 +1,1 @@
+"""The store, the ratchet and what is rendered from them."""

@@ -1,0 +1,90 @@
+"""The one way to write a file that must never be seen half-written."""
+
+import errno
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rails.errors import HaltError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Replace the file at `path` with `text` in UTF-8, newlines as given. See `atomic_write_bytes`."""
+    atomic_write_bytes(path, text.encode("utf-8"))
+
+
+def atomic_write_bytes(path: Path, data: bytes, *, flush: bool = True) -> None:
+    """Replace the file at `path` with `data`, or leave it as it was: never anything in between, also after power loss.
+
+    Written to a temporary file beside it, flushed to disk, renamed, and the folder flushed. The file keeps its
+    permission bits; a new one gets the process's default. A symbolic link is replaced, not followed.
+
+    Args:
+        path: the file.
+        data: its new content.
+        flush: False for what can be made again: several times faster, but after power loss the file may be empty.
+
+    Raises:
+        HaltError: the disk is full or the file cannot be written; the old file is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    with disk_errors(path):
+        try:
+            # Not tempfile: its files are 0600 whatever the umask says, and the rename would make that stick.
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+            with open(descriptor, "wb") as file:
+                if path.is_file() and not path.is_symlink():
+                    os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
+                file.write(data)
+                file.flush()
+                if flush:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if flush:
+            sync_directory(path.parent)
+
+
+def sweep_temporaries(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it. Only for whoever is the one writer of `path`."""
+    for leftover in path.parent.iterdir():
+        name = leftover.name
+        if name.startswith(f".{path.name}.") and name.endswith(".tmp") and leftover.is_file():
+            leftover.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file's content to disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename in it survives power loss."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def disk_errors(place: Path) -> Generator[None]:
+    """Turn an operating-system error while writing at `place` into a HaltError with a way out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            fix = "free some space, then run the same command again; nothing recorded is lost"
+            raise HaltError("the disk is full", where=str(place), fix=fix) from error
+        what = f"cannot be written ({error.strerror or error})"
+        raise HaltError(what, where=str(place), fix="check the folder's permissions, then run again") from error

@@ -1,0 +1,256 @@
+"""What every keep rule shares: the evidence it reads, the decision it gives, and what "better" means."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+from memory.student_t import t_cdf, t_quantile
+
+Direction: TypeAlias = Literal["minimize", "maximize"]
+Action: TypeAlias = Literal["keep", "discard", "measure"]
+Target: TypeAlias = Literal["candidate", "incumbent"]
+Points: TypeAlias = tuple[tuple[int, float], ...]
+"""Measurements of one program: (index of the campaign's shared seed, metric), in any order."""
+
+CONFIDENCE = 0.95
+"""Two-sided level of every reported gain interval."""
+
+_LARGEST = 1e100
+"""Beyond this a metric is not a measurement, and sums of squares would overflow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything a keep rule may look at. Rebuilt from the store before every decision."""
+
+    candidate: Points
+    incumbent: Points
+    """All measurements of the incumbent so far; it is the baseline until the first keep."""
+    baseline: Points
+    """The campaign's baseline replicates: the scale that gains are relative to."""
+    noise_sd: float | None
+    """Standard deviation of one measurement, in units of the metric, pooled over replicates of identical programs."""
+    noise_df: int
+    """Degrees of freedom of `noise_sd`; 0 when there is none."""
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do with a trial.
+
+    `measure` asks for one more measurement: of `target`, with the campaign's seed number `seed_index`; then decide
+    again. `keep` and `discard` are final. Gains are relative to the baseline's mean and positive when the candidate is
+    better; they are None before there is a shared seed, the interval also without a noise estimate.
+    """
+
+    action: Action
+    reason: str
+    """One sentence for a person, and for the proposer that reads the lineage block."""
+    target: Target | None = None
+    seed_index: int | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    p_improve: float | None = None
+    evidence: dict[str, Any] = field(default_factory=dict[str, Any])
+    """The numbers behind it, ready for JSON: rule, seeds, means, noise, and what the rule adds."""
+
+    def __post_init__(self) -> None:
+        asks = self.target is not None and self.seed_index is not None
+        if asks != (self.action == "measure"):
+            raise ValueError(f"a decision to {self.action} with target={self.target}, seed_index={self.seed_index}")
+
+
+class KeepRule(Protocol):
+    """Turns evidence into a decision.
+
+    The contract that lets rules be exchanged without touching a caller:
+
+    - `decide` is a pure function of the evidence: after a crash, deciding again from the store gives the same answer.
+    - A caller loops: build the evidence, decide; on `measure` take exactly that measurement and go round again. A rule
+      must end: every `measure` names a seed that its target does not have yet, and the number asked for is bounded.
+    - A failed measurement is the caller's to judge (a candidate that crashes is a crash, not a discard); the rule only
+      ever sees metrics.
+
+    How the coming `sequential` rule fits: a class in `memory/rules_sequential.py` with this protocol, registered under
+    its name in `memory.decide`. It uses only what `Evidence` already has: the difference on the shared seeds over
+    `noise_sd · sqrt(2 / shared seeds)`, as a t statistic with `noise_df`. Below its futility bound it returns
+    `discard`, above its keep bound `keep`; in between it asks for the next shared seed, of the candidate first and of
+    the incumbent where that seed is missing there (`next_seed` and `seeds_without` below), up to its cap on the
+    candidate's measurements, where it must choose. Its bounds, statistic and cap go into `Decision.evidence`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The rule's name in task.toml."""
+        ...
+
+    def decide(self, evidence: Evidence) -> Decision:
+        """What the evidence asks for: keep, discard, or one more measurement."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """The candidate against the incumbent on the seeds that both have."""
+
+    seeds: tuple[int, ...]
+    candidate_mean: float
+    incumbent_mean: float
+    baseline_mean: float | None
+    better: bool
+    """Whether the candidate's mean is better: exact, not subject to rounding."""
+    gain: float
+    gain_low: float | None
+    gain_high: float | None
+    p_improve: float | None
+
+
+def better(metric: float, than: float, direction: Direction) -> bool:
+    """Whether `metric` is strictly better. A tie is not, and NaN is never better than anything nor worse."""
+    return metric < than if direction == "minimize" else metric > than
+
+
+def first_step(evidence: Evidence, rule: str) -> Decision | None:
+    """What every rule does before it can compare anything; None when there is a shared seed and all numbers are sound.
+
+    A number that is not finite, anywhere, ends in `discard`: nothing can be proven against it. A candidate is measured
+    first with the incumbent's first seed.
+    """
+    for name, points in (("candidate", evidence.candidate), ("incumbent", evidence.incumbent)):
+        if not all(_sound(metric) for _, metric in points):
+            return Decision(
+                action="discard", reason=f"a measurement of the {name} is not a finite number", evidence={"rule": rule}
+            )
+    if not evidence.incumbent:
+        seed = min((seed for seed, _ in evidence.candidate), default=0)
+        return _measure("incumbent", seed, "the incumbent has no measurement yet", rule)
+    if not _shared(evidence):
+        seed = min(seed for seed, _ in evidence.incumbent)
+        return _measure("candidate", seed, "no seed is shared with the incumbent yet", rule)
+    return None
+
+
+def estimate(evidence: Evidence) -> Estimate:
+    """Compares candidate and incumbent on their shared seeds.
+
+    The gain is (incumbent's mean - candidate's mean) / |baseline's mean|, sign turned for a metric to maximise: gains
+    along a chain of keeps add up, and compare with `min_gain` as they stand. Its interval treats the two sides as
+    independent, with the pooled noise: gain ± t(df) · sd · sqrt(2 / n) / |baseline's mean|.
+
+    Args:
+        evidence: must have a shared seed and finite metrics (`first_step` returned None).
+    """
+    shared = _shared(evidence)
+    candidate, incumbent = _by_seed(evidence.candidate, shared), _by_seed(evidence.incumbent, shared)
+    sign = 1.0 if evidence.direction == "minimize" else -1.0
+    # One exactly rounded sum over both sides: its sign is that of the true difference, so a tie is a tie.
+    total = math.fsum([*(sign * metric for metric in incumbent), *(-sign * metric for metric in candidate)])
+    scale, baseline_mean = _scale(evidence, incumbent)
+    gain = total / len(shared) / scale
+    low, high, p_improve = _interval(evidence, gain, len(shared), scale)
+    return Estimate(
+        seeds=shared,
+        candidate_mean=_mean(candidate),
+        incumbent_mean=_mean(incumbent),
+        baseline_mean=baseline_mean,
+        better=total > 0,
+        gain=gain,
+        gain_low=low,
+        gain_high=high,
+        p_improve=p_improve,
+    )
+
+
+def conclude(
+    action: Action, found: Estimate, evidence: Evidence, why: str, *, rule: str, ask: tuple[Target, int] | None = None
+) -> Decision:
+    """A decision that carries the estimate and the numbers behind it."""
+    target, seed_index = ask or (None, None)
+    return Decision(
+        action=action,
+        target=target,
+        seed_index=seed_index,
+        reason=f"{describe(found)}{why}",
+        gain=found.gain,
+        gain_low=found.gain_low,
+        gain_high=found.gain_high,
+        p_improve=found.p_improve,
+        evidence={
+            "rule": rule,
+            "seeds": list(found.seeds),
+            "candidate_mean": found.candidate_mean,
+            "incumbent_mean": found.incumbent_mean,
+            "baseline_mean": found.baseline_mean,
+            "noise_sd": evidence.noise_sd if _has_noise(evidence) else None,
+            "noise_df": evidence.noise_df,
+        },
+    )
+
+
+def describe(found: Estimate) -> str:
+    """`1.7512 against 1.7601 on 1 shared seed: better by 0.51 %`."""
+    seeds = f"{len(found.seeds)} shared seed{'s' if len(found.seeds) > 1 else ''}"
+    verdict = "better" if found.gain > 0 else "worse"
+    amount = f"{verdict} by {abs(found.gain):.2%}".replace("%", " %") if found.gain else "no difference"
+    return f"{found.candidate_mean:.5g} against {found.incumbent_mean:.5g} on {seeds}: {amount}"
+
+
+def seeds_without(points: Points, other: Points) -> list[int]:
+    """Seeds that `points` has and `other` has not, ascending: what `other` must be measured on to be comparable."""
+    return sorted({seed for seed, _ in points} - {seed for seed, _ in other})
+
+
+def next_seed(evidence: Evidence) -> int:
+    """The candidate's next seed: one the incumbent has (one training instead of two), else the smallest new one."""
+    ready = seeds_without(evidence.incumbent, evidence.candidate)
+    taken = {seed for seed, _ in evidence.candidate}
+    return ready[0] if ready else next(seed for seed in range(len(taken) + 1) if seed not in taken)
+
+
+def _measure(target: Target, seed_index: int, reason: str, rule: str) -> Decision:
+    return Decision(action="measure", target=target, seed_index=seed_index, reason=reason, evidence={"rule": rule})
+
+
+def _sound(metric: float) -> bool:
+    return math.isfinite(metric) and abs(metric) <= _LARGEST
+
+
+def _has_noise(evidence: Evidence) -> bool:
+    return evidence.noise_sd is not None and _sound(evidence.noise_sd) and evidence.noise_df > 0
+
+
+def _shared(evidence: Evidence) -> tuple[int, ...]:
+    return tuple(sorted({seed for seed, _ in evidence.candidate} & {seed for seed, _ in evidence.incumbent}))
+
+
+def _by_seed(points: Points, seeds: Iterable[int]) -> list[float]:
+    """One metric for each seed, in the order of `seeds`. A seed measured twice counts once, by its mean."""
+    return [_mean([metric for seed, metric in points if seed == wanted]) for wanted in seeds]
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _scale(evidence: Evidence, incumbent: list[float]) -> tuple[float, float | None]:
+    """What gains are relative to, and the baseline's mean. A mean of zero has no relative scale: gains are absolute."""
+    sound = [metric for _, metric in evidence.baseline if _sound(metric)]
+    baseline_mean = _mean(sound) if sound else None
+    scale = abs(_mean(incumbent) if baseline_mean is None else baseline_mean)
+    return (scale or 1.0), baseline_mean
+
+
+def _interval(
+    evidence: Evidence, gain: float, shared: int, scale: float
+) -> tuple[float | None, float | None, float | None]:
+    """The gain's interval, and the probability that the true gain is above zero (flat prior)."""
+    if evidence.noise_sd is None or not _has_noise(evidence):
+        return None, None, None
+    error = abs(evidence.noise_sd) * math.sqrt(2 / shared) / scale
+    if error == 0:
+        return gain, gain, 0.5 if gain == 0 else float(gain > 0)
+    margin = t_quantile((1 + CONFIDENCE) / 2, evidence.noise_df) * error
+    return gain - margin, gain + margin, t_cdf(gain / error, evidence.noise_df)

@@ -1,0 +1,40 @@
+"""Keep rule `threshold`: an improvement must reach a fixed share of the campaign's baseline."""
+
+from memory.rules_base import Decision, Evidence, conclude, estimate, first_step, next_seed, seeds_without
+
+
+class ThresholdRule:
+    """Keeps iff the mean over the shared seeds is better by at least `min_gain` times the baseline's mean.
+
+    With `max_measurements` above 1, a candidate that passes is measured again, on seeds the incumbent has or gets, and
+    judged on the mean each time: it is kept after its last allowed measurement, and discarded as soon as it falls
+    below.
+
+    Args:
+        min_gain: relative to the baseline's mean, 0.003 is 0.3 %; a tie is never kept, even with 0.
+        max_measurements: most measurements of one candidate, 1 or more.
+    """
+
+    name = "threshold"
+
+    def __init__(self, *, min_gain: float, max_measurements: int) -> None:
+        self._min_gain = min_gain
+        self._max_measurements = max_measurements
+
+    def decide(self, evidence: Evidence) -> Decision:
+        """Discard below the threshold; above it ask for further shared seeds up to the cap, then keep."""
+        early = first_step(evidence, self.name)
+        if early is not None:
+            return early
+        found = estimate(evidence)
+        needed = f", {self._min_gain:.2%}".replace("%", " %") + " needed"
+        if not found.better or not found.gain >= self._min_gain:
+            return conclude("discard", found, evidence, needed, rule=self.name)
+        missing = seeds_without(evidence.candidate, evidence.incumbent)
+        if missing:
+            ask = ("incumbent", missing[0])
+            return conclude("measure", found, evidence, f"{needed}; measuring the incumbent", rule=self.name, ask=ask)
+        if len({seed for seed, _ in evidence.candidate}) < self._max_measurements:
+            ask = ("candidate", next_seed(evidence))
+            return conclude("measure", found, evidence, f"{needed}; measuring again", rule=self.name, ask=ask)
+        return conclude("keep", found, evidence, needed, rule=self.name)
