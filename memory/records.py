@@ -121,7 +121,8 @@ class Trial(Record):
     metric: float | None = None
     """Mean of the trial's measurements; None unless the status is a finished one."""
     gain: float | None = None
-    """Relative improvement over the parent on shared seeds (0.01 is one per cent better); positive is better."""
+    """Improvement over the parent on shared seeds, relative to the campaign's baseline (0.01 is one per cent of it);
+    positive is better. Gains along the chain of keeps add up."""
     gain_low: float | None = None
     gain_high: float | None = None
     p_improve: float | None = None

@@ -1,0 +1,304 @@
+"""Is the search getting anywhere? The figures of `nightshift analyze`, for our own campaigns and for other loops' logs.
+
+Everything is a pure function of neutral rows, so that an importer only has to make those. Definitions:
+
+- A *repeat* is a proposal whose (knob, value) stood in an earlier trial, whatever became of that one.
+- *Noise* is pooled over replicates: the same program measured more than once, with another seed where seeds are known.
+- The *replicated best* is the mean over all measurements of the best trial's program: what a lucky draw comes down to.
+- A keep is *unconfirmed* when the 95 % interval of its gain reaches down to zero, or there is no interval.
+
+Trials that were interrupted or aborted by the harness say nothing: they count as trials and seconds, and nowhere else.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from memory.noise import Noise, pooled_noise
+from memory.records import Measurement, MeasurementState, Phase, Trial
+from memory.rules_base import Direction, better
+from memory.student_t import t_quantile
+from rails.status import FINISHED, QUARANTINED, Status
+
+WINDOW = 10
+TOP_PAIRS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRow:
+    """One decided trial of any loop."""
+
+    trial: int
+    status: Status
+    metric: float | None = None
+    """None unless the status is a finished one."""
+    pair: tuple[str, str | int | float | bool] | None = None
+    """Knob and new value; None when the edit is something else or was not understood."""
+    program: str | None = None
+    """Equal programs have equal keys."""
+    draws: tuple[tuple[int | None, float], ...] = ()
+    """Independent measurements as (seed, metric); the seed is None where it is not known."""
+    gain_low: float | None = None
+    """Lower end of the gain's 95 % interval, where the loop computed one."""
+    seconds: float = 0.0
+
+
+class Best(BaseModel):
+    """The best finished trial."""
+
+    trial: int
+    metric: float
+
+
+class Repeats(BaseModel):
+    """How often a proposal had been made before."""
+
+    count: int
+    rate: float | None
+    windows: list[float]
+    """The rate in each run of ten proposals."""
+
+
+class Coverage(BaseModel):
+    """How much of the menu was tried."""
+
+    knobs_total: int
+    knobs_touched: int
+    untouched: list[str]
+    counts: dict[str, int]
+
+
+class Pair(BaseModel):
+    """A knob and value, and how often it was proposed."""
+
+    knob: str
+    value: str | int | float | bool
+    count: int
+
+
+class NoiseFigures(BaseModel):
+    """The spread of one measurement; `groups` is the number of programs measured more than once."""
+
+    sd: float | None
+    df: int
+    groups: int
+
+
+class ReplicatedBest(BaseModel):
+    """All measurements of the best trial's program."""
+
+    n: int
+    mean: float
+    improvement_frac: float | None
+
+
+class Seconds(BaseModel):
+    """Where the time went, the baseline included; `wasted` went into trials that did not finish."""
+
+    total: float
+    wasted: float
+    by_status: dict[str, float]
+
+
+class Unreadable(BaseModel):
+    """A line of a log that could not be read."""
+
+    line: int
+    why: str
+
+
+class Analysis(BaseModel):
+    """The figures. The baseline row is not among `trials` and `statuses`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    trials: int
+    statuses: dict[str, int]
+    keep_rate: float | None
+    """Keeps among the trials that say something."""
+    first_keep: int | None
+    best: Best | None
+    baseline: float | None
+    improvement_frac: float | None
+    repeats: Repeats
+    coverage: Coverage
+    top_pairs: list[Pair]
+    noise: NoiseFigures
+    replicated_best: ReplicatedBest | None
+    unconfirmed_keeps: list[int]
+    """Their numbers."""
+    seconds: Seconds
+    unreadable: list[Unreadable]
+
+
+def analyze_trials(
+    trials: Sequence[Trial],
+    measurements: Sequence[Measurement],
+    knobs: Sequence[str],
+    direction: Direction = "minimize",
+) -> Analysis:
+    """The figures of one of our own campaigns.
+
+    Args:
+        trials: all trials of one campaign; undecided ones are left out.
+        measurements: all measurements of that campaign.
+        knobs: names of the menu's knobs.
+        direction: which way the metric is better.
+    """
+    return analyze_rows(rows_of(trials, measurements), knobs, direction)
+
+
+def rows_of(trials: Sequence[Trial], measurements: Sequence[Measurement]) -> list[TrialRow]:
+    """Our own records as neutral rows, by number."""
+    draws: dict[str, list[tuple[int | None, float]]] = {}
+    for done in measurements:
+        if done.state is MeasurementState.MEASURED and done.val_bpb is not None:
+            draws.setdefault(done.trial_id, []).append((done.seed, done.val_bpb))
+    return [
+        TrialRow(
+            trial=trial.seq,
+            status=trial.status,
+            metric=trial.metric,
+            pair=_pair(trial.edit),
+            program=trial.program_key or trial.trial_id,
+            draws=tuple(draws.get(trial.trial_id, ())),
+            gain_low=trial.gain_low,
+            seconds=trial.total_s,
+        )
+        for trial in sorted(trials, key=lambda trial: trial.seq)
+        if trial.phase is Phase.DECIDED and trial.status is not None
+    ]
+
+
+def analyze_rows(
+    rows: Sequence[TrialRow],
+    knobs: Sequence[str],
+    direction: Direction = "minimize",
+    unreadable: Sequence[Unreadable] = (),
+) -> Analysis:
+    """The figures of any loop's trials, given in the order of proposing, its baseline first where it has one."""
+    search = [row for row in rows if row.status is not Status.BASELINE]
+    telling = [row for row in search if row.status not in QUARANTINED]
+    keeps = [row for row in search if row.status is Status.KEEP]
+    baseline = next((row for row in rows if row.status is Status.BASELINE), None)
+    start = None if baseline is None else baseline.metric
+    groups = _programs(rows)
+    noise = pooled_noise(groups.values())
+    best = _best(rows, direction)
+    pairs = [row.pair for row in telling if row.pair is not None]
+    return Analysis(
+        trials=len(search),
+        statuses=dict(Counter(str(row.status) for row in search).most_common()),
+        keep_rate=len(keeps) / len(telling) if telling else None,
+        first_keep=keeps[0].trial if keeps else None,
+        best=None if best is None else Best(trial=best.trial, metric=best.metric or 0.0),
+        baseline=start,
+        improvement_frac=None if best is None else _improvement(best.metric, start, direction),
+        repeats=_repeats(pairs),
+        coverage=_coverage(pairs, knobs),
+        top_pairs=[Pair(knob=k, value=v, count=n) for (k, v), n in Counter(pairs).most_common(TOP_PAIRS)],
+        noise=NoiseFigures(sd=noise.sd, df=noise.df, groups=sum(len(group) > 1 for group in groups.values())),
+        replicated_best=_replicated(best, groups, start, direction),
+        unconfirmed_keeps=[k.trial for k in keeps if not _confirmed(k, baseline, groups, noise, direction)],
+        seconds=_seconds(rows),
+        unreadable=list(unreadable),
+    )
+
+
+def _pair(edit: Mapping[str, Any] | None) -> tuple[str, str | int | float | bool] | None:
+    if edit is None or edit.get("kind") != "knob":
+        return None
+    return str(edit["knob"]), edit["value"]
+
+
+def _programs(rows: Sequence[TrialRow]) -> dict[str, list[float]]:
+    """Program to its independent measurements. The same program with the same seed again is no news."""
+    groups: dict[str, list[float]] = {}
+    seen: set[tuple[str, int]] = set()
+    for row in rows:
+        if row.program is None or row.status not in FINISHED:
+            continue
+        for seed, metric in row.draws:
+            if seed is None or (row.program, seed) not in seen:
+                groups.setdefault(row.program, []).append(metric)
+            if seed is not None:
+                seen.add((row.program, seed))
+    return groups
+
+
+def _best(rows: Sequence[TrialRow], direction: Direction) -> TrialRow | None:
+    best: TrialRow | None = None
+    for row in rows:
+        if row.metric is None or row.status not in FINISHED:
+            continue
+        if best is None or best.metric is None or better(row.metric, best.metric, direction):
+            best = row
+    return best
+
+
+def _improvement(metric: float | None, baseline: float | None, direction: Direction) -> float | None:
+    if metric is None or not baseline:
+        return None
+    gain = baseline - metric if direction == "minimize" else metric - baseline
+    return gain / abs(baseline)
+
+
+def _repeats(pairs: Sequence[tuple[str, Any]]) -> Repeats:
+    seen: set[tuple[str, Any]] = set()
+    flags: list[bool] = []
+    for pair in pairs:
+        flags.append(pair in seen)
+        seen.add(pair)
+    windows = [flags[start : start + WINDOW] for start in range(0, len(flags), WINDOW)]
+    return Repeats(
+        count=sum(flags),
+        rate=sum(flags) / len(flags) if flags else None,
+        windows=[sum(window) / len(window) for window in windows],
+    )
+
+
+def _coverage(pairs: Sequence[tuple[str, Any]], knobs: Sequence[str]) -> Coverage:
+    counts = dict(Counter(knob for knob, _ in pairs).most_common())
+    return Coverage(
+        knobs_total=len(knobs),
+        knobs_touched=sum(knob in counts for knob in knobs),
+        untouched=[knob for knob in knobs if knob not in counts],
+        counts=counts,
+    )
+
+
+def _replicated(
+    best: TrialRow | None, groups: Mapping[str, list[float]], baseline: float | None, direction: Direction
+) -> ReplicatedBest | None:
+    draws = [] if best is None or best.program is None else groups.get(best.program, [])
+    if not draws:
+        return None
+    mean = math.fsum(draws) / len(draws)
+    return ReplicatedBest(n=len(draws), mean=mean, improvement_frac=_improvement(mean, baseline, direction))
+
+
+def _confirmed(
+    keep: TrialRow, baseline: TrialRow | None, groups: Mapping[str, list[float]], noise: Noise, direction: Direction
+) -> bool:
+    """Whether the keep's gain is above zero: by its own interval, else by all its draws against the baseline's."""
+    if keep.gain_low is not None:
+        return keep.gain_low > 0
+    own = groups.get(keep.program or "", [])
+    before = [] if baseline is None else groups.get(baseline.program or "", [])
+    if noise.sd is None or not own or not before:
+        return False
+    gain = math.fsum(before) / len(before) - math.fsum(own) / len(own)
+    margin = t_quantile(0.975, noise.df) * noise.sd * math.sqrt(1 / len(own) + 1 / len(before))
+    return (gain if direction == "minimize" else -gain) > margin
+
+
+def _seconds(rows: Sequence[TrialRow]) -> Seconds:
+    by_status: dict[str, float] = {}
+    for row in rows:
+        by_status[str(row.status)] = by_status.get(str(row.status), 0.0) + row.seconds
+    wasted = math.fsum(row.seconds for row in rows if row.status not in FINISHED)
+    return Seconds(total=math.fsum(row.seconds for row in rows), wasted=wasted, by_status=by_status)

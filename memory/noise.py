@@ -1,0 +1,27 @@
+"""How far measurements of one and the same program lie apart: the yardstick for every claimed gain."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Pooled standard deviation of one measurement, in units of the metric, and its degrees of freedom.
+
+    `sd` is None exactly when `df` is 0: nothing was measured twice, so nothing is known.
+    """
+
+    sd: float | None
+    df: int
+
+
+def pooled_noise(groups: Iterable[Sequence[float]]) -> Noise:
+    """Pool the spread within each group of replicates: sd = sqrt(sum of squares within / sum of (n - 1))."""
+    squares, df = 0.0, 0
+    for group in groups:
+        if len(group) > 1:
+            mean = math.fsum(group) / len(group)
+            squares += math.fsum((value - mean) ** 2 for value in group)
+            df += len(group) - 1
+    return Noise(sd=math.sqrt(squares / df), df=df) if df else Noise(sd=None, df=0)

@@ -1,0 +1,165 @@
+"""Reading: what the live store and the snapshot reader have in common."""
+
+import threading
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import duckdb
+
+from memory.noise import Noise
+from memory.records import Call, Campaign, Curve, Lesson, LineageBlock, Measurement, Record, Span, Trial, Verdict
+from memory.rows import (
+    CALLS,
+    CAMPAIGNS,
+    CURVES,
+    LESSONS,
+    LINEAGE_BLOCKS,
+    MEASUREMENTS,
+    SPANS,
+    TRIALS,
+    VERDICTS,
+    Row,
+    Table,
+)
+from rails.status import FINISHED, Status
+
+R = TypeVar("R", bound=Record)
+
+NOT_TRIED = frozenset({Status.INTERRUPTED, Status.HARNESS_ABORT, Status.RAIL_BLOCKED})
+"""Statuses of a program that never ran to a verdict: proposing it again is no repeat."""
+
+CONNECT_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,  # rows are few, and the cores belong to the training
+    "autoinstall_known_extensions": False,  # nothing here may open a connection
+    "autoload_known_extensions": False,
+}
+
+
+def create_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the documented views (memory/views.sql) for this connection, and let it speak UTC."""
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(files("memory").joinpath("views.sql").read_text(encoding="utf-8"))
+
+
+class Queries:
+    """Read methods over one DuckDB connection. Safe to call from several threads; they take turns."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._lock = threading.RLock()
+
+    def _fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        with self._lock:
+            return self._connection.execute(sql, list(values)).fetchall()
+
+    def _records(self, table: Table[R], where: str, values: Sequence[Any], order: str) -> list[R]:
+        sql = f"SELECT {table.column_list} FROM raw.{table.name} WHERE {where} ORDER BY {order}"
+        return [table.to_record(row) for row in self._fetch(sql, values)]
+
+    def _one(self, table: Table[R], where: str, values: Sequence[Any]) -> R | None:
+        found = self._records(table, where, values, table.key[0])
+        return found[0] if found else None
+
+    def campaign(self, campaign_id: str) -> Campaign:
+        """The campaign with this id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return _found(self._one(CAMPAIGNS, "campaign_id = ?", [campaign_id]), "campaign", campaign_id)
+
+    def campaigns(self) -> list[Campaign]:
+        """All campaigns, oldest first."""
+        return self._records(CAMPAIGNS, "true", [], "created_at, campaign_id")
+
+    def latest_campaign(self) -> Campaign | None:
+        """The campaign that was started last, or None."""
+        found = self.campaigns()
+        return found[-1] if found else None
+
+    def trial(self, trial_id: str) -> Trial:
+        """The trial with this id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return _found(self._one(TRIALS, "trial_id = ?", [trial_id]), "trial", trial_id)
+
+    def trials(self, campaign_id: str) -> list[Trial]:
+        """All trials of a campaign, the one in hand included, by number."""
+        return self._records(TRIALS, "campaign_id = ?", [campaign_id], "seq")
+
+    def trial_by_seq(self, campaign_id: str, seq: int) -> Trial | None:
+        """The trial with this number, or None."""
+        return self._one(TRIALS, "campaign_id = ? AND seq = ?", [campaign_id, seq])
+
+    def calls(self, trial_id: str) -> list[Call]:
+        """The requests to the proposer, in the order they were made."""
+        return self._records(CALLS, "trial_id = ?", [trial_id], "attempt, position, call_id")
+
+    def verdicts(self, trial_id: str) -> list[Verdict]:
+        """What the rails said, in the order they were asked."""
+        return self._records(VERDICTS, "trial_id = ?", [trial_id], "attempt, position")
+
+    def measurements(self, trial_id: str) -> list[Measurement]:
+        """The measurements of a trial, by seed index."""
+        return self._records(MEASUREMENTS, "trial_id = ?", [trial_id], "seed_index, started_at, measurement_id")
+
+    def campaign_measurements(self, campaign_id: str) -> list[Measurement]:
+        """The measurements of a campaign, by start."""
+        return self._records(MEASUREMENTS, "campaign_id = ?", [campaign_id], "started_at, measurement_id")
+
+    def curve(self, measurement_id: str) -> Curve | None:
+        """The training curve of a measurement, or None when none was stored."""
+        return self._one(CURVES, "measurement_id = ?", [measurement_id])
+
+    def lineage_block(self, sha256: str) -> LineageBlock | None:
+        """The block with this hash, or None."""
+        return self._one(LINEAGE_BLOCKS, "sha256 = ?", [sha256])
+
+    def lessons(self, campaign_id: str) -> list[Lesson]:
+        """The lessons of a campaign, oldest trial first."""
+        columns = ", ".join(f"l.{column}" for column in LESSONS.columns)
+        joined = "raw.lessons l JOIN raw.trials t USING (trial_id)"
+        sql = f"SELECT {columns} FROM {joined} WHERE l.campaign_id = ? ORDER BY t.seq"
+        return [LESSONS.to_record(row) for row in self._fetch(sql, [campaign_id])]
+
+    def spans(self, trial_id: str) -> list[Span]:
+        """Where the seconds of a trial went, in the order of writing."""
+        return self._records(SPANS, "trial_id = ?", [trial_id], "rowid")
+
+    def noise(self, campaign_id: str) -> Noise:
+        """The spread of one measurement, pooled over the campaign's replicates of identical programs."""
+        found = self._fetch("SELECT sd, df FROM noise WHERE campaign_id = ?", [campaign_id])
+        return Noise(sd=found[0][0], df=found[0][1]) if found else Noise(sd=None, df=0)
+
+    def peak_bytes(self, campaign_id: str) -> dict[str, int]:
+        """Trial id to the most memory that its measurements took: of the accelerator where there is one."""
+        sql = (
+            "SELECT trial_id, max(coalesce(peak_device_bytes, peak_rss_bytes)) FROM raw.measurements "
+            "WHERE campaign_id = ? AND coalesce(peak_device_bytes, peak_rss_bytes) IS NOT NULL GROUP BY trial_id"
+        )
+        return {str(trial_id): int(peak) for trial_id, peak in self._fetch(sql, [campaign_id])}
+
+    def tried_programs(self, campaign_id: str) -> dict[str, str]:
+        """Program key to what became of it (`trial 7: discard, 1.7512`), the first trial of each program.
+
+        Trials that never ran the program to a verdict (blocked, interrupted, still running) are not in it.
+        """
+        tried: dict[str, str] = {}
+        for trial in self.trials(campaign_id):
+            if trial.program_key and trial.status and trial.status not in NOT_TRIED:
+                tried.setdefault(trial.program_key, _outcome(trial))
+        return tried
+
+
+def _outcome(trial: Trial) -> str:
+    shown = f", {trial.metric:.4f}" if trial.status in FINISHED and trial.metric is not None else ""
+    return f"trial {trial.seq}: {trial.status}{shown}"
+
+
+def _found(record: R | None, what: str, key: str) -> R:
+    if record is None:
+        raise KeyError(f"no {what} {key!r} in the store")
+    return record

@@ -1,0 +1,307 @@
+"""The live store: one DuckDB file a workspace, owned by the running loop, and the only truth.
+
+Every write method is one transaction: when it returns, the row survives a kill of the process or the machine. Every
+write is idempotent by the record's id: the same record again is a no-op, another record under the same id is refused.
+"""
+
+import re
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+
+from memory.migrations.runner import migrate
+from memory.queries import CONNECT_CONFIG, create_views
+from memory.records import (
+    Call,
+    Campaign,
+    Curve,
+    Lesson,
+    LineageBlock,
+    Measurement,
+    MeasurementState,
+    Phase,
+    Span,
+    Trial,
+    Verdict,
+)
+from memory.rows import (
+    CALLS,
+    CAMPAIGNS,
+    CURVES,
+    LESSONS,
+    LINEAGE_BLOCKS,
+    MEASUREMENTS,
+    SPANS,
+    TRIALS,
+    VERDICTS,
+)
+from memory.writer import Writer, conflict
+from rails.errors import BusyError, HaltError, NightshiftError, UserError
+
+_OUTCOME = ("status", "metric", "gain", "candidate_commit", "commit_sha")
+"""What makes two decisions on a trial the same decision; times and seconds may differ after a repeat."""
+
+
+class Store(Writer):
+    """Everything that is known about a workspace's campaigns, to write and to read."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path, schema: int) -> None:
+        super().__init__(connection, path)
+        self.schema = schema
+        """Version of the schema."""
+        self.session = uuid.uuid4().hex
+        """Changes with every opening: `revision` counts anew then."""
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the store at `path`, or make it, and bring it to the newest schema.
+
+        Raises:
+            BusyError: another process has it open.
+            UserError: it is not a store, cannot be opened, or a newer nightshift wrote it.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection = duckdb.connect(str(path), config=CONNECT_CONFIG)
+        except (duckdb.Error, OSError) as error:
+            raise _open_error(path, error) from error
+        try:
+            schema = migrate(connection)
+            create_views(connection)
+        except duckdb.Error as error:
+            connection.close()
+            raise _open_error(path, error) from error
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection, path, schema)
+
+    def close(self) -> None:
+        """Give the file back. Everything written is in it already."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Campaigns
+
+    def add_campaign(self, campaign: Campaign) -> None:
+        """Store a new campaign.
+
+        Raises:
+            HaltError: another campaign has this id or tag.
+        """
+        with self._transaction():
+            self._insert(CAMPAIGNS, [campaign])
+
+    def update_campaign(self, campaign_id: str, **fields: Any) -> Campaign:
+        """Change fields of a campaign and return it.
+
+        Raises:
+            KeyError: there is no such campaign.
+            ValueError: a field is unknown or its value is not valid.
+        """
+        with self._transaction():
+            return self._update(CAMPAIGNS, self.campaign(campaign_id), fields)
+
+    # Trials
+
+    def open_trial(self, trial: Trial) -> None:
+        """Store a new trial.
+
+        Raises:
+            KeyError: its campaign is not in the store.
+            HaltError: another trial has this id or number.
+        """
+        with self._transaction():
+            self.campaign(trial.campaign_id)
+            self._insert(TRIALS, [trial])
+
+    def update_trial(self, trial_id: str, **fields: Any) -> Trial:
+        """Change fields of a trial and return it. `decide` alone decides.
+
+        Raises:
+            KeyError: there is no such trial.
+            ValueError: a field is unknown, the record would not be valid, or it would decide or undecide the trial.
+        """
+        with self._transaction():
+            before = self.trial(trial_id)
+            after = Trial.model_validate({**before.model_dump(), **fields})
+            if Phase.DECIDED in {before.phase, after.phase} and _verdict(before) != _verdict(after):
+                raise ValueError(f"trial {before.seq}: only decide() sets the phase `decided`, and nothing changes it")
+            return self._update(TRIALS, before, fields)
+
+    def decide(
+        self, trial: Trial, head_commit: str | None, incumbent_trial_id: str | None, lesson: Lesson | None
+    ) -> None:
+        """The commit point: the trial's final row, the campaign's new head and the lesson, in one transaction.
+
+        Deciding a trial again in the same way changes nothing.
+
+        Args:
+            trial: the whole final record, in phase `decided` and with a status.
+            head_commit: what the branch must point at from now on; None leaves the head as it is.
+            incumbent_trial_id: the best trial from now on; None leaves it as it is.
+            lesson: what was learned, if anything.
+
+        Raises:
+            KeyError: the trial was never opened.
+            ValueError: the record is not decided.
+            HaltError: the trial was decided otherwise before.
+        """
+        if trial.phase is not Phase.DECIDED or trial.status is None:
+            raise ValueError(
+                f"trial {trial.seq} is to be decided, but is in phase {trial.phase} with status {trial.status}"
+            )
+        with self._transaction():
+            before = self.trial(trial.trial_id)
+            if before.phase is Phase.DECIDED:
+                if any(getattr(before, name) != getattr(trial, name) for name in _OUTCOME):
+                    raise conflict(TRIALS, trial)
+                return
+            self._update(TRIALS, before, dict(trial))
+            head = {"head_commit": head_commit, "incumbent_trial_id": incumbent_trial_id}
+            news = {name: value for name, value in head.items() if value is not None}
+            if news:
+                self._update(CAMPAIGNS, self.campaign(trial.campaign_id), news)
+            if lesson is not None:
+                self._insert(LESSONS, [lesson])
+
+    # Proposals
+
+    def add_calls(self, calls: Sequence[Call]) -> None:
+        """Store requests to a proposer with their raw answers.
+
+        Raises:
+            HaltError: another call has the same id.
+        """
+        with self._transaction():
+            self._insert(CALLS, calls)
+
+    def add_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        """Store what the rails said.
+
+        Raises:
+            HaltError: another verdict is stored at this trial, attempt and position.
+        """
+        with self._transaction():
+            self._insert(VERDICTS, verdicts)
+
+    def add_lineage_block(self, block: LineageBlock) -> None:
+        """Store a block by its hash; the first one with that hash stays.
+
+        Raises:
+            HaltError: a block with this hash and another text is stored.
+        """
+        with self._transaction():
+            stored = self.lineage_block(block.sha256) if self._stored_keys(LINEAGE_BLOCKS, [block]) else None
+            if stored is None:
+                values = [*LINEAGE_BLOCKS.to_row(block), self.lineage_block_count()]
+                self._fetch("INSERT INTO raw.lineage_blocks VALUES (?, ?, ?, ?, ?)", values)
+                self._note(LINEAGE_BLOCKS, block)
+            elif stored.text != block.text:
+                raise conflict(LINEAGE_BLOCKS, block)
+
+    # Measurements
+
+    def open_measurement(self, measurement: Measurement) -> None:
+        """Store that a measurement begins, or begins again: a later attempt replaces one that gave no score.
+
+        Raises:
+            KeyError: its trial is not in the store.
+            HaltError: it is measured already, or this is not a later attempt than the stored one.
+        """
+        with self._transaction():
+            self.trial(measurement.trial_id)
+            if not self._stored_keys(MEASUREMENTS, [measurement]):
+                self._write_rows(MEASUREMENTS, [measurement])
+                return
+            before = self._measurement(measurement.measurement_id)
+            if before == measurement:
+                return
+            if before.state is MeasurementState.MEASURED or before.attempt >= measurement.attempt:
+                raise conflict(MEASUREMENTS, measurement)
+            self._update(MEASUREMENTS, before, dict(measurement))
+
+    def finish_measurement(self, measurement: Measurement, curve: Curve | None) -> None:
+        """Store how a measurement ended, with its training curve, in one transaction.
+
+        Raises:
+            KeyError: it was never opened.
+            ValueError: it is not at its end, or is measured without a score.
+            HaltError: it ended otherwise before.
+        """
+        scored = measurement.val_bpb is not None
+        if measurement.state is MeasurementState.RUNNING or scored != (measurement.state is MeasurementState.MEASURED):
+            raise ValueError(
+                f"measurement {measurement.measurement_id} is {measurement.state}, score {measurement.val_bpb}"
+            )
+        with self._transaction():
+            before = self._measurement(measurement.measurement_id)
+            if before.state is MeasurementState.RUNNING:
+                self._update(MEASUREMENTS, before, dict(measurement))
+            elif before != measurement:
+                raise conflict(MEASUREMENTS, measurement)
+            if curve is not None:
+                self._insert(CURVES, [curve])
+
+    def _measurement(self, measurement_id: str) -> Measurement:
+        found = self._stored(MEASUREMENTS, (measurement_id,))
+        if found is None:
+            raise KeyError(f"no measurement {measurement_id!r} in the store")
+        return found
+
+    def add_spans(self, spans: Sequence[Span]) -> None:
+        """Add where seconds went. Spans have no id: adding one twice counts it twice."""
+        with self._transaction():
+            if spans:
+                self._write_rows(SPANS, spans)
+
+    # What the snapshot needs to know
+
+    def lineage_block_count(self) -> int:
+        """How many blocks are stored; their ordinals are 0 … count-1."""
+        return int(self._fetch("SELECT count(*) FROM raw.lineage_blocks")[0][0])
+
+    def export(self, sql: str, path: Path) -> int:
+        """Write the rows of a SELECT to a new Parquet file and return how many there are.
+
+        Raises:
+            HaltError: the file cannot be written.
+        """
+        target = str(path).replace("'", "''")
+        with self._lock:
+            try:
+                copied = self._connection.execute(
+                    f"COPY ({sql}) TO '{target}' (FORMAT parquet, USE_TMP_FILE false)"
+                ).fetchone()
+            except duckdb.IOException as error:
+                raise HaltError(
+                    f"a snapshot cannot be written: {error}", where=str(path), fix="free some disk space"
+                ) from error
+        return int(copied[0]) if copied else 0
+
+
+def _verdict(trial: Trial) -> tuple[object, object]:
+    return trial.phase is Phase.DECIDED, trial.status
+
+
+def _open_error(path: Path, error: Exception) -> NightshiftError:
+    text = str(error)
+    if "lock" in text:
+        holder = re.search(r"PID (\d+)", text)
+        who = f"process {holder[1]}" if holder else "another process"
+        return BusyError(f"the store is open in {who}", where=str(path), fix="wait for it, or stop it")
+    return UserError(
+        f"the store cannot be opened: {text.splitlines()[0]}", where=str(path), fix="move it away, or restore it"
+    )
