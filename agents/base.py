@@ -1,0 +1,147 @@
+"""The one protocol every proposer speaks: it is given a context and answers with raw text.
+
+A proposer never judges its own answer: `rails` parse and check the raw text, so that a language model, a sampler and a
+recording pass through the same gate. An answer that is bad is still a `Reply`; only *no answer* is an error.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from agents.texts import storable
+from memory.records import Trial
+from rails.errors import ProposerError
+from rails.menu import Menu
+from rails.task import Task
+
+KnobValue = int | float | str | bool
+"""What a field of the `Knobs` dataclass may hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """An earlier attempt at the same trial that a rail refused."""
+
+    raw_reply: str
+    """The refused text, exactly as the proposer gave it."""
+    rail: str
+    """The name of the rail that refused it."""
+    reason: str
+    """The rail's reason: short, exact and safe to show a model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalContext:
+    """Everything a proposer may know when it is asked. It gets no handle to anything else."""
+
+    task: Task
+    program_md: str
+    """The person's research policy, read again before every proposal."""
+    source: str
+    """The incumbent's train.py."""
+    knobs: Mapping[str, KnobValue]
+    """The incumbent's knob values, in the order of the dataclass."""
+    menu: Menu
+    lineage: str | None
+    """The lineage block; None when lineage is off."""
+    trials: tuple[Trial, ...]
+    """The campaign's trials so far, by seq. Statistical proposers read these and nothing else."""
+    feedback: tuple[Feedback, ...] = ()
+    crash: str | None = None
+    """The tail of the log, when this is a repair of a candidate that crashed."""
+    trial_seq: int
+    attempt: int
+    seed: int
+    """The campaign's seed; a proposer draws from (seed, trial_seq, attempt) and keeps no random state."""
+    incumbent_metric: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallInfo:
+    """One request to a model and what came back. Texts are safe to store: no secret, no lone surrogate."""
+
+    model: str | None
+    prompt: list[dict[str, Any]] | None
+    """The messages as sent; None for a proposer that reads no text."""
+    raw_reply: str | None
+    error: str | None
+    """Why there is no reply, in one sentence; None when there is one."""
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    latency_s: float
+    usd: float | None
+    """None when models.toml states no price or the server reports no usage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A proposer's answer, exactly as it was given.
+
+    `raw` may hold anything a server can send, lone surrogates included: check it first, store `calls` instead.
+    """
+
+    raw: str
+    calls: tuple[CallInfo, ...] = ()
+
+
+def local_call(raw: str, latency_s: float) -> CallInfo:
+    """The record of an answer that cost no request: no model, no prompt, no tokens."""
+    return CallInfo(
+        model=None,
+        prompt=None,
+        raw_reply=storable(raw),
+        error=None,
+        prompt_tokens=None,
+        completion_tokens=None,
+        latency_s=latency_s,
+        usd=None,
+    )
+
+
+class NoReplyError(ProposerError):
+    """No proposal could be had. Carries the calls that were made, for the record.
+
+    Args:
+        what: what happened, without a final full stop.
+        where: the address or file.
+        fix: what to do next.
+        calls: every request that was made, failed ones included.
+    """
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "", calls: tuple[CallInfo, ...] = ()) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.calls = calls
+
+
+class Proposer(Protocol):
+    """Who decides what to try next."""
+
+    @property
+    def name(self) -> str:
+        """The name it was asked for by: `tpe`, `random`, `replay`, `scripted` or a model of models.toml."""
+        ...
+
+    @property
+    def repairs_crashes(self) -> bool:
+        """Whether it can use a traceback: then a crash of its candidate goes back to it once."""
+        ...
+
+    def check_ready(self) -> None:
+        """Fail now, before a night is spent on it, if it cannot answer. Sends no request that costs anything.
+
+        Raises:
+            NoReplyError: nobody listens at its endpoint.
+        """
+        ...
+
+    def propose(self, context: ProposalContext) -> Reply:
+        """Answer with one proposal as raw text.
+
+        Raises:
+            NoReplyError: no answer could be had (endpoint refused, recording used up).
+        """
+        ...
+
+
+ScriptedReply = str | Callable[[ProposalContext], str]
+"""A raw reply, or a function that makes one from the context."""

@@ -1,0 +1,113 @@
+"""Proposers by name, and which one a person gets who named none."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agents.base import Proposer
+from agents.models import ModelConfig, load_models, workspace_models
+from agents.replay import ReplayProposer
+from agents.statistical import RandomProposer, TpeProposer
+from rails.errors import UserError
+from rails.text import closest, quote
+
+if TYPE_CHECKING:
+    from tools.trajectory import Trajectory  # loads langchain, which only a planner needs
+
+MODEL_VARIABLE = "NIGHTSHIFT_MODEL"
+"""Environment variable that names the model to use when no proposer is named."""
+
+REPLAY_FILE = "replay.jsonl"
+"""The recording that `replay` reads from the workspace; `replay:FILE` names another."""
+
+STATISTICAL: dict[str, Callable[[], Proposer]] = {"tpe": TpeProposer, "random": RandomProposer}
+RESERVED = (*STATISTICAL, "planner", "replay", "scripted")
+"""Names that no model may have."""
+
+
+def known_proposers(workspace: Path | None) -> tuple[str, ...]:
+    """Every name that `make_proposer` takes here.
+
+    Raises:
+        UserError: a malformed models.toml.
+    """
+    return (*STATISTICAL, "planner", "replay", *_models(workspace))
+
+
+def make_proposer(name: str, *, workspace: Path, seed: int, trajectory: "Trajectory | None" = None) -> Proposer:
+    """The proposer of a name.
+
+    Args:
+        name: `tpe`, `random`, `replay` or `replay:FILE`, a model of models.toml, or `planner` for the configured one.
+        workspace: where models.toml and recordings are looked for.
+        seed: the campaign's seed. Contexts carry it too: no proposer keeps random state.
+        trajectory: read access to the record for a planner's tools.
+
+    Raises:
+        UserError: an unknown name (with the nearest one), a malformed models.toml, a key that is not set, a
+            recording that cannot be read.
+
+    """
+    if name in STATISTICAL:
+        return STATISTICAL[name]()
+    if name == "replay" or name.startswith("replay:"):
+        return ReplayProposer(workspace / (name.partition(":")[2] or REPLAY_FILE))
+    models = _models(workspace)
+    model = _configured_model(workspace, models) if name == "planner" else name
+    if model is None:
+        fix = f"name one: {', '.join(models)}, set {MODEL_VARIABLE}, or write a models.toml"
+        raise UserError("no model is configured for the planner", where=str(workspace), fix=fix)
+    if model not in models:
+        what = f"there is no proposer {quote(name)}{closest(name, known_proposers(workspace))}"
+        raise UserError(what, fix=f"use one of {', '.join(known_proposers(workspace))}")
+    from agents.planner import Planner  # here: langchain takes seconds to import
+
+    return Planner(model, models[model], trajectory=trajectory)
+
+
+def choose_default(workspace: Path) -> tuple[str, str | None]:
+    """The proposer for a person who named none, and a sentence for them when there is something to say.
+
+    A model is used only if this person configured it: by `NIGHTSHIFT_MODEL`, or in the workspace's models.toml with
+    its key set. Nothing is contacted to find out.
+
+    Raises:
+        UserError: a malformed models.toml, or a `NIGHTSHIFT_MODEL` that names no model.
+    """
+    model = _configured_model(workspace, _models(workspace))
+    if model is not None:
+        return model, None
+    waiting = workspace_models(workspace)
+    if waiting:
+        variable = _models(workspace)[waiting[0]].api_key_env
+        return (
+            "tpe",
+            f"Proposer: tpe (no language model), because {variable} is not set; export it to use {waiting[0]}.",
+        )
+    return "tpe", (
+        "Proposer: tpe (no language model). To use one, name it: --proposer ollama, nim-8b, vllm or openai, "
+        "or describe yours in the workspace's models.toml."
+    )
+
+
+def _models(workspace: Path | None) -> dict[str, ModelConfig]:
+    models = load_models(workspace)
+    for name in RESERVED:
+        if name in models:
+            where = f"{workspace}/models.toml: models.{name}"
+            raise UserError(
+                f"{name!r} is the name of a built-in proposer", where=where, fix="give the model another name"
+            )
+    return models
+
+
+def _configured_model(workspace: Path, models: dict[str, ModelConfig]) -> str | None:
+    """The model that this person configured, or None."""
+    named = os.environ.get(MODEL_VARIABLE, "").strip()
+    if named:
+        if named not in models:
+            fix = f"set it to one of {', '.join(models)}"
+            raise UserError(f"there is no model {quote(named)}{closest(named, models)}", where=MODEL_VARIABLE, fix=fix)
+        return named
+    return next((name for name in workspace_models(workspace) if models[name].is_ready), None)

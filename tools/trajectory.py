@@ -1,0 +1,123 @@
+"""Tools that read the campaign's record: near misses, what was tried of a knob, and SQL over the documented views.
+
+Everything comes from an injected read interface and goes out as a short table: a model's context is small, and a tool
+that floods it is worse than none.
+"""
+
+import rails.bootstrap  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+# isort: split
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from langchain_core.tools import BaseTool, StructuredTool
+
+from memory.near_misses import NearMiss
+from memory.records import Trial
+from rails.status import QUARANTINED
+from rails.text import clean_text, shorten
+
+MAX_ROWS = 20
+MAX_CHARS = 2_000
+MAX_CELL_CHARS = 120
+
+
+class QueryAnswer(Protocol):
+    """What a query returns: `memory.reader.QueryResult`."""
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        ...
+
+    @property
+    def rows(self) -> list[list[Any]]:
+        """Plain values, row by row."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectory:
+    """Read access to the record of a campaign."""
+
+    near_misses: Callable[[int], Sequence[NearMiss]]
+    """At most that many near misses, best evidence first."""
+    query: Callable[[str], QueryAnswer]
+    """Answers one SELECT over the documented views; raises NightshiftError for anything else."""
+
+
+def build_trajectory_tools(trials: Sequence[Trial], trajectory: Trajectory | None) -> list[BaseTool]:
+    """The tools over a campaign's record.
+
+    Args:
+        trials: the campaign's trials by seq.
+        trajectory: read access to the store; without it there is only `tried_values`.
+
+    Returns:
+        `tried_values`, and with a trajectory `near_misses` and `query_trajectory`.
+
+    """
+
+    def tried_values(knob: str) -> str:
+        """List the values of one knob that were tried in this campaign, with status and relative gain of each."""
+        found = [_tried_row(trial) for trial in trials if _is_move(trial, knob)]
+        return table(["trial", "value", "status", "gain", "reason"], found) if found else "never tried"
+
+    tools: list[BaseTool] = [StructuredTool.from_function(tried_values)]
+    if trajectory is not None:
+        tools += _store_tools(trajectory)
+    return tools
+
+
+def _store_tools(trajectory: Trajectory) -> list[BaseTool]:
+    def near_misses(limit: int = 5) -> str:
+        """List discarded trials that may still be worth something, best evidence first."""
+        found = trajectory.near_misses(max(1, min(limit, MAX_ROWS)))
+        rows = [[miss.trial, miss.edit, miss.gain, miss.gain_low, miss.gain_high, miss.p_improve] for miss in found]
+        return table(["trial", "edit", "gain", "gain_low", "gain_high", "p_improve"], rows) if rows else "none"
+
+    def query_trajectory(sql: str) -> str:
+        """Answer one SQL SELECT over the views trials, measurements, curves, verdicts, lessons and near_misses."""
+        answer = trajectory.query(sql)
+        return table(answer.columns, answer.rows)
+
+    return [StructuredTool.from_function(near_misses), StructuredTool.from_function(query_trajectory)]
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A plain table of at most `MAX_ROWS` rows and `MAX_CHARS` characters, cut at a row and saying so."""
+    lines = [" | ".join(_cells(columns))]
+    size = len(lines[0])
+    for row in rows[:MAX_ROWS]:
+        line = " | ".join(_cells(row))
+        size += len(line) + 1
+        if size > MAX_CHARS:
+            break
+        lines.append(line)
+    left_out = len(rows) - (len(lines) - 1)
+    text = shorten("\n".join(lines), MAX_CHARS)
+    return f"{text}\n({left_out} more rows)" if left_out else text
+
+
+def _cells(values: Iterable[Any]) -> list[str]:
+    return [_cell(value) for value in values]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return clean_text(text, MAX_CELL_CHARS)
+
+
+def _is_move(trial: Trial, knob: str) -> bool:
+    return trial.edit is not None and trial.edit.get("knob") == knob and trial.status not in QUARANTINED
+
+
+def _tried_row(trial: Trial) -> list[Any]:
+    value = (trial.edit or {}).get("value")
+    return [trial.seq, value, str(trial.status or "running"), trial.gain, None if trial.metric else trial.reason]
