@@ -1,0 +1,27 @@
+"""`nightshift lineage`: the block that the next proposer would see."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import JsonOption, WorkspaceArgument
+
+
+def lineage(
+    directory: WorkspaceArgument = Path(),
+    specialist: Annotated[str | None, typer.Option("--for", help="As this specialist would see it.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Print the lineage block that the next proposal would read, exactly as it would read it."""
+    from cli.output import print_json
+    from cli.workspaces import latest_campaign, open_reader
+    from memory.lineage import lineage_sha256, render_lineage
+
+    with open_reader(directory) as reader:
+        campaign = latest_campaign(reader, directory)
+        block = render_lineage(reader, campaign.campaign_id)
+    if json:
+        print_json({"block": block, "sha256": lineage_sha256(block)})
+    else:
+        print(block)

@@ -1,0 +1,80 @@
+"""`nightshift run`: start a campaign, or go on with the unfinished one."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.display import observer_for, trials_table
+from cli.documents import status_document, status_sentence
+from cli.options import JsonOption, WorkspaceArgument
+from cli.output import print_json, stderr, stdout
+
+
+class Switch(StrEnum):
+    """on or off."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class Level(StrEnum):
+    """Isolation levels, weakest first."""
+
+    L1 = "L1"
+    L2 = "L2"
+    L3 = "L3"
+    L4 = "L4"
+
+
+def run(  # noqa: PLR0913, PLR0917  (the options are the command line's contract)
+    directory: WorkspaceArgument = Path(),
+    trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.0, help="Stop opening trials after this many hours.")] = None,
+    proposer: Annotated[
+        str | None, typer.Option(help="A model of models.toml, or tpe, random, replay:FILE.", show_default=False)
+    ] = None,
+    lineage: Annotated[Switch | None, typer.Option(help="Show proposals the lineage block (default on).")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the campaign (default 0).")] = None,
+    tag: Annotated[str | None, typer.Option(help="Branch name after autoresearch/ (default: today's date).")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start another campaign, whatever is unfinished.")] = False,
+    require_isolation: Annotated[Level | None, typer.Option(help="Refuse to start below this level.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run a campaign to its end: makes the workspace if there is none, goes on with an unfinished campaign.
+
+    Progress goes to stderr, the result to stdout. Ctrl-C ends the trial in hand and stops; `nightshift run` goes on.
+    """
+    from graph.campaign import RunOptions, open_campaign
+    from graph.runner import Runner
+    from memory.lineage import render_lineage
+
+    options = RunOptions(
+        trials=trials,
+        hours=hours,
+        proposer=proposer,
+        lineage=None if lineage is None else lineage is Switch.ON,
+        seed=seed,
+        tag=tag,
+        fresh=fresh,
+        require_isolation=None if require_isolation is None else require_isolation.value,
+    )
+    console = stderr()
+    with (
+        observer_for(console) as observer,
+        open_campaign(directory, options, observer) as services,
+    ):
+        campaign = Runner(services).run()
+        document = status_document(services.store, campaign)
+        rows = services.store.trials(campaign.campaign_id)
+        block = render_lineage(services.store, campaign.campaign_id)
+    if json:
+        print_json(document)
+        return
+    out = stdout()
+    out.print(trials_table(rows))
+    out.print(f"\n{status_sentence(document)}\n", soft_wrap=True, markup=False)
+    if campaign.lineage:
+        out.print(f"What the next proposal would read (nightshift lineage {directory}):\n", soft_wrap=True)
+        out.print(block, soft_wrap=True, markup=False)

@@ -1,0 +1,24 @@
+"""`nightshift status`: where the campaign is."""
+
+from pathlib import Path
+
+from cli.options import JsonOption, WorkspaceArgument
+
+
+def status(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> None:
+    """Where the campaign is: baseline and its spread, incumbent and its gain, statuses, last trials."""
+    from cli.display import trials_table
+    from cli.documents import status_document, status_sentence
+    from cli.output import print_json, stdout
+    from cli.workspaces import latest_campaign, open_reader
+
+    with open_reader(directory) as reader:
+        campaign = latest_campaign(reader, directory)
+        document = status_document(reader, campaign)
+        rows = reader.trials(campaign.campaign_id)
+    if json:
+        print_json(document)
+        return
+    out = stdout()
+    out.print(status_sentence(document), soft_wrap=True, markup=False)
+    out.print(trials_table(rows[-12:]))

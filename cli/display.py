@@ -1,0 +1,202 @@
+"""The live view of a running campaign: a terminal gets a redrawn panel, anything else gets lines."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cli.output import bpb, gain_text, seconds, table
+from graph.events import Observer, TrainingProgress
+from memory.records import Campaign, Measurement, MeasurementState, Trial, TrialKind
+from rails.status import Status
+
+_LAST_TRIALS = 8
+_BAR_CELLS = 24
+_LINE_EVERY_S = 5.0
+"""How often a log without a terminal gets a line while training."""
+
+
+class Lines(Observer):
+    """One line per event: for logs, pipes and CI."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last_line = 0.0
+        self._incumbent: Trial | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def _say(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """See `Observer`."""
+        self._say(text)
+
+    def campaign_started(self, campaign: Campaign, resumed_at_seq: int | None) -> None:
+        """See `Observer`."""
+        self._say(headline(campaign, resumed_at_seq))
+
+    def proposed(self, trial: Trial, attempt: int) -> None:
+        """See `Observer`."""
+        if attempt:
+            self._say(f"trial {trial.seq}: proposal {attempt + 1}")
+
+    def railed(self, trial: Trial, rail: str | None, reason: str | None) -> None:
+        """See `Observer`."""
+        self._say(f"trial {trial.seq}: {trial.edit_key}" if rail is None else f"trial {trial.seq}: {rail}: {reason}")
+
+    def training(self, progress: TrainingProgress) -> None:
+        """See `Observer`."""
+        now = time.monotonic()
+        if now - self._last_line >= _LINE_EVERY_S:
+            self._last_line = now
+            best = f", incumbent {bpb(self._incumbent.metric)}" if self._incumbent else ""
+            self._say(f"trial {progress.trial_seq}: {progress_text(progress)}{best}")
+
+    def measured(self, trial: Trial, measurement: Measurement) -> None:
+        """See `Observer`."""
+        self._say(f"trial {trial.seq}: {measurement_text(measurement)}")
+
+    def decided(self, trial: Trial) -> None:
+        """See `Observer`."""
+        if trial.status in {Status.KEEP, Status.BASELINE}:
+            self._incumbent = trial
+        self._say(f"trial {trial.seq}: {trial.status}: {trial.reason}")
+
+    def campaign_stopped(self, campaign: Campaign) -> None:
+        """See `Observer`."""
+        self._say(f"stopped: {campaign.stop_reason}")
+
+
+class LiveView(Observer):
+    """A panel that is redrawn in place: what runs now, the incumbent, the last trials."""
+
+    def __init__(self, console: Console) -> None:
+        self._started = time.monotonic()
+        self._headline = ""
+        self._doing = "starting"
+        self._progress: TrainingProgress | None = None
+        self._incumbent: Trial | None = None
+        self._trials: list[Trial] = []
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def note(self, text: str) -> None:
+        """See `Observer`."""
+        self._live.console.print(Text(text), soft_wrap=True)
+
+    def campaign_started(self, campaign: Campaign, resumed_at_seq: int | None) -> None:
+        """See `Observer`."""
+        self._headline = headline(campaign, resumed_at_seq)
+
+    def trial_opened(self, trial: Trial) -> None:
+        """See `Observer`."""
+        self._progress = None
+        self._doing = f"trial {trial.seq}: {'baseline' if trial.kind is TrialKind.BASELINE else 'proposing'}"
+
+    def railed(self, trial: Trial, rail: str | None, reason: str | None) -> None:
+        """See `Observer`."""
+        self._doing = f"trial {trial.seq}: {trial.edit_key if rail is None else f'{rail}: {reason}'}"
+
+    def training(self, progress: TrainingProgress) -> None:
+        """See `Observer`."""
+        self._progress = progress
+
+    def scoring(self, trial: Trial) -> None:
+        """See `Observer`."""
+        self._progress = None
+
+    def measured(self, trial: Trial, measurement: Measurement) -> None:
+        """See `Observer`."""
+        self._progress = None
+        if trial.kind is TrialKind.BASELINE:
+            self._doing = f"trial 0: baseline, {measurement_text(measurement)}"
+
+    def decided(self, trial: Trial) -> None:
+        """See `Observer`."""
+        if trial.status in {Status.KEEP, Status.BASELINE}:
+            self._incumbent = trial
+        self._trials.append(trial)
+
+    def _render(self) -> Group:
+        clock = seconds(time.monotonic() - self._started)
+        best = f"incumbent: trial {self._incumbent.seq}, {bpb(self._incumbent.metric)}" if self._incumbent else ""
+        lines: list[RenderableType] = [Text(self._headline, style="bold"), Text(f"{clock}   {best}"), Text("")]
+        if self._trials:
+            lines.append(trials_table(self._trials[-_LAST_TRIALS:]))
+            lines.append(Text(""))
+        lines.append(Text(self._doing, overflow="ellipsis", no_wrap=True))
+        if self._progress is not None:
+            full = round(_BAR_CELLS * self._progress.fraction)
+            bar = "█" * full + "░" * (_BAR_CELLS - full)
+            lines.append(Text(f"{bar} {progress_text(self._progress)}", overflow="ellipsis", no_wrap=True))
+        return Group(*lines)
+
+
+def observer_for(console: Console) -> LiveView | Lines:
+    """A live panel on a terminal, lines elsewhere."""
+    return LiveView(console) if console.is_terminal else Lines(console)
+
+
+def headline(campaign: Campaign, resumed_at_seq: int | None) -> str:
+    """The campaign in one line: branch, proposer, lineage, isolation."""
+    verb = "nightshift" if resumed_at_seq is None else f"going on at trial {resumed_at_seq} of"
+    lineage = "on" if campaign.lineage else "off"
+    return (
+        f"{verb} {campaign.branch} · proposer {campaign.proposer} · lineage {lineage} · rule {campaign.keep_rule} · "
+        f"isolation {campaign.isolation}"
+    )
+
+
+def progress_text(progress: TrainingProgress) -> str:
+    """Step, loss and clock of the running training."""
+    extra = "" if progress.trial_seq == progress.measured_seq else f" (again: trial {progress.measured_seq})"
+    return (
+        f"{100 * progress.fraction:3.0f} %  step {progress.step}  loss {progress.loss:.4f}  "
+        f"{progress.elapsed_s:.1f} s  seed {progress.seed_index}{extra}"
+    )
+
+
+def measurement_text(measurement: Measurement) -> str:
+    """A measurement in a few words."""
+    if measurement.state is MeasurementState.MEASURED:
+        return f"seed {measurement.seed_index}: {bpb(measurement.val_bpb)} bpb in {seconds(measurement.train_s)}"
+    return f"seed {measurement.seed_index}: {measurement.status}: {measurement.reason}"
+
+
+def trials_table(trials: list[Trial]) -> Table:
+    """Trials as a person compares them."""
+    rows = [
+        (t.seq, t.status, t.edit_key, bpb(t.metric), _gain(t), t.n_measurements, seconds(t.total_s), _why(t))
+        for t in trials
+    ]
+    columns = ("trial", "status", "edit", "bpb", "gain on parent", "n", "time", "why")
+    return table(columns, rows, right=("trial", "bpb", "n", "time"))
+
+
+def _gain(trial: Trial) -> str:
+    return gain_text(trial.gain, trial.gain_low, trial.gain_high)
+
+
+def _why(trial: Trial) -> str:
+    reason = trial.reason or ""
+    return reason if len(reason) <= 60 else reason[:59] + "…"

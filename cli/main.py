@@ -1,0 +1,68 @@
+"""The `nightshift` command: registers the commands and turns named failures into one sentence and an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]
+import typer
+
+from cli.commands.analyze import analyze
+from cli.commands.doctor import doctor
+from cli.commands.init import init
+from cli.commands.lineage import lineage
+from cli.commands.near_misses import near_misses
+from cli.commands.query import query
+from cli.commands.rails import rails_app
+from cli.commands.run import run
+from cli.commands.show import show
+from cli.commands.status import status
+from rails.errors import NightshiftError
+
+app = typer.Typer(
+    name="nightshift",
+    help="An unattended research loop that you can trust in the morning.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (init, run, status, lineage, near_misses, query, show, analyze, doctor):
+    app.command()(command)
+app.add_typer(rails_app, name="rails")
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. 0 done, 1 a named failure, 2 usage, 75 workspace busy, 130 stopped at once."""
+    try:
+        app(args=None if arguments is None else list(arguments))
+    except SystemExit as end:  # how click ends, also when all went well
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except NightshiftError as error:
+        print(f"nightshift: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("nightshift: stopped; the record is whole, `nightshift run` goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `nightshift query … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def main() -> None:
+    """Run the command of this process and leave.
+
+    Stores, locks and trial processes are closed by now. Tearing the interpreter down would only wait for the threads of
+    libraries (a second or more) and print DuckDB's complaints about objects that those threads still hold.
+    """
+    code = run_command()
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

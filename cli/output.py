@@ -1,0 +1,94 @@
+"""Printing: results on stdout (a table for people or one JSON document), everything else on stderr."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+NOTHING = "–"
+"""What a person sees where a value is absent; JSON has null."""
+
+
+def stdout() -> Console:
+    """The console for results. When piped, tables keep their full width instead of wrapping at 80 columns."""
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200, soft_wrap=False)
+
+
+def stderr() -> Console:
+    """The console for progress and notes."""
+    return Console(file=sys.stderr, highlight=False)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document. Times of day are ISO-8601 in UTC; NaN and infinity never appear."""
+    json.dump(document, sys.stdout, default=_jsonable, ensure_ascii=False, allow_nan=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def _jsonable(value: object) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Path):
+        return str(value)
+    return str(value)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
+    """A plain table: no colour carries meaning, model-written text is never read as markup."""
+    made = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell(value)) for value in row))
+    return made
+
+
+def cell(value: object) -> str:
+    """One value as a person reads it."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
+
+
+def bpb(value: float | None) -> str:
+    """A metric, to the fourth decimal."""
+    return NOTHING if value is None else f"{value:.4f}"
+
+
+def percent(value: float | None) -> str:
+    """A relative gain, signed, in per cent."""
+    return NOTHING if value is None else f"{100 * value:+.2f} %"
+
+
+def gain_text(gain: float | None, low: float | None, high: float | None) -> str:
+    """A gain with its interval when there is one."""
+    if gain is None:
+        return NOTHING
+    if low is None or high is None:
+        return percent(gain)
+    return f"{percent(gain)} [{100 * low:+.2f}, {100 * high:+.2f}]"
+
+
+def seconds(value: float | None) -> str:
+    """A duration: 42 s, 3:07, 1:02:03."""
+    if value is None:
+        return NOTHING
+    whole = round(value)
+    if whole < 100:
+        return f"{value:.0f} s"
+    hours, rest = divmod(whole, 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,64 @@
+"""Opening a workspace for reading: always the published snapshot, never the file that a loop may own."""
+
+from pathlib import Path
+
+from graph.workspace import Workspace
+from memory.reader import Reader
+from memory.records import Campaign, Trial
+from rails.errors import UserError
+
+
+def find_workspace(directory: Path) -> Workspace:
+    """The workspace at `directory`.
+
+    Raises:
+        UserError: there is none.
+    """
+    workspace = Workspace(directory.expanduser().resolve())
+    if not workspace.exists:
+        raise UserError(
+            "this is not a workspace (there is no task.toml)",
+            where=str(workspace.root),
+            fix="make one with `nightshift init DIR`, or name the right folder",
+        )
+    return workspace
+
+
+def open_reader(directory: Path) -> Reader:
+    """A read-only copy of what the loop has published.
+
+    Raises:
+        UserError: there is no workspace, or no campaign has begun in it.
+    """
+    workspace = find_workspace(directory)
+    if not workspace.snapshot_dir.exists():
+        raise UserError(
+            "no campaign has begun here", where=str(workspace.root), fix=f"start one with `nightshift run {directory}`"
+        )
+    return Reader.open(workspace.snapshot_dir)
+
+
+def latest_campaign(reader: Reader, directory: Path) -> Campaign:
+    """The campaign that commands speak of.
+
+    Raises:
+        UserError: there is none yet.
+    """
+    campaign = reader.latest_campaign()
+    if campaign is None:
+        raise UserError("no campaign has begun here", where=str(directory), fix=f"run `nightshift run {directory}`")
+    return campaign
+
+
+def find_trial(reader: Reader, campaign: Campaign, seq: int) -> Trial:
+    """A trial of the campaign by its number.
+
+    Raises:
+        UserError: there is no such trial.
+    """
+    trials = reader.trials(campaign.campaign_id)
+    for trial in trials:
+        if trial.seq == seq:
+            return trial
+    last = trials[-1].seq if trials else "none"
+    raise UserError(f"there is no trial {seq} in campaign {campaign.tag!r}", fix=f"trials go from 0 to {last}")

@@ -1,0 +1,1 @@
+"""The LangGraph state machine in which the five roles meet."""

@@ -1,0 +1,56 @@
+"""What the loop tells whoever is watching. The command line draws it; tests collect it; nothing depends on it."""
+
+from dataclasses import dataclass
+
+from memory.records import Campaign, Measurement, Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingProgress:
+    """One beat of a running training."""
+
+    trial_seq: int
+    """The trial on whose behalf the training runs (its target may be the incumbent)."""
+    measured_seq: int
+    """The trial whose program is being trained."""
+    seed_index: int
+    step: int
+    tokens: int
+    elapsed_s: float
+    loss: float
+    fraction: float
+    """Share of the budget used, 0 to 1."""
+
+
+class Observer:
+    """Base class of observers: every method does nothing until overridden."""
+
+    def campaign_started(self, campaign: Campaign, resumed_at_seq: int | None) -> None:
+        """The loop begins, or goes on at trial `resumed_at_seq`."""
+
+    def trial_opened(self, trial: Trial) -> None:
+        """A trial begins."""
+
+    def proposed(self, trial: Trial, attempt: int) -> None:
+        """A raw reply is in the store."""
+
+    def railed(self, trial: Trial, rail: str | None, reason: str | None) -> None:
+        """The rails have spoken; `rail` is None when all passed."""
+
+    def training(self, progress: TrainingProgress) -> None:
+        """A training process reported."""
+
+    def scoring(self, trial: Trial) -> None:
+        """A trained model is being scored."""
+
+    def measured(self, trial: Trial, measurement: Measurement) -> None:
+        """One train-and-score is over."""
+
+    def decided(self, trial: Trial) -> None:
+        """A trial has its final row."""
+
+    def note(self, text: str) -> None:
+        """Something a person should know, in one sentence."""
+
+    def campaign_stopped(self, campaign: Campaign) -> None:
+        """The loop is over; the campaign says why."""

@@ -1,0 +1,152 @@
+"""curate: the trial's final row, the ratchet forward or back, the lesson, and what readers see."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from graph.nodes.evaluate import measured
+from graph.services import Services
+from graph.state import Route, TrialState, Update
+from memory.lessons import lesson_for
+from memory.ratchet import commit_message
+from memory.records import Lesson, MeasurementState, Phase, Trial, TrialKind, utc_now
+from memory.results_tsv import render_results_tsv
+from memory.snapshot import publish
+from rails.guard import blocked_status
+from rails.status import FINISHED, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A trial's status, why, and the numbers that only a finished trial has."""
+
+    status: Status
+    reason: str
+    numbers: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def curate(services: Services, state: TrialState) -> Update:
+    """Write the final row with the new head in one transaction, then let everything else follow from it."""
+    trial = services.trial(state["trial_id"])
+    if trial.phase is not Phase.DECIDED:
+        trial = _commit(services, trial, outcome_of(services, state, trial))
+    project(services, trial)
+    services.observer.decided(trial)
+    return {"route": Route.RECORDED}
+
+
+def outcome_of(services: Services, state: TrialState, trial: Trial) -> Outcome:
+    """What became of the trial, from what the store holds about it."""
+    if state["route"] is Route.BLOCKED:
+        return _blocked(services, state, trial)
+    target = state["target_trial_id"]
+    last = next(m for m in services.store.measurements(target) if m.measurement_id == state["measurement_id"])
+    metric = _mean(services, trial.trial_id)
+    if last.state is MeasurementState.FAILED and target == trial.trial_id:
+        return Outcome(last.status or Status.CRASH, last.reason or "the measurement failed")
+    if last.state is MeasurementState.FAILED:
+        if last.status is Status.INTERRUPTED:
+            return Outcome(Status.INTERRUPTED, last.reason or "interrupted")
+        return Outcome(Status.DISCARD, f"not proven: the incumbent could not be measured again ({last.reason})", metric)
+    if trial.kind is TrialKind.BASELINE:
+        return Outcome(Status.BASELINE, "the starting point", metric)
+    decision = trial.decision or {}
+    status = Status.KEEP if decision.get("action") == "keep" else Status.DISCARD
+    return Outcome(status, str(decision.get("reason", "")), metric)
+
+
+def _blocked(services: Services, state: TrialState, trial: Trial) -> Outcome:
+    attempt = state["attempt"]
+    verdict = next(v for v in services.store.verdicts(trial.trial_id) if v.attempt == attempt and not v.ok)
+    return Outcome(blocked_status(verdict.rail), f"{verdict.rail}: {verdict.reason}")
+
+
+def _mean(services: Services, trial_id: str) -> dict[str, Any]:
+    scores = [m.val_bpb for m in measured(services.store.measurements(trial_id)) if m.val_bpb is not None]
+    return {"metric": sum(scores) / len(scores), "n_measurements": len(scores)} if scores else {}
+
+
+def _commit(services: Services, trial: Trial, outcome: Outcome) -> Trial:
+    """The commit point: final row, new head and lesson in one transaction."""
+    calls = services.store.calls(trial.trial_id)
+    measurements = services.store.measurements(trial.trial_id)
+    prices = [c.usd for c in calls if c.usd is not None]
+    numbers = outcome.numbers if outcome.status in FINISHED else {}
+    final = trial.model_copy(
+        update={
+            "phase": Phase.DECIDED,
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "propose_s": sum(c.latency_s for c in calls),
+            "train_s": sum(m.train_s or 0.0 for m in measurements),
+            "score_s": sum(m.score_s or 0.0 for m in measurements),
+            "total_s": time.monotonic() - services.trial_started,
+            "usd": sum(prices) if prices else None,
+            "decided_at": utc_now(),
+            **numbers,
+        }
+    )
+    head, incumbent = None, None
+    if outcome.status is Status.BASELINE:
+        incumbent = trial.trial_id
+    if outcome.status is Status.KEEP:
+        head, incumbent = _commit_keep(services, final), trial.trial_id
+        final = final.model_copy(update={"commit_sha": head})
+    lesson = lesson_for(final)
+    final = final.model_copy(update={"lesson": lesson})
+    row = lesson and Lesson(
+        trial_id=trial.trial_id,
+        campaign_id=trial.campaign_id,
+        text=lesson,
+        source="rule",
+        created_at=utc_now(),
+    )
+    services.store.decide(Trial.model_validate(final.model_dump()), head, incumbent, row or None)
+    return services.trial(trial.trial_id)
+
+
+def _commit_keep(services: Services, trial: Trial) -> str:
+    """The amended commit: the candidate with the results table folded in and the result in trailers."""
+    if trial.parent_commit is None or trial.metric is None:
+        raise ValueError(f"trial {trial.seq} cannot be kept without a parent and a metric")
+    others = [t for t in services.store.trials(trial.campaign_id) if t.trial_id != trial.trial_id]
+    metric = services.task.metric.name
+    trailers = {
+        "Nightshift-Trial": str(trial.seq),
+        "Nightshift-Metric": f"{metric}={trial.metric:.6f}",
+        "Nightshift-Gain": f"{trial.gain:.6f}" if trial.gain is not None else "unknown",
+        "Nightshift-Measurements": str(trial.n_measurements),
+        "Nightshift-Candidate": trial.candidate_commit or "",
+    }
+    return services.ratchet.commit_keep(
+        trial.parent_commit,
+        services.source_of(trial),
+        render_results_tsv([*others, trial], services.store.peak_bytes(trial.campaign_id)),
+        commit_message(f"trial {trial.seq}: {trial.edit_key}", trial.hypothesis or "", trailers),
+        trial.created_at,
+    )
+
+
+def project(services: Services, trial: Trial) -> None:
+    """Bring branch, worktree, results table and snapshot in line with the store. Safe to repeat."""
+    _refresh_incumbent(services)
+    results = render_results_tsv(services.store.trials(trial.campaign_id), services.store.peak_bytes(trial.campaign_id))
+    if trial.status is Status.KEEP and trial.parent_commit and trial.commit_sha:
+        for name in services.ratchet.advance(trial.parent_commit, trial.commit_sha):
+            services.observer.note(
+                f"{name} has your uncommitted changes and stays as it is; the branch has what was kept"
+            )
+    if trial.candidate_commit is not None:
+        services.ratchet.discard(trial.candidate_commit)
+    services.ratchet.project(services.campaign.head_commit, results)
+    publish(services.store, services.workspace.snapshot_dir)
+
+
+def _refresh_incumbent(services: Services) -> None:
+    """The incumbent's measurements accumulate over the night, and its metric is their mean."""
+    incumbent = services.incumbent()
+    if incumbent is None:
+        return
+    numbers = _mean(services, incumbent.trial_id)
+    if numbers and numbers["n_measurements"] != incumbent.n_measurements:
+        services.store.update_trial(incumbent.trial_id, **numbers)

@@ -1,0 +1,85 @@
+"""train: one sandboxed process trains one program with one seed under the parent's clock."""
+
+from graph.events import TrainingProgress
+from graph.services import Services
+from graph.state import Node, Route, TrialState, Update
+from memory.records import Measurement, MeasurementState, Phase, Trial, utc_now
+from rails.errors import TrialError
+from tools.trainer_tool import Progress
+
+SEED_STRIDE = 1000
+"""Campaign seed s uses training seeds 1000·s, 1000·s+1, …: disjoint between campaigns, shared within one."""
+
+
+def train(services: Services, state: TrialState) -> Update:
+    """Train the target's program with the shared seed of this index, unless that measurement is already stored."""
+    trial = services.trial(state["trial_id"])
+    target = services.trial(state["target_trial_id"])
+    seed_index = state["seed_index"]
+    measurement_id = measurement_id_of(target, seed_index)
+    stored = {m.measurement_id: m for m in services.store.measurements(target.trial_id)}
+    before = stored.get(measurement_id)
+    if before is None or before.state is MeasurementState.RUNNING:
+        measurement = Measurement(
+            measurement_id=measurement_id,
+            campaign_id=services.campaign_id,
+            trial_id=target.trial_id,
+            seed_index=seed_index,
+            seed=SEED_STRIDE * services.campaign.seed + seed_index,
+            state=MeasurementState.RUNNING,
+            attempt=1 if before is None else before.attempt + 1,
+            isolation=services.trainer.isolation,
+            started_at=utc_now(),
+        )
+        services.store.open_measurement(measurement)
+        services.store.update_trial(trial.trial_id, phase=Phase.RUNNING)
+        _run(services, trial, target, measurement)
+    return {"route": Route.TRAINED, "measurement_id": measurement_id}
+
+
+def measurement_id_of(target: Trial, seed_index: int) -> str:
+    """The same measurement has the same id after any crash; a repaired program is another measurement."""
+    return f"{target.trial_id}-r{target.repairs}-s{seed_index}"
+
+
+def _run(services: Services, trial: Trial, target: Trial, measurement: Measurement) -> None:
+    def report(progress: Progress) -> None:
+        services.observer.training(
+            TrainingProgress(
+                trial_seq=trial.seq,
+                measured_seq=target.seq,
+                seed_index=measurement.seed_index,
+                step=progress.step,
+                tokens=progress.tokens,
+                elapsed_s=progress.elapsed_s,
+                loss=progress.loss,
+                fraction=services.trainer.fraction(progress),
+            )
+        )
+
+    try:
+        model = services.trainer.train(services.source_of(target), measurement.seed, report)
+    except TrialError as error:
+        fail(services, trial, measurement, error)
+        return
+    services.live[measurement.measurement_id] = model
+    services.waited(trial.trial_id, Node.TRAIN, "startup", model.outcome.startup_s)
+    services.waited(trial.trial_id, Node.TRAIN, "train", model.outcome.train_s)
+
+
+def fail(services: Services, trial: Trial, measurement: Measurement, error: TrialError) -> Measurement:
+    """Store a measurement that ended without a score."""
+    failed = measurement.model_copy(
+        update={
+            "state": MeasurementState.FAILED,
+            "status": error.status,
+            "reason": error.what,
+            "log_tail": error.detail or None,
+            "train_s": services.trainer.last_seconds,
+            "finished_at": utc_now(),
+        }
+    )
+    services.store.finish_measurement(failed, None)
+    services.waited(trial.trial_id, Node.TRAIN, "train", services.trainer.last_seconds)
+    services.observer.measured(trial, failed)
+    return failed

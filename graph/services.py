@@ -1,0 +1,85 @@
+"""What the nodes work with: one object per running campaign, made by `graph/session.py`, shared by the five nodes."""
+
+import time
+from dataclasses import dataclass, field
+
+from agents.base import Proposer
+from graph.events import Observer
+from graph.workspace import Workspace
+from memory.decide import KeepRule
+from memory.ratchet import Ratchet
+from memory.records import Campaign, Span, Trial, TrialKind
+from memory.store import Store
+from rails.edits import program_key
+from rails.guard import Rails
+from rails.task import LimitsConfig, Task
+from tools.trainer_tool import TrainedModel, TrainerTool
+
+
+@dataclass(kw_only=True)
+class Services:
+    """The store, the ratchet, the proposer, the trainer tool and the rules of one campaign."""
+
+    campaign_id: str
+    workspace: Workspace
+    task: Task
+    store: Store
+    ratchet: Ratchet
+    rails: Rails
+    rule: KeepRule
+    proposer: Proposer
+    trainer: TrainerTool
+    observer: Observer
+    limits: LimitsConfig
+    live: dict[str, TrainedModel] = field(default_factory=dict[str, TrainedModel])
+    """Trained models waiting to be scored, by measurement id: the one thing that cannot live in the store."""
+    spans: list[Span] = field(default_factory=list[Span])
+    trial_started: float = field(default_factory=time.monotonic)
+    interrupted: bool = False
+    """Set by the first signal: the trial in hand ends as `interrupted`."""
+
+    @property
+    def campaign(self) -> Campaign:
+        """The campaign's row as it is now."""
+        return self.store.campaign(self.campaign_id)
+
+    def trial(self, trial_id: str) -> Trial:
+        """A trial's row as it is now."""
+        return self.store.trial(trial_id)
+
+    def incumbent(self) -> Trial | None:
+        """The best trial kept so far; the baseline until there is one; None before the baseline is measured."""
+        trial_id = self.campaign.incumbent_trial_id
+        return None if trial_id is None else self.trial(trial_id)
+
+    def source_of(self, trial: Trial) -> str:
+        """The program that a trial runs, from the git object that holds it."""
+        if trial.kind is TrialKind.BASELINE:
+            return self.ratchet.source(self.campaign.baseline_commit)
+        if trial.candidate_commit is None:
+            raise ValueError(f"trial {trial.seq} has no candidate commit yet")
+        return self.ratchet.source(trial.candidate_commit)
+
+    def waited(self, trial_id: str, node: str, part: str, seconds: float) -> None:
+        """Note seconds that a node spent waiting for somebody else (proposer, process start, training, scoring)."""
+        self.spans.append(Span(trial_id=trial_id, node=node, part=part, seconds=seconds))
+
+    def baseline_program_key(self) -> str:
+        """The key of the program that the search starts from, so that going back to it counts as a repeat."""
+        return program_key(self.ratchet.source(self.campaign.baseline_commit))
+
+    def add_spans(self, spans: list[Span]) -> None:
+        """Collect the seconds of a node visit; written at the end of the trial."""
+        self.spans.extend(spans)
+
+    def flush_spans(self) -> None:
+        """Write the collected seconds in one transaction."""
+        if self.spans:
+            self.store.add_spans(self.spans)
+            self.spans = []
+
+    def close_live(self) -> None:
+        """Kill every process that is still waiting to be scored."""
+        for model in self.live.values():
+            model.close()
+        self.live.clear()

@@ -1,0 +1,80 @@
+"""Workspaces whose program is the fast stand-in: real git, store and processes, a trial in a third of a second."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agents.base import Proposer
+from graph.campaign import RunOptions, open_campaign
+from graph.events import Observer
+from graph.services import Services
+from memory.ratchet import init_workspace
+from tests.support.corpus import make_corpus
+
+STANDIN = Path(__file__).with_name("standin_train.py")
+
+TASK = """
+name = "standin"
+
+[budget]
+kind = "steps"
+amount = 20
+
+[data]
+corpus = "{corpus}"
+vocab_size = 512
+eval_seq_len = 64
+eval_tokens = 4096
+
+[trial]
+device = "cpu"
+threads = 1
+
+[keep]
+rule = "{rule}"
+min_gain = 0.003
+max_measurements = {max_measurements}
+
+[limits]
+trials = 6
+
+[menu.knobs]
+bigram_weight = {{type = "float", range = [0.0, 0.9], default = 0.5, doc = "share that knows one token"}}
+trigram_weight = {{type = "float", range = [0.0, 0.9], default = 0.05, doc = "share of the model with two"}}
+smoothing = {{type = "float", range = [0.0, 64.0], default = 4.0, doc = "counts added to a context"}}
+buckets = {{type = "int", choices = [64, 256, 1024, 4096], default = 256, doc = "rows for contexts of two tokens"}}
+decay = {{type = "float", range = [0.5, 1.0], default = 1.0, doc = "how much of the counts outlives a step"}}
+rows = {{type = "int", choices = [2, 4, 8, 16, 32], default = 8, doc = "rows of a batch"}}
+seq_len = {{type = "int", choices = [32, 64, 128], default = 64, doc = "tokens of a row"}}
+
+[[menu.cross_constraints]]
+id = "weights"
+rule = "bigram_weight + trigram_weight <= 1"
+doc = "the weights are shares of one whole"
+"""
+
+
+def make_standin_workspace(folder: Path, *, rule: str = "strict", max_measurements: int = 1, source: str = "") -> Path:
+    """A committed workspace in `folder/night`, with its corpus beside it."""
+    corpus = make_corpus(folder / "corpus")
+    root = folder / "night"
+    init_workspace(
+        root,
+        {
+            ".gitignore": ".nightshift/\n",
+            "program.md": "# Policy\n\nLower is better.\n",
+            "task.toml": TASK.format(corpus=corpus, rule=rule, max_measurements=max_measurements),
+            "train.py": source or STANDIN.read_text(encoding="utf-8"),
+        },
+    )
+    return root
+
+
+@contextmanager
+def standin_campaign(
+    root: Path, *, proposer: Proposer | None = None, observer: Observer | None = None, options: RunOptions | None = None
+) -> Generator[Services]:
+    """An open campaign; `proposer` replaces the one the options name."""
+    asked = options or RunOptions(proposer=None if proposer else "random")
+    with open_campaign(root, asked, observer or Observer(), proposer) as services:
+        yield services

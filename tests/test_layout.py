@@ -1,0 +1,72 @@
+"""The house rules that a newcomer relies on: ceilings, docstrings, packages, and what the documents promise."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("agents", "cli", "graph", "memory", "rails", "tools", "trainer")
+SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+AGENT_EDITED = ROOT / "trainer" / "train.py"
+
+
+def test_files_stay_short() -> None:
+    long = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in SOURCES if p != AGENT_EDITED}
+    assert {name: lines for name, lines in long.items() if lines > 400} == {}
+    assert {p.name: n for p in TESTS if (n := len(p.read_text().splitlines())) > 600} == {}
+
+
+def functions(body: list[ast.stmt]) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Functions of a module and methods of its classes; what is nested in them counts as their body."""
+    found = [node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return found + [method for node in body if isinstance(node, ast.ClassDef) for method in functions(node.body)]
+
+
+def test_functions_stay_short_and_public_ones_are_documented() -> None:
+    long: list[str] = []
+    undocumented: list[str] = []
+    for path in SOURCES:
+        for node in functions(ast.parse(path.read_text()).body):
+            place = f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+            if path != AGENT_EDITED and (node.end_lineno or node.lineno) - node.lineno >= 60:
+                long.append(place)
+            if not node.name.startswith("_") and ast.get_docstring(node) is None:
+                undocumented.append(place)
+    assert long == []
+    assert undocumented == []
+
+
+def test_the_packages_are_listed_and_hold_no_code_in_init() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    found = {".".join(p.parent.relative_to(ROOT).parts) for p in SOURCES if p.name == "__init__.py"}
+    assert set(project["tool"]["setuptools"]["packages"]) == found
+    for path in SOURCES:
+        if path.name == "__init__.py":
+            assert all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body), path
+
+
+def test_no_init_files_under_tests() -> None:
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+def test_heavy_libraries_are_not_loaded_by_light_commands() -> None:
+    heavy = ("torch", "guardrails", "langgraph", "optuna", "git")
+    code = f"import sys, cli.main; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md"])
+def test_documents_name_files_that_exist(name: str) -> None:
+    text = (ROOT / name).read_text()
+    mentioned = set(re.findall(rf"`((?:{'|'.join(PACKAGES)}|docs|benchmarks|tests)/[\w./-]+)`", text))
+    assert mentioned
+    assert [place for place in sorted(mentioned) if not (ROOT / place).exists()] == []
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)\)", text)
+    assert [link for link in links if not ((ROOT / name).parent / link).exists()] == []
