@@ -69,7 +69,6 @@ class Endpoint:
 
     Raises:
         UserError: the key's environment variable is not set.
-
     """
 
     def __init__(self, config: ModelConfig, *, sleep: Callable[[float], None] = time.sleep) -> None:

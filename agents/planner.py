@@ -34,7 +34,6 @@ class Planner:
 
     Raises:
         UserError: the key's environment variable is not set.
-
     """
 
     def __init__(

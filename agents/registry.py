@@ -47,7 +47,6 @@ def make_proposer(name: str, *, workspace: Path, seed: int, trajectory: "Traject
     Raises:
         UserError: an unknown name (with the nearest one), a malformed models.toml, a key that is not set, a
             recording that cannot be read.
-
     """
     if name in STATISTICAL:
         return STATISTICAL[name]()

@@ -20,7 +20,6 @@ class ReplayProposer:
 
     Raises:
         UserError: the file is missing, empty, or has a line that is not JSON.
-
     """
 
     name = "replay"

@@ -101,7 +101,6 @@ class Runner:
             raise
         finally:
             services.close_live()
-            services.flush_spans()
         self._require_baseline(services.trial(trial.trial_id))
 
     def _require_baseline(self, trial: Trial) -> None:

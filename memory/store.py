@@ -101,7 +101,7 @@ class Store(Writer):
         Raises:
             HaltError: another campaign has this id or tag.
         """
-        with self._transaction():
+        with self.transaction():
             self._insert(CAMPAIGNS, [campaign])
 
     def update_campaign(self, campaign_id: str, **fields: Any) -> Campaign:
@@ -111,7 +111,7 @@ class Store(Writer):
             KeyError: there is no such campaign.
             ValueError: a field is unknown or its value is not valid.
         """
-        with self._transaction():
+        with self.transaction():
             return self._update(CAMPAIGNS, self.campaign(campaign_id), fields)
 
     # Trials
@@ -123,7 +123,7 @@ class Store(Writer):
             KeyError: its campaign is not in the store.
             HaltError: another trial has this id or number.
         """
-        with self._transaction():
+        with self.transaction():
             self.campaign(trial.campaign_id)
             self._insert(TRIALS, [trial])
 
@@ -134,7 +134,7 @@ class Store(Writer):
             KeyError: there is no such trial.
             ValueError: a field is unknown, the record would not be valid, or it would decide or undecide the trial.
         """
-        with self._transaction():
+        with self.transaction():
             before = self.trial(trial_id)
             after = Trial.model_validate({**before.model_dump(), **fields})
             if Phase.DECIDED in {before.phase, after.phase} and _verdict(before) != _verdict(after):
@@ -163,7 +163,7 @@ class Store(Writer):
             raise ValueError(
                 f"trial {trial.seq} is to be decided, but is in phase {trial.phase} with status {trial.status}"
             )
-        with self._transaction():
+        with self.transaction():
             before = self.trial(trial.trial_id)
             if before.phase is Phase.DECIDED:
                 if any(getattr(before, name) != getattr(trial, name) for name in _OUTCOME):
@@ -185,7 +185,7 @@ class Store(Writer):
         Raises:
             HaltError: another call has the same id.
         """
-        with self._transaction():
+        with self.transaction():
             self._insert(CALLS, calls)
 
     def add_verdicts(self, verdicts: Sequence[Verdict]) -> None:
@@ -194,7 +194,7 @@ class Store(Writer):
         Raises:
             HaltError: another verdict is stored at this trial, attempt and position.
         """
-        with self._transaction():
+        with self.transaction():
             self._insert(VERDICTS, verdicts)
 
     def add_lineage_block(self, block: LineageBlock) -> None:
@@ -203,7 +203,7 @@ class Store(Writer):
         Raises:
             HaltError: a block with this hash and another text is stored.
         """
-        with self._transaction():
+        with self.transaction():
             stored = self.lineage_block(block.sha256) if self._stored_keys(LINEAGE_BLOCKS, [block]) else None
             if stored is None:
                 values = [*LINEAGE_BLOCKS.to_row(block), self.lineage_block_count()]
@@ -221,7 +221,7 @@ class Store(Writer):
             KeyError: its trial is not in the store.
             HaltError: it is measured already, or this is not a later attempt than the stored one.
         """
-        with self._transaction():
+        with self.transaction():
             self.trial(measurement.trial_id)
             if not self._stored_keys(MEASUREMENTS, [measurement]):
                 self._write_rows(MEASUREMENTS, [measurement])
@@ -246,7 +246,7 @@ class Store(Writer):
             raise ValueError(
                 f"measurement {measurement.measurement_id} is {measurement.state}, score {measurement.val_bpb}"
             )
-        with self._transaction():
+        with self.transaction():
             before = self._measurement(measurement.measurement_id)
             if before.state is MeasurementState.RUNNING:
                 self._update(MEASUREMENTS, before, dict(measurement))
@@ -263,7 +263,7 @@ class Store(Writer):
 
     def add_spans(self, spans: Sequence[Span]) -> None:
         """Add where seconds went. Spans have no id: adding one twice counts it twice."""
-        with self._transaction():
+        with self.transaction():
             if spans:
                 self._write_rows(SPANS, spans)
 

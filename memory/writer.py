@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from memory.queries import Queries
-from memory.records import Campaign, Record, Trial
+from memory.records import Campaign, Measurement, Record, Trial
 from memory.rows import Table
 from rails.errors import HaltError
 
@@ -20,8 +20,8 @@ _CANNOT_WRITE = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryEx
 class Writer(Queries):
     """The writing half of the store, for any table.
 
-    Campaigns and trials stay in memory once read or written: every step of the loop asks for them, and a row of forty
-    columns takes DuckDB a millisecond to plan.
+    Campaigns, trials and measurements stay in memory once read or written: every step of the loop asks for them, and a
+    row of forty columns takes DuckDB a millisecond or two to plan.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -31,8 +31,9 @@ class Writer(Queries):
         """Grows with every change of a row."""
         self._changed: dict[tuple[str, str], int] = {}
         self._trials: dict[str, dict[str, Trial]] = {}
+        self._measurements: dict[str, dict[str, Measurement]] = {}
         self._campaigns: dict[str, Campaign] = {}
-        self._pending: list[Record] = []
+        self._in_transaction = False
 
     def campaigns(self) -> list[Campaign]:
         """All campaigns, oldest first."""
@@ -72,6 +73,15 @@ class Writer(Queries):
                 self._trials[campaign_id] = {trial.trial_id: trial for trial in super().trials(campaign_id)}
             return list(self._trials[campaign_id].values())
 
+    def measurements(self, trial_id: str) -> list[Measurement]:
+        """The measurements of a trial, by seed index."""
+        with self._lock:
+            if trial_id not in self._measurements:
+                found = super().measurements(trial_id)
+                self._measurements[trial_id] = {measurement.measurement_id: measurement for measurement in found}
+            known = self._measurements[trial_id].values()
+            return sorted(known, key=lambda found: (found.seed_index, found.started_at, found.measurement_id))
+
     def changes_since(self, revision: int) -> list[tuple[str, str]]:
         """(table, trial id) of the rows that changed after `revision`; the id is empty for rows of no trial."""
         changes: list[tuple[str, str]] = []
@@ -82,26 +92,36 @@ class Writer(Queries):
         return changes
 
     @contextmanager
-    def _transaction(self) -> Generator[None]:
+    def transaction(self) -> Generator[None]:
+        """Make all writes in this block one transaction: all of them are stored, or none. Blocks may nest.
+
+        Raises:
+            HaltError: the disk is full or the file cannot be written.
+        """
         with self._lock:
-            self._pending.clear()
+            if self._in_transaction:
+                yield
+                return
+            self._in_transaction = True
             try:
                 self._connection.begin()
                 yield
                 self._connection.commit()
             except BaseException as error:
-                # begin() or commit() may have failed: then nothing is open, and the first error is the one to tell.
-                with suppress(duckdb.Error):
-                    self._connection.rollback()
+                self._roll_back()
                 if isinstance(error, _CANNOT_WRITE):
                     fix = "free disk space or memory, then run again: nothing that was stored is lost"
                     raise HaltError(f"the store cannot be written: {error}", where=str(self.path), fix=fix) from error
                 raise
-            for record in self._pending:
-                if isinstance(record, Campaign):
-                    self._campaigns[record.campaign_id] = record
-                elif isinstance(record, Trial):
-                    self._remember(record)
+            finally:
+                self._in_transaction = False
+
+    def _roll_back(self) -> None:
+        # begin() or commit() may have failed: then nothing is open, and the first error is the one to tell.
+        with suppress(duckdb.Error):
+            self._connection.rollback()
+        for cache in (self._campaigns, self._trials, self._measurements):
+            cache.clear()  # they may hold what was just undone
 
     def _remember(self, trial: Trial) -> None:
         known = self._trials.get(trial.campaign_id)
@@ -160,12 +180,18 @@ class Writer(Queries):
         return after
 
     def _note(self, table: Table[R], record: R) -> None:
-        """Remember that the row changed: for the snapshot, and for trials kept in memory."""
+        """Remember that the row changed: for the snapshot, and for the records kept in memory."""
         self.revision += 1
         change = (table.name, str(getattr(record, "trial_id", "")))
         self._changed.pop(change, None)  # the newest change stands last
         self._changed[change] = self.revision
-        self._pending.append(record)
+        if isinstance(record, Campaign):
+            if self._campaigns:  # when empty it is filled from the table, this row included
+                self._campaigns[record.campaign_id] = record
+        elif isinstance(record, Trial):
+            self._remember(record)
+        elif isinstance(record, Measurement) and record.trial_id in self._measurements:
+            self._measurements[record.trial_id][record.measurement_id] = record
 
 
 def conflict(table: Table[R], record: R) -> HaltError:

@@ -19,7 +19,6 @@ def build_sizing_tool(menu: Menu, knobs: Mapping[str, KnobValue | bool], limit_b
         menu: ranges, cross rules and the size estimate.
         knobs: the incumbent's values.
         limit_bytes: the limit when the menu's size rule states none.
-
     """
 
     def estimate_size(changes: dict[str, int | float | str]) -> str:

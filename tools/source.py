@@ -17,7 +17,6 @@ def build_source_tool(source: str, file_name: str) -> BaseTool:
     Args:
         source: the program.
         file_name: its name, for the description.
-
     """
     lines = source.splitlines()
 

@@ -57,7 +57,6 @@ def build_trajectory_tools(trials: Sequence[Trial], trajectory: Trajectory | Non
 
     Returns:
         `tried_values`, and with a trajectory `near_misses` and `query_trajectory`.
-
     """
 
     def tried_values(knob: str) -> str:

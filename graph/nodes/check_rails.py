@@ -13,14 +13,14 @@ def check_rails(services: Services, state: TrialState) -> Update:
     trial = services.trial(state["trial_id"])
     attempt = state["attempt"]
     result = services.rails.check(stored_reply(services, trial, attempt) or "", rail_context(services, trial))
-    services.store.add_verdicts(
-        [
-            Verdict(trial_id=trial.trial_id, attempt=attempt, position=position, rail=v.rail, ok=v.ok, reason=v.reason)
-            for position, v in enumerate(result.verdicts)
-        ]
-    )
-    if result.ok:
-        trial = _store_proposal(services, trial, result)
+    verdicts = [
+        Verdict(trial_id=trial.trial_id, attempt=attempt, position=position, rail=v.rail, ok=v.ok, reason=v.reason)
+        for position, v in enumerate(result.verdicts)
+    ]
+    with services.store.transaction():
+        services.store.add_verdicts(verdicts)
+        if result.ok:
+            trial = _store_proposal(services, trial, result)
     services.observer.railed(trial, result.rail, result.reason)
     if result.ok:
         return {"route": Route.PASSED, "target_trial_id": trial.trial_id, "seed_index": 0}

@@ -23,7 +23,6 @@ def evaluate(services: Services, state: TrialState) -> Update:
     )
     if measurement.state is MeasurementState.RUNNING:
         measurement = _score(services, trial, measurement, services.live.pop(measurement.measurement_id))
-    services.store.update_trial(trial.trial_id, phase=Phase.MEASURED)
     if measurement.state is MeasurementState.FAILED:
         return _after_failure(services, state, measurement)
     if trial.kind is TrialKind.BASELINE:
@@ -104,6 +103,7 @@ def _decide(services: Services, trial: Trial) -> Update:
     decision = services.rule.decide(evidence_for(services, trial))
     services.store.update_trial(
         trial.trial_id,
+        phase=Phase.MEASURED,
         gain=decision.gain,
         gain_low=decision.gain_low,
         gain_high=decision.gain_high,

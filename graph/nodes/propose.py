@@ -18,8 +18,7 @@ def propose(services: Services, state: TrialState) -> Update:
     attempt = state["attempt"]
     if stored_reply(services, trial, attempt) is None:
         _ask(services, trial, attempt, state)
-    trial = services.store.update_trial(trial.trial_id, phase=Phase.PROPOSED, attempt=attempt, repairs=state["repairs"])
-    services.observer.proposed(trial, attempt)
+    services.observer.proposed(services.trial(trial.trial_id), attempt)
     return {"route": Route.PROPOSED}
 
 
@@ -30,13 +29,19 @@ def stored_reply(services: Services, trial: Trial, attempt: int) -> str | None:
 
 
 def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> None:
+    """Ask, and store in one transaction what was shown, what was answered, and that it was."""
     context = build_context(services, trial, attempt, state)
     try:
         reply = services.proposer.propose(context)
     except NoReplyError as error:
         _store_calls(services, trial, attempt, error.calls)
         raise
-    _store_calls(services, trial, attempt, reply.calls)
+    progress: dict[str, object] = {"phase": Phase.PROPOSED, "attempt": attempt, "repairs": state["repairs"]}
+    with services.store.transaction():
+        _store_calls(services, trial, attempt, reply.calls)
+        if context.lineage is not None:
+            progress["lineage_sha256"] = _store_block(services, context.lineage)
+        services.store.update_trial(trial.trial_id, **progress)
 
 
 def build_context(services: Services, trial: Trial, attempt: int, state: TrialState) -> ProposalContext:
@@ -50,7 +55,7 @@ def build_context(services: Services, trial: Trial, attempt: int, state: TrialSt
         source=source,
         knobs=read_knobs(source, task.edit.class_name),
         menu=task.menu,
-        lineage=_lineage(services, trial) if campaign.lineage else None,
+        lineage=render_lineage(services.store, campaign.campaign_id) if campaign.lineage else None,
         trials=tuple(services.store.trials(campaign.campaign_id)),
         feedback=_feedback(services, trial, attempt),
         crash=_crash(services, trial, state),
@@ -66,15 +71,12 @@ def _read_program(services: Services) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def _lineage(services: Services, trial: Trial) -> str:
-    """Render the block, store it by its hash, and note on the trial which block it saw."""
-    text = render_lineage(services.store, services.campaign_id)
+def _store_block(services: Services, text: str) -> str:
+    """Store a block by its hash, and return that."""
     sha256 = lineage_sha256(text)
-    services.store.add_lineage_block(
-        LineageBlock(sha256=sha256, campaign_id=services.campaign_id, text=text, created_at=utc_now())
-    )
-    services.store.update_trial(trial.trial_id, lineage_sha256=sha256)
-    return text
+    block = LineageBlock(sha256=sha256, campaign_id=services.campaign_id, text=text, created_at=utc_now())
+    services.store.add_lineage_block(block)
+    return sha256
 
 
 def _feedback(services: Services, trial: Trial, attempt: int) -> tuple[Feedback, ...]:

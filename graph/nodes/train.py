@@ -3,8 +3,9 @@
 from graph.events import TrainingProgress
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
-from memory.records import Measurement, MeasurementState, Phase, Trial, utc_now
+from memory.records import Measurement, MeasurementState, Phase, Trial, TrialKind, utc_now
 from rails.errors import TrialError
+from rails.status import Status
 from tools.trainer_tool import Progress
 
 SEED_STRIDE = 1000
@@ -31,8 +32,9 @@ def train(services: Services, state: TrialState) -> Update:
             isolation=services.trainer.isolation,
             started_at=utc_now(),
         )
-        services.store.open_measurement(measurement)
-        services.store.update_trial(trial.trial_id, phase=Phase.RUNNING)
+        with services.store.transaction():
+            services.store.open_measurement(measurement)
+            services.store.update_trial(trial.trial_id, phase=Phase.RUNNING)
         _run(services, trial, target, measurement)
     return {"route": Route.TRAINED, "measurement_id": measurement_id}
 
@@ -68,7 +70,14 @@ def _run(services: Services, trial: Trial, target: Trial, measurement: Measureme
 
 
 def fail(services: Services, trial: Trial, measurement: Measurement, error: TrialError) -> Measurement:
-    """Store a measurement that ended without a score."""
+    """Store a measurement that ended without a score.
+
+    Raises:
+        TrialError: the baseline was interrupted. It stays open, and is measured when the campaign goes on: without it
+            there is no campaign.
+    """
+    if error.status is Status.INTERRUPTED and trial.kind is TrialKind.BASELINE:
+        raise error
     failed = measurement.model_copy(
         update={
             "state": MeasurementState.FAILED,

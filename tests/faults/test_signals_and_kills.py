@@ -79,6 +79,20 @@ def test_a_killed_campaign_ends_like_one_that_was_not(
     assert fsck.returncode == 0
 
 
+def test_an_interrupted_baseline_is_measured_when_the_campaign_goes_on(
+    tmp_path: Path, reference: list[tuple[Any, ...]]
+) -> None:
+    root = make_standin_workspace(tmp_path)
+    process = start(root)
+    wait_for_line(process, "trial 0: seed 0")
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert nightshift("status", root, "--json").document["baseline"] is None
+    assert nightshift("run", root, *OPTIONS).code == 0
+    assert digest(root) == reference
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_trial_in_hand_and_run_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     root = make_standin_workspace(tmp_path)

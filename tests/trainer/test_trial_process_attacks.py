@@ -1,0 +1,226 @@
+"""Programs that crash, hang, lie, flood and leave things behind; none may cost more than its own trial."""
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rails.errors import TrialError
+from rails.status import Status
+from tests.support.tiny_data import STANDIN, eval_set, trial_spec
+from trainer.budget import Budget, BudgetKind, Caps
+from trainer.sandbox import Limits
+from trainer.trial_process import TrialProcess
+from trainer.trial_spec import TrialSpec
+
+PRELUDE = """
+import json, os, signal, socket, sys, time
+spec = json.loads(os.environ["NIGHTSHIFT_SPEC"])
+control = socket.socket(fileno=spec["control_fd"])
+def send(event, **rest):
+    control.sendall(json.dumps({"event": event, **rest}).encode() + b"\\n")
+def start():
+    send("start", params=1, flops_per_token=1.0, device="cpu")
+def progress(step, loss=1.0):
+    send("progress", step=step, tokens=step, elapsed_s=0.1, loss=loss)
+def hang():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(1000)
+"""
+QUICK = Caps(startup_s=20, overrun=0.1, score_s=20)
+SECOND = Budget(kind=BudgetKind.SECONDS, amount=0.1)
+
+
+@pytest.fixture(autouse=True)
+def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.budget.GRACE_S", 0.0)
+
+
+def failure(spec: TrialSpec) -> TrialError:
+    """How a trial fails; nothing of it may be left."""
+    with TrialProcess.launch(spec) as process, pytest.raises(TrialError) as caught:
+        process.train()
+        process.score(eval_set())
+    assert list(spec.scratch_root.iterdir()) == []
+    assert [child for child in psutil.Process().children() if os.getsid(child.pid) != os.getsid(0)] == []
+    return caught.value
+
+
+def raw(tmp_path: Path, code: str, budget: Budget | None = None) -> TrialSpec:
+    steps = Budget(kind=BudgetKind.STEPS, amount=20)
+    return trial_spec(tmp_path, PRELUDE + code, caps=QUICK, budget=budget or steps)
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("raise ValueError('no such knob')", "exited with code 1 before training started: ValueError: no such knob"),
+        ("def f(:", "exited with code 1 before training started: SyntaxError: invalid syntax"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("sys.exit(0)", "exited with code 0 before training started, without a result"),
+        ("os._exit(7)", "exited with code 7 before training started"),
+        ("os.abort()", "was killed by SIGABRT before training started: Fatal Python error: Aborted"),
+        ("os.kill(os.getpid(), 9)", "was killed by SIGKILL before training started"),
+        (
+            "control.sendall(b'nonsense\\n'); hang()",
+            "killed before training started: it sent a message that is not JSON",
+        ),
+        ("progress(1); hang()", "killed: it reported 'progress' before training started, where 'start' was due"),
+        ("send('failed', kind='error', reason='bad\\nluck'); hang()", "bad luck"),
+        ("control.sendall(b'x' * 200_000); hang()", "it sent a message of more than 65536 bytes"),
+    ],
+)
+def test_before_training(tmp_path: Path, code: str, what: str) -> None:
+    error = failure(raw(tmp_path, code))
+    assert error.status is Status.PREFLIGHT_CRASH
+    assert what in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("raise ValueError('too deep')", "exited with code 1 during training: ValueError: too deep"),
+        ("sys.exit(0)", "exited with code 0 during training, without a result"),
+        ("os.abort()", "was killed by SIGABRT during training: Fatal Python error: Aborted"),
+        (
+            "import ctypes; ctypes.string_at(0)",
+            "killed by SIGSEGV during training: Fatal Python error: Segmentation fault",
+        ),
+        ("start(); hang()", "killed: it reported 'start' during training, where 'trained' was due"),
+        ("send('trained'); hang()", "event 'trained' must have exactly the keys"),
+        ("progress(1, float('nan')); hang()", "it sent a message that is not JSON"),
+        ("progress(5); progress(4); hang()", "killed: its report of step 4 came after one of step 5"),
+        ("control.sendall(b'[' * 60_000 + b'\\n'); hang()", "it sent a message that is not JSON"),
+        ("control.sendall(b'\\xff\\xfe\\n'); hang()", "it sent a message that is not JSON"),
+        ("send('trained', summary={}); sys.exit(0)", "exited with code 0 while it was scored, without a result"),
+        ("send('trained', summary={}); os.abort()", "was killed by SIGABRT while it was scored"),
+        (
+            "send('trained', summary={}); progress(1); hang()",
+            "it reported 'progress' while it was scored, where 'scored'",
+        ),
+        (
+            "os.ftruncate(spec['shm_fd'], 0); send('trained', summary={}); control.recv(100); "
+            "os.ftruncate(spec['shm_fd'], 0); send('scored'); hang()",
+            "truncated the memory",
+        ),
+    ],
+)
+def test_after_the_start(tmp_path: Path, code: str, what: str) -> None:
+    error = failure(raw(tmp_path, "start()\n" + code))
+    assert error.status is Status.CRASH
+    assert what in str(error)
+
+
+def test_a_traceback_is_kept_for_the_repair(tmp_path: Path) -> None:
+    error = failure(raw(tmp_path, "print('hello')\nraise ValueError('x')"))
+    assert error.detail.startswith("hello\nTraceback (most recent call last):")
+    assert error.detail.endswith("ValueError: x")
+
+
+def test_a_hang_that_ignores_signals(tmp_path: Path) -> None:
+    error = failure(raw(tmp_path, "start(); progress(1); hang()", SECOND))
+    assert error.status is Status.TRAIN_BUDGET_OVERRUN
+    assert str(error) == "killed: still training 0.11 s after its start, with a budget of 0.1 s"
+
+
+def test_a_start_that_never_comes(tmp_path: Path) -> None:
+    spec = trial_spec(tmp_path, PRELUDE + "hang()", caps=Caps(startup_s=0.3))
+    error = failure(spec)
+    assert error.status is Status.PREFLIGHT_CRASH
+    assert str(error) == "killed: training had not started within 0.3 s"
+
+
+def test_training_on_after_the_last_step(tmp_path: Path) -> None:
+    error = failure(raw(tmp_path, "start(); progress(20); progress(24); progress(25); hang()"))
+    assert error.status is Status.TRAIN_BUDGET_OVERRUN
+    assert str(error) == "killed: still training at step 25, with a budget of 20 steps"
+
+
+def test_a_step_budget_has_a_clock_too(tmp_path: Path) -> None:
+    spec = trial_spec(tmp_path, PRELUDE + "start(); hang()", caps=Caps(train_s=0.1))
+    assert failure(spec).status is Status.TRAIN_BUDGET_OVERRUN
+
+
+def test_a_loss_that_is_not_a_number(tmp_path: Path) -> None:
+    source = STANDIN.read_text().replace("smoothing: float = 4.0", "smoothing: float = 0.0")
+    error = failure(trial_spec(tmp_path, source))
+    assert (error.status, str(error)) == (Status.CRASH, "loss became NaN at step 1")
+
+
+def test_a_loss_that_diverges(tmp_path: Path) -> None:
+    source = STANDIN.read_text().replace("model.loss(inputs, targets), ", "10.0 ** session.progress * 5, ")
+    error = failure(trial_spec(tmp_path, source))
+    assert error.status is Status.CRASH
+    assert str(error) == "loss diverged to 17.74 at step 12 (limit 16.64)"
+
+
+@pytest.mark.parametrize("poison", ["nan", "inf"])
+def test_logits_that_are_no_distribution(tmp_path: Path, poison: str) -> None:
+    serve = f"session.serve(lambda rows: model.logits(rows) + np.float32('{poison}'))"
+    error = failure(trial_spec(tmp_path, STANDIN.read_text().replace("session.serve(model.logits)", serve)))
+    assert error.status is Status.DISQUALIFIED
+    assert str(error) == "the model's logits are not a distribution: token 0 of row 0 would cost nan nats"
+
+
+def test_logits_of_a_wrong_shape(tmp_path: Path) -> None:
+    serve = "session.serve(lambda rows: model.logits(rows)[:, :, 1:])"
+    error = failure(trial_spec(tmp_path, STANDIN.read_text().replace("session.serve(model.logits)", serve)))
+    assert error.status is Status.CRASH
+    assert "logits of shape (32, 32, 63), not (32, 32, 64)" in str(error)
+
+
+def test_a_hang_while_scored(tmp_path: Path) -> None:
+    spec = trial_spec(tmp_path, PRELUDE + "start(); send('trained', summary={}); hang()", caps=Caps(score_s=0.2))
+    error = failure(spec)
+    assert error.status is Status.EVAL_BUDGET_OVERRUN
+    assert str(error) == "killed: not scored within 0.2 s"
+
+
+def test_a_flood_of_messages(tmp_path: Path) -> None:
+    endless = Budget(kind=BudgetKind.STEPS, amount=1e9)
+    error = failure(raw(tmp_path, "start()\nfor step in range(1, 10**9): progress(step)", endless))
+    assert (error.status, str(error)) == (Status.CRASH, "killed during training: it sent a flood of messages")
+
+
+def test_daemons_do_not_survive(tmp_path: Path) -> None:
+    code = """
+read, write = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.chdir("/")
+        os.write(write, str(os.getpid()).encode())
+        hang()
+    os._exit(0)
+start()
+send("trained", summary={"daemon": int(os.read(read, 20))})
+hang()
+"""
+    with TrialProcess.launch(raw(tmp_path, code)) as process:
+        daemon = process.train().summary["daemon"]
+        assert isinstance(daemon, int)
+        assert psutil.pid_exists(daemon)
+    assert not psutil.pid_exists(daemon)
+
+
+def test_a_flood_of_output_is_bounded(tmp_path: Path) -> None:
+    flood = "os.write(1, b'first\\n'); [os.write(1, b'x' * 1_000_000) for _ in range(200)]; os.write(1, b'\\nlast\\n')"
+    code = f"start(); {flood}; send('trained', summary={{}}); hang()"
+    with TrialProcess.launch(raw(tmp_path, code)) as process:
+        outcome = process.train()
+    assert len(outcome.log_tail) < 100_000
+    assert "bytes left out" in outcome.log_tail
+
+
+def test_memory_is_limited(tmp_path: Path) -> None:
+    code = PRELUDE + "start(); hoard = [bytearray(50 << 20) for _ in range(8)]; hang()"
+    error = failure(trial_spec(tmp_path, code, limits=Limits(memory_bytes=200 << 20)))
+    assert error.status is Status.CRASH
+    assert str(error).startswith("killed during training: it used ")
+
+
+def test_a_file_is_limited(tmp_path: Path) -> None:
+    code = PRELUDE + "open('big', 'wb').write(bytes(9 << 20))"
+    error = failure(trial_spec(tmp_path, code, limits=Limits(memory_bytes=2**30, disk_bytes=8 << 20)))
+    assert "File too large" in str(error) or "SIGXFSZ" in str(error)

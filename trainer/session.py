@@ -1,0 +1,281 @@
+"""What train.py talks to: its data, its budget's clock, and the parent that will score it.
+
+Inside a trial the parent's specification arrives in the environment and everything is reported over a socket. Run by
+hand (`python train.py --seconds 20`) the same script trains with the same data and prints its progress instead; it then
+has no score, because validation text never enters this process.
+
+    session = Session.open()
+    batches = session.batches(rows, seq_len)          # (inputs, targets), int64 [rows, seq_len]
+    session.start(params=…, flops_per_token=…)        # the clock starts
+    while not session.done:
+        …                                             # one optimiser step, planned by session.progress
+        session.step(loss, tokens)
+    session.finish({"depth": …})
+    session.serve(logits_of)                          # int64 [r, T] → float32 [r, T, vocab_size]
+"""
+
+import argparse
+import math
+import mmap
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.budget import Budget, BudgetKind, Usage
+from trainer.wire import (
+    SPEC_VARIABLE,
+    ChildSpec,
+    Event,
+    Failed,
+    Progress,
+    Scalar,
+    Scored,
+    Start,
+    Trained,
+    encode_event,
+    parse_score_request,
+)
+
+REPORT_EVERY_S = 0.1
+PRINT_EVERY_S = 1.0
+DIVERGED_FACTOR = 4.0
+"""A loss of more than this many times that of a uniform guess, ln(vocab_size), is hopeless."""
+STANDALONE_SEQ_LEN = 256
+
+Int64 = NDArray[np.int64]
+Float32 = NDArray[np.float32]
+
+
+class Session:
+    """One training, seen from train.py.
+
+    Attributes:
+        seed: for every random number of the training; the order of the data follows it too.
+        device: `cpu`, `cuda` or `mps`.
+        threads: how many CPU threads to use.
+        vocab_size: the model's logits must have exactly this width.
+        eval_seq_len: the length of the rows that `serve` will be asked about.
+        budget: what the training may spend.
+        data_dir: the training data.
+    """
+
+    def __init__(self, spec: ChildSpec, *, standalone: bool = False) -> None:
+        self.seed, self.device, self.threads = spec.seed, spec.device, spec.threads
+        self.vocab_size, self.eval_seq_len, self.budget = spec.vocab_size, spec.eval_seq_len, spec.budget
+        self.data_dir = Path(spec.data_dir)
+        self._spec, self._opened = spec, time.perf_counter()
+        self._control = None if standalone else socket.socket(fileno=spec.control_fd)
+        self._started: float | None = None
+        self._params, self._flops_per_token = 0, 0.0
+        self._steps, self._tokens = 0, 0
+        self._unsent: Progress | None = None
+        self._reported = self._printed = -math.inf
+
+    @classmethod
+    def open(cls) -> Self:
+        """The session of this process: the parent's when there is one, else one made from the arguments."""
+        given = os.environ.pop(SPEC_VARIABLE, None)
+        if given is None:
+            return cls(_standalone_spec(sys.argv[1:]), standalone=True)
+        spec = ChildSpec.from_json(given)
+        # Programs that train.py may start must not hold our ends open, or the parent never sees us leave.
+        os.set_inheritable(spec.control_fd, False)
+        os.set_inheritable(spec.shm_fd, False)
+        return cls(spec)
+
+    def batches(self, rows: int, seq_len: int) -> Iterator[tuple[Int64, Int64]]:
+        """Endless training batches `(inputs, targets)`, each int64 [rows, seq_len], in an order set by the seed."""
+        from trainer.packing import pack  # a script that brings its own data needs neither
+        from trainer.shards import open_documents
+
+        return pack(open_documents(self.data_dir), rows, seq_len, self.seed)
+
+    def start(self, *, params: int, flops_per_token: float) -> None:
+        """The model is built: start the clock. Call it once, right before the first step.
+
+        Args:
+            params: the number of the model's parameters.
+            flops_per_token: forward and backward, for one trained token.
+        """
+        self._params, self._flops_per_token = int(params), float(flops_per_token)
+        self._send(Start(params=self._params, flops_per_token=self._flops_per_token, device=self.device))
+        self._started = time.perf_counter()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since `start`; 0 before it."""
+        return 0.0 if self._started is None else time.perf_counter() - self._started
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is spent, from 0 to 1: what a schedule should follow."""
+        return self.budget.progress(
+            Usage(
+                seconds=self.elapsed_s,
+                steps=self._steps,
+                tokens=self._tokens,
+                flops=self._tokens * self._flops_per_token,
+            )
+        )
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent."""
+        return self.progress >= 1.0
+
+    def step(self, loss: float, tokens: int) -> None:
+        """Count one optimiser step over `tokens` tokens and report it (at most ten times a second).
+
+        Raises:
+            SystemExit: the loss is not a number, or so large that going on is a waste. The parent has been told.
+        """
+        self._steps += 1
+        self._tokens += int(tokens)
+        loss = float(loss)
+        if math.isnan(loss):
+            self._fail("nan", f"loss became NaN at step {self._steps}")
+        limit = DIVERGED_FACTOR * math.log(self.vocab_size)
+        if loss > limit:
+            self._fail("diverged", f"loss diverged to {loss:.4g} at step {self._steps} (limit {limit:.4g})")
+        now = self.elapsed_s
+        self._unsent = latest = Progress(step=self._steps, tokens=self._tokens, elapsed_s=now, loss=loss)
+        if now - self._reported >= REPORT_EVERY_S:
+            self._report()
+        if self._control is None and now - self._printed >= PRINT_EVERY_S:
+            self._print(latest)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Training is over: report it and print the summary block.
+
+        Args:
+            summary: anything a person may want to read: text and finite numbers. It is shown, never decided on.
+        """
+        elapsed = self.elapsed_s
+        self._report()
+        full: dict[str, Scalar] = {
+            "training_seconds": round(elapsed, 3),
+            "total_seconds": round(time.perf_counter() - self._opened, 3),
+            "total_tokens_M": self._tokens / 1e6,
+            "num_steps": self._steps,
+            "num_params_M": self._params / 1e6,
+        }
+        full.update({str(key): _scalar(value) for key, value in summary.items()})
+        print("---", *(f"{key}: {_shown(value)}" for key, value in full.items()), sep="\n", flush=True)
+        self._send(Trained(summary=full))
+
+    def serve(self, logits_of: Callable[[Int64], Float32]) -> None:
+        """Answer score requests until the parent hangs up; return at once when stand-alone.
+
+        Args:
+            logits_of: int64 tokens [r, T] → float32 logits [r, T, vocab_size]; position t may see tokens 0..t only.
+        """
+        if self._control is None:
+            return
+        layout, spec = self._spec.layout, self._spec
+        with mmap.mmap(spec.shm_fd, layout.total_bytes) as memory, self._control.makefile("rb") as requests:
+            for line in requests:
+                self._answer(memory, parse_score_request(line, limit=spec.eval_rows), logits_of)
+        self.close()
+
+    def close(self) -> None:
+        """Hang up. `serve` does it at its end."""
+        if self._control is not None:
+            self._control.close()
+
+    def _answer(self, memory: mmap.mmap, rows: int, logits_of: Callable[[Int64], Float32]) -> None:
+        layout, (length, width) = self._spec.layout, (self.eval_seq_len, self.vocab_size)
+        tokens = np.frombuffer(memory, np.int32, rows * length).reshape(rows, length).astype(np.int64)
+        logits = np.asarray(logits_of(tokens))
+        if logits.shape != (rows, length, width):
+            self._fail("error", f"the model answered logits of shape {logits.shape}, not {(rows, length, width)}")
+        place = np.frombuffer(memory, np.float32, logits.size, layout.logits_offset).reshape(logits.shape)
+        np.copyto(place, logits, casting="same_kind")
+        del place  # the map cannot be closed while an array points into it
+        self._send(Scored())
+
+    def _report(self) -> None:
+        if self._unsent is not None:
+            self._reported = self._unsent.elapsed_s
+            self._send(self._unsent)
+            self._unsent = None
+
+    def _print(self, latest: Progress) -> None:
+        self._printed = latest.elapsed_s
+        share, where = 100 * self.progress, f"step {latest.step:6d}  {latest.tokens:12,d} tokens"
+        print(f"{where}  {latest.elapsed_s:8.1f} s  {share:5.1f} %  loss {latest.loss:.4f}", flush=True)
+
+    def _fail(self, kind: str, reason: str) -> NoReturn:
+        self._send(Failed(kind=kind, reason=reason))
+        raise SystemExit(f"failed: {reason}")
+
+    def _send(self, event: Event) -> None:
+        if self._control is not None:
+            self._control.sendall(encode_event(event))
+
+
+def _scalar(value: Any) -> Scalar:
+    """Numbers of numpy and torch become Python's; a number that is not finite becomes text."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, bool | int | float | str) or value is None else str(value)
+
+
+def _shown(value: Scalar) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _standalone_spec(arguments: list[str]) -> ChildSpec:
+    parser = argparse.ArgumentParser(description="Train once, by hand. Without a budget: 20 seconds.")
+    budget = parser.add_mutually_exclusive_group()
+    for kind in (BudgetKind.SECONDS, BudgetKind.STEPS, BudgetKind.TOKENS):
+        budget.add_argument(f"--{kind}", type=float, metavar="N", help=f"train for N {kind}")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=Path, help="folder of training data; default: the standard library's text")
+    parser.add_argument("--device", default=_best_device(), choices=["cpu", "cuda", "mps"])
+    given = parser.parse_args(arguments)
+    data_dir, vocab_size = _standalone_data(given.data)
+    amounts = {kind: getattr(given, kind, None) for kind in BudgetKind}
+    chosen = [Budget(kind=kind, amount=amount) for kind, amount in amounts.items() if amount is not None]
+    return ChildSpec(
+        data_dir=str(data_dir),
+        seed=given.seed,
+        budget=chosen[0] if chosen else Budget(kind=BudgetKind.SECONDS, amount=20.0),
+        device=given.device,
+        threads=os.cpu_count() or 1,
+        eval_rows=1,
+        eval_seq_len=STANDALONE_SEQ_LEN,
+        vocab_size=vocab_size,
+        control_fd=-1,
+        shm_fd=-1,
+    )
+
+
+def _best_device() -> str:
+    # torch is asked only when the script has loaded it: a model of another kind should not pay two seconds for it.
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return "cpu"
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _standalone_data(folder: Path | None) -> tuple[Path, int]:
+    from rails.errors import UserError
+    from trainer.prepare import (  # inside a trial there is nothing to prepare, and no time to import it
+        DataSpec,
+        prepare,
+    )
+    from trainer.shards import meta_int, read_meta
+
+    try:
+        folder = prepare(DataSpec()).train_dir if folder is None else folder
+        return folder, meta_int(read_meta(folder), "vocab_size")
+    except UserError as error:
+        raise SystemExit(str(error)) from error
