@@ -61,6 +61,7 @@ class Runner:
         """
         services = self._services
         unfinished = self._unfinished_trial()
+        publish(services.store, services.workspace.snapshot_dir)  # readers see the campaign from its first second
         services.observer.campaign_started(services.campaign, unfinished.seq if unfinished else None)
         with self._signals():
             try:

@@ -55,7 +55,7 @@ class Knobs:
     muon_momentum: float = 0.95
     ns_steps: int = 5  # orthogonalisation steps of Muon
     # schedule, as fractions of the budget
-    warmup_frac: float = 0.0  # learning rate rises linearly from 0
+    warmup_frac: float = 0.05  # learning rate rises linearly from 0
     warmdown_frac: float = 0.5  # learning rate falls linearly at the end
     final_lr_frac: float = 0.0  # what is left of the learning rate at the very end
     # initial weights

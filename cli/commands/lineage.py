@@ -17,9 +17,14 @@ def lineage(
     from cli.output import print_json
     from cli.workspaces import latest_campaign, open_reader
     from memory.lineage import lineage_sha256, render_lineage
+    from rails.errors import UserError
 
     with open_reader(directory) as reader:
         campaign = latest_campaign(reader, directory)
+        if specialist is not None and specialist not in {t.specialist for t in reader.trials(campaign.campaign_id)}:
+            raise UserError(
+                f"campaign {campaign.tag!r} has no specialist {specialist!r}", fix="leave --for out: all see one block"
+            )
         block = render_lineage(reader, campaign.campaign_id)
     if json:
         print_json({"block": block, "sha256": lineage_sha256(block)})
