@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 import typer
+import typer.core
 
 from cli.commands.analyze import analyze
 from cli.commands.doctor import doctor
@@ -20,13 +21,16 @@ from cli.commands.show import show
 from cli.commands.status import status
 from rails.errors import NightshiftError
 
+# With rich at hand typer escapes brackets in help texts for a markup that is turned off below.
+typer.core.HAS_RICH = False  # pyright: ignore[reportConstantRedefinition]
+
 app = typer.Typer(
     name="nightshift",
     help="An unattended research loop that you can trust in the morning.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
 )
 for command in (init, run, status, lineage, near_misses, query, show, analyze, doctor):
     app.command()(command)

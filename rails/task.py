@@ -112,10 +112,17 @@ class BaselineConfig(Table):
 class KeepConfig(Table):
     """When a trial counts as better."""
 
-    rule: Literal["strict", "threshold"] = "threshold"
+    rule: Literal["strict", "threshold", "sequential"] = "threshold"
     min_gain: float = Field(default=0.003, ge=0, le=1)
-    """Relative to the campaign's baseline."""
-    max_measurements: int = Field(default=1, ge=1, le=100)
+    """Relative to the campaign's baseline. For `threshold`."""
+    max_measurements: int | None = Field(default=None, ge=1, le=100)
+    """Most measurements of one candidate. When absent, 1 for `threshold` and 7 for `sequential`."""
+
+    @model_validator(mode="after")
+    def _sequential_repeats(self) -> Self:
+        if self.rule == "sequential" and self.max_measurements == 1:
+            raise ValueError('max_measurements should be 2 or more for rule = "sequential", which never believes one')
+        return self
 
 
 class RailsConfig(Table):

@@ -270,9 +270,9 @@ memory_bytes = 0            # memory limit of a trial; 0: 80 % of the machine's
 seeds = 3                   # measurements of the starting point; their spread is the noise
 
 [keep]
-rule = "threshold"          # "threshold": better by min_gain or more; "strict": any better
-min_gain = {min_gain}            # relative to the campaign's baseline
-max_measurements = 1        # with more, a passing trial is measured again with further seeds and judged on the mean
+rule = "threshold"          # better by min_gain or more; "strict": any better; "sequential": measured until it is clear
+min_gain = {min_gain}            # for "threshold": relative to the campaign's baseline
+max_measurements = 1        # with more, a passing trial is measured again on further seeds; 2 or more for "sequential"
 
 [rails]
 novelty = true              # refuse a program that was tried before

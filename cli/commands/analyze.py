@@ -18,7 +18,7 @@ def analyze(
     menu: Annotated[Path | None, typer.Option(help="Menu file: which knobs there were to touch.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Analyze a trajectory: keeps, repeats, knob coverage, noise, what is unconfirmed, and where the time went."""
+    """Analyze a trajectory. Keeps, repeats, knob coverage, noise, what is unconfirmed, where the time went."""
     from cli.output import print_json, stdout
 
     analysis = _analyze(source, menu)

@@ -7,7 +7,7 @@ from cli.options import JsonOption, WorkspaceArgument
 
 
 def doctor(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> None:
-    """What this machine and endpoint can do: device, isolation, model endpoint, free disk."""
+    """Show what this machine can do. Device, isolation, model endpoint, free disk."""
     from cli.output import print_json, stdout, table
 
     document = examine(directory)

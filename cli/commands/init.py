@@ -14,7 +14,7 @@ def init(
     task: Annotated[str, typer.Option(help="What is optimised: `gpt` is the one there is.")] = "gpt",
     json: JsonOption = False,
 ) -> None:
-    """Make a workspace: a git repository with program.md, task.toml and train.py."""
+    """Make a workspace. It is a git repository with program.md, task.toml and train.py."""
     from graph.create import create_workspace
 
     workspace = create_workspace(directory, task)

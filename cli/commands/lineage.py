@@ -13,7 +13,7 @@ def lineage(
     specialist: Annotated[str | None, typer.Option("--for", help="As this specialist would see it.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Print the lineage block that the next proposal would read, exactly as it would read it."""
+    """Print what the next proposer reads. The lineage block, exactly as it would see it."""
     from cli.output import print_json
     from cli.workspaces import latest_campaign, open_reader
     from memory.lineage import lineage_sha256, render_lineage

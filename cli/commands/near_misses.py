@@ -13,7 +13,7 @@ def near_misses(
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 10,
     json: JsonOption = False,
 ) -> None:
-    """Finished trials that nearly made it, best evidence first."""
+    """List what nearly made it. Finished trials with a gain that is not proven, best evidence first."""
     from cli.output import gain_text, print_json, stdout, table
     from cli.workspaces import latest_campaign, open_reader
     from memory.near_misses import near_misses as find

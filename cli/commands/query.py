@@ -12,7 +12,7 @@ def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help='e.g. "SELECT status, count(*) FROM trials GROUP BY 1"')],
     json: JsonOption = False,
 ) -> None:
-    """Ask the record in SQL: read-only whatever the SQL says, also while a campaign runs.
+    """Ask the record in SQL. Read-only whatever the SQL says, also while a campaign runs.
 
     Views: trials measurements curves calls verdicts lessons near_misses campaigns lineage_blocks spans.
     """

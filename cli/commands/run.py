@@ -42,7 +42,7 @@ def run(  # noqa: PLR0913, PLR0917  (the options are the command line's contract
     require_isolation: Annotated[Level | None, typer.Option(help="Refuse to start below this level.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Run a campaign to its end: makes the workspace if there is none, goes on with an unfinished campaign.
+    """Run a campaign to its end. Makes the workspace if there is none, goes on with an unfinished campaign.
 
     Progress goes to stderr, the result to stdout. Ctrl-C ends the trial in hand and stops; `nightshift run` goes on.
     """

@@ -12,7 +12,7 @@ def show(
     trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Its number; 0 is the baseline.")],
     json: JsonOption = False,
 ) -> None:
-    """Everything about one trial: proposal, verdicts, diff, measurements, decision with its evidence, calls."""
+    """Show everything about one trial. Proposal, verdicts, diff, measurements, decision with its evidence, calls."""
     from cli.output import print_json
     from cli.workspaces import find_trial, latest_campaign, open_reader
 

@@ -6,7 +6,7 @@ from cli.options import JsonOption, WorkspaceArgument
 
 
 def status(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> None:
-    """Where the campaign is: baseline and its spread, incumbent and its gain, statuses, last trials."""
+    """Show where the campaign is. Baseline and its spread, incumbent and its gain, statuses, last trials."""
     from cli.display import trials_table
     from cli.documents import status_document, status_sentence
     from cli.output import print_json, stdout

@@ -214,6 +214,19 @@ def test_the_replicate_edge_measures_a_promising_candidate_again(tmp_path: Path)
     assert trials[2].n_measurements == 1
 
 
+def test_the_sequential_rule_measures_candidate_and_incumbent_until_it_is_sure(tmp_path: Path) -> None:
+    root = make_standin_workspace(tmp_path, rule="sequential", max_measurements=7)
+    proposer = ScriptedProposer([knob("rows", 32), knob("bigram_weight", 0.0)])
+    with standin_campaign(root, proposer=proposer, options=RunOptions(trials=2)) as services:
+        _, trials = finished(services)
+    assert trials[1].status is Status.KEEP
+    assert trials[1].n_measurements >= 2
+    assert trials[1].decision is not None
+    assert trials[1].decision["p_null"] <= trials[1].decision["keep_level"]
+    assert trials[2].status is Status.DISCARD
+    assert trials[2].n_measurements == 1
+
+
 def test_a_persons_uncommitted_work_is_never_touched(tmp_path: Path) -> None:
     root = make_standin_workspace(tmp_path)
     notes = "# Policy\n\nmy own notes, not committed yet\n"

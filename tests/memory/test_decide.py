@@ -42,6 +42,7 @@ def evidences(draw: st.DrawFn, metrics: st.SearchStrategy[float] = METRICS, shar
 
 RULES: st.SearchStrategy[KeepRule] = st.one_of(
     st.just(KeepConfig(rule="strict")),
+    st.builds(KeepConfig, rule=st.just("sequential"), max_measurements=st.none() | st.integers(2, 5)),
     st.builds(
         KeepConfig,
         rule=st.just("threshold"),
@@ -144,7 +145,8 @@ def test_the_order_of_measurements_does_not_matter(rule: KeepRule, evidence: Evi
 def test_the_gain_is_positive_exactly_when_the_candidate_is_better(rule: KeepRule, evidence: Evidence) -> None:
     decision = rule.decide(evidence)
     assert decision.gain is not None
-    mean, incumbent_mean = exact_means(evidence)
+    mean, incumbent_mean = exact_means(evidence, shared_only=rule.name != "sequential")
+    assume(mean == incumbent_mean or abs(mean - incumbent_mean) > 1e-12)  # `sequential` compares rounded means
     sign = 1 if evidence.direction == "minimize" else -1
     assert (decision.gain > 0) == (sign * (incumbent_mean - mean) > 0)
     assert (decision.gain < 0) == (sign * (incumbent_mean - mean) < 0)
@@ -194,11 +196,16 @@ def test_measuring_what_is_asked_always_comes_to_an_end(
     assert rule.decide(evidence).action in ("keep", "discard")
 
 
-def exact_means(evidence: Evidence) -> tuple[Fraction, Fraction]:
+def exact_means(evidence: Evidence, *, shared_only: bool = True) -> tuple[Fraction, Fraction]:
+    """Means of candidate and incumbent without rounding, over the shared seeds or over all."""
     candidate, incumbent = dict(evidence.candidate), dict(evidence.incumbent)
     shared = candidate.keys() & incumbent.keys()
-    ours, theirs = (sum(Fraction(side[seed]) for seed in shared) for side in (candidate, incumbent))
-    return Fraction(ours, len(shared)), Fraction(theirs, len(shared))
+
+    def mean(side: dict[int, float]) -> Fraction:
+        values = [Fraction(metric) for seed, metric in side.items() if not shared_only or seed in shared]
+        return sum(values, Fraction(0)) / len(values)
+
+    return mean(candidate), mean(incumbent)
 
 
 # Examples
