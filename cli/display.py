@@ -12,7 +12,7 @@ from rich.text import Text
 from cli.output import bpb, gain_text, seconds, table
 from graph.events import Observer, TrainingProgress
 from memory.records import Campaign, Measurement, MeasurementState, Trial, TrialKind
-from rails.status import Status
+from rails.status import FINISHED, Status
 
 _LAST_TRIALS = 8
 _BAR_CELLS = 24
@@ -198,5 +198,6 @@ def _gain(trial: Trial) -> str:
 
 
 def _why(trial: Trial) -> str:
-    reason = trial.reason or ""
+    """Why a trial failed; what became of a finished one stands in the other columns."""
+    reason = "" if trial.status in FINISHED else trial.reason or ""
     return reason if len(reason) <= 60 else reason[:59] + "…"
