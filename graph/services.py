@@ -47,11 +47,6 @@ class Services:
         """A trial's row as it is now."""
         return self.store.trial(trial_id)
 
-    def incumbent(self) -> Trial | None:
-        """The best trial kept so far; the baseline until there is one; None before the baseline is measured."""
-        trial_id = self.campaign.incumbent_trial_id
-        return None if trial_id is None else self.trial(trial_id)
-
     def source_of(self, trial: Trial) -> str:
         """The program that a trial runs, from the git object that holds it."""
         if trial.kind is TrialKind.BASELINE:

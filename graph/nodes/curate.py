@@ -129,7 +129,7 @@ def _commit_keep(services: Services, trial: Trial) -> str:
 
 def project(services: Services, trial: Trial) -> None:
     """Bring branch, worktree, results table and snapshot in line with the store. Safe to repeat."""
-    _refresh_incumbent(services)
+    _refresh_parent(services, trial)
     results = render_results_tsv(services.store.trials(trial.campaign_id), services.store.peak_bytes(trial.campaign_id))
     if trial.status is Status.KEEP and trial.parent_commit and trial.commit_sha:
         for name in services.ratchet.advance(trial.parent_commit, trial.commit_sha):
@@ -142,11 +142,14 @@ def project(services: Services, trial: Trial) -> None:
     publish(services.store, services.workspace.snapshot_dir)
 
 
-def _refresh_incumbent(services: Services) -> None:
-    """The incumbent's measurements accumulate over the night, and its metric is their mean."""
-    incumbent = services.incumbent()
-    if incumbent is None:
+def _refresh_parent(services: Services, trial: Trial) -> None:
+    """An incumbent's measurements accumulate over the night, and its metric is their mean.
+
+    The parent, not the campaign's incumbent: a keep has just replaced it.
+    """
+    if trial.parent_trial_id is None:
         return
-    numbers = _mean(services, incumbent.trial_id)
-    if numbers and numbers["n_measurements"] != incumbent.n_measurements:
-        services.store.update_trial(incumbent.trial_id, **numbers)
+    parent = services.trial(trial.parent_trial_id)
+    numbers = _mean(services, parent.trial_id)
+    if numbers and numbers["n_measurements"] != parent.n_measurements:
+        services.store.update_trial(parent.trial_id, **numbers)

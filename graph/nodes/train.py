@@ -20,7 +20,7 @@ def train(services: Services, state: TrialState) -> Update:
     measurement_id = measurement_id_of(target, seed_index)
     stored = {m.measurement_id: m for m in services.store.measurements(target.trial_id)}
     before = stored.get(measurement_id)
-    if before is None or before.state is MeasurementState.RUNNING:
+    if before is None or before.state is MeasurementState.RUNNING or _failed_for_another(before, trial):
         measurement = Measurement(
             measurement_id=measurement_id,
             campaign_id=services.campaign_id,
@@ -44,6 +44,11 @@ def measurement_id_of(target: Trial, seed_index: int) -> str:
     return f"{target.trial_id}-r{target.repairs}-s{seed_index}"
 
 
+def _failed_for_another(before: Measurement, trial: Trial) -> bool:
+    """Whether an incumbent's measurement failed: on behalf of an earlier trial, and no reason not to try again."""
+    return before.state is MeasurementState.FAILED and before.trial_id != trial.trial_id
+
+
 def _run(services: Services, trial: Trial, target: Trial, measurement: Measurement) -> None:
     def report(progress: Progress) -> None:
         services.observer.training(
@@ -62,6 +67,7 @@ def _run(services: Services, trial: Trial, target: Trial, measurement: Measureme
     try:
         model = services.trainer.train(services.source_of(target), measurement.seed, report)
     except TrialError as error:
+        services.waited(trial.trial_id, Node.TRAIN, "train", services.trainer.last_seconds)
         fail(services, trial, measurement, error)
         return
     services.live[measurement.measurement_id] = model
@@ -89,6 +95,5 @@ def fail(services: Services, trial: Trial, measurement: Measurement, error: Tria
         }
     )
     services.store.finish_measurement(failed, None)
-    services.waited(trial.trial_id, Node.TRAIN, "train", services.trainer.last_seconds)
     services.observer.measured(trial, failed)
     return failed

@@ -15,8 +15,10 @@ from graph.services import Services
 from memory.reader import Reader
 from memory.records import Campaign, Phase, Trial, TrialKind
 from rails.edits import read_knobs
+from rails.errors import TrialError
 from rails.status import Status
 from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tools.trainer_tool import Progress, TrainedModel
 
 Script = list[str | Callable[[ProposalContext], str]]
 
@@ -225,6 +227,31 @@ def test_the_sequential_rule_measures_candidate_and_incumbent_until_it_is_sure(t
     assert trials[1].decision["p_null"] <= trials[1].decision["keep_level"]
     assert trials[2].status is Status.DISCARD
     assert trials[2].n_measurements == 1
+
+
+def test_an_incumbent_that_failed_once_is_measured_again_for_the_next_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_standin_workspace(tmp_path, rule="threshold", max_measurements=2)
+    task = (root / "task.toml").read_text()
+    (root / "task.toml").write_text(task.replace("[limits]", "[baseline]\nseeds = 1\n\n[limits]"))
+    git(root, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "one seed")
+    proposer = ScriptedProposer([knob("rows", 32), knob("rows", 16)])
+    with standin_campaign(root, proposer=proposer, options=RunOptions(trials=2)) as services:
+        train, asked = services.trainer.train, list[int]()
+
+        def fails_once(program: str, seed: int, on_progress: Callable[[Progress], None]) -> TrainedModel:
+            asked.append(seed)
+            if len(asked) == 4:  # baseline, candidate, candidate again, and now the baseline again
+                raise TrialError(Status.CRASH, "a passing trouble")
+            return train(program, seed, on_progress)
+
+        monkeypatch.setattr(services.trainer, "train", fails_once)
+        _, trials = finished(services)
+    assert trials[1].status is Status.DISCARD
+    assert "could not be measured again (a passing trouble)" in str(trials[1].reason)
+    assert trials[2].status is Status.KEEP
+    assert trials[0].n_measurements == 2
 
 
 def test_a_persons_uncommitted_work_is_never_touched(tmp_path: Path) -> None:
