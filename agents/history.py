@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from agents.base import Feedback, KnobValue
 from agents.moves import Config, config_key
+from memory.hopeless import stopped_at
 from memory.records import Trial
 from rails.menu import Menu
 from rails.status import QUARANTINED, Status
@@ -25,8 +26,10 @@ class Outcome:
     before: KnobValue
     value: KnobValue
     gain: float | None
-    """Relative gain over its parent, positive is better; None for a failure."""
+    """Relative gain over its parent, positive is better; None for a failure, and for a training that was cut short."""
     kept: bool
+    stopped: bool = False
+    """Whether its training was cut short as hopeless: not a failure, but as bad a sign."""
 
     @property
     def direction(self) -> int:
@@ -77,7 +80,8 @@ def read_history(trials: Sequence[Trial], menu: Menu, knobs: Mapping[str, KnobVa
         tried.add(config_key(settings[trial.trial_id]))
         if trial.status is not None:
             kept = trial.status == Status.KEEP
-            outcomes.append(Outcome(trial.seq, move[0], parent[move[0]], move[1], trial.gain, kept))
+            stopped = stopped_at(trial) is not None
+            outcomes.append(Outcome(trial.seq, move[0], parent[move[0]], move[1], trial.gain, kept, stopped))
     return History(tuple(outcomes), frozenset(tried))
 
 
@@ -98,7 +102,7 @@ def refused_moves(feedback: Sequence[Feedback]) -> set[tuple[str, KnobValue]]:
 
 
 def worst_gain(outcomes: Sequence[Outcome]) -> float:
-    """A gain for a failure: clearly worse than anything that finished."""
+    """A gain for a failure or a hopeless training: clearly worse than anything that finished."""
     finite = [outcome.gain for outcome in outcomes if outcome.gain is not None and math.isfinite(outcome.gain)]
     return min([-0.02, *finite]) * 1.5
 

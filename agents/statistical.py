@@ -132,7 +132,8 @@ def _design_reason(designed: DesignMove) -> str:
         return f"{edit} — going on: {earlier} was kept{_gained(because)}"
     if designed.priority == NEAR_MISS:
         return f"{edit} — {earlier} was a near miss{_gained(because)}"
-    return f"{edit} — the other way: {earlier} {'failed' if because.gain is None else 'was worse'}{_gained(because)}"
+    how = "was hopeless" if because.stopped else "failed" if because.gain is None else "was worse"
+    return f"{edit} — the other way: {earlier} {how}{_gained(because)}"
 
 
 def _tpe_reason(name: str, value: KnobValue, history: History) -> str:

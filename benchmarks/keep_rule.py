@@ -3,13 +3,18 @@
 A campaign starts with three baseline seeds and proposes 100 changes. A change has no effect, or (in the mixtures, one
 in ten) makes the true metric better by 1, 2 or 3 standard deviations of a measurement. Measurements are the true value
 plus normal noise, independent between programs and seeds. The rules see what they see in a real campaign: measurements,
-and the noise pooled over replicates of identical programs so far.
+and the noise pooled over replicates of identical programs so far. `sequential` is met twice: as on a budget of steps,
+and as on one of seconds (`on a clock`), where it takes controls.
+
+Then the machine changes: from trial 50 on every measurement is better ("faster") or worse ("slower") by 2 to 3 standard
+deviations, or it creeps there over the whole night.
 
     python benchmarks/keep_rule.py [--campaigns 400] [--json]
 
-A false keep is a kept change without effect. Power is the share of real changes kept. Measurements are counted per
-trial, those of the incumbent included, the baseline's three left out. Banked is the true gain of the final incumbent as
-a share of all the gain that was proposed.
+A false keep is a kept change without effect; `around` are those in the ten trials from the change on, per campaign.
+Power is the share of real changes kept, `after` of those from the change on. Measurements are counted per trial, those
+of the incumbent included, the baseline's three left out. Banked is the true gain of the final incumbent as a share of
+all the gain that was proposed.
 """
 
 import argparse
@@ -17,8 +22,10 @@ import json
 import math
 import random
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -26,17 +33,32 @@ from memory.decide import Evidence, KeepRule, make_rule
 from rails.task import KeepConfig
 
 TRIALS = 100
+CHANGE_AT = TRIALS // 2
+AROUND = 10
 BASELINE_SEEDS = 3
 BASELINE = 1.7
 NOISE_SD = 0.017
 """One per cent of the baseline, as measured on the CPU task."""
 EFFECTIVE_SHARE = 0.1
+
+Row: TypeAlias = dict[str, float | None]
+Machine: TypeAlias = Callable[[int, float], float]
+"""What the machine adds to a measurement, in standard deviations: by trial, and the size of its change."""
+
 SCENARIOS = {"null": 0.0, "gain_1sd": 1.0, "gain_2sd": 2.0, "gain_3sd": 3.0}
-RULES = {
-    "strict": KeepConfig(rule="strict"),
-    "threshold": KeepConfig(rule="threshold", min_gain=0.01),
-    "sequential": KeepConfig(rule="sequential"),
+MACHINES: dict[str, Machine] = {
+    "steady": lambda trial, size: 0.0,
+    "faster": lambda trial, size: -size if trial >= CHANGE_AT else 0.0,
+    "slower": lambda trial, size: size if trial >= CHANGE_AT else 0.0,
+    "creeping": lambda trial, size: -size * trial / TRIALS,
 }
+RULES = {
+    "strict": (KeepConfig(rule="strict"), False),
+    "threshold": (KeepConfig(rule="threshold", min_gain=0.01), False),
+    "sequential": (KeepConfig(rule="sequential"), False),
+    "on a clock": (KeepConfig(rule="sequential"), True),
+}
+"""Rule, and whether it is told that the budget is one of seconds."""
 
 
 @dataclass
@@ -45,10 +67,6 @@ class Program:
 
     true: float
     points: dict[int, float] = field(default_factory=dict[int, float])
-
-    def measure(self, seed: int, rng: random.Random) -> None:
-        """One more measurement."""
-        self.points[seed] = self.true + rng.gauss(0.0, NOISE_SD)
 
     @property
     def squares(self) -> float:
@@ -62,36 +80,45 @@ class Campaign:
     """One simulated campaign, and what it counted."""
 
     rule: KeepRule
+    wall_clock: bool
     rng: random.Random
+    offset: Callable[[int], float]
+    """What the machine adds to a measurement, by trial."""
     incumbent: Program = field(init=False)
+    now: int = 0
     measurements: int = 0
-    keeps: int = 0
-    false_keeps: int = 0
-    nulls: int = 0
-    proposed: float = 0.0
+    keeps: list[int] = field(default_factory=list[int])
+    """Trials with an effect that were kept."""
+    false_keeps: list[int] = field(default_factory=list[int])
+    proposed: list[float] = field(default_factory=list[float])
+    """The true gain of each trial."""
 
     def __post_init__(self) -> None:
         self.incumbent = self.baseline = Program(BASELINE)
         for seed in range(BASELINE_SEEDS):
-            self.baseline.measure(seed, self.rng)
-        self._squares, self._df = 0.0, 0
+            self._measure(self.baseline, seed)
+        self._squares, self._df, self._control = 0.0, 0, 0
+        self._baseline_points = tuple(self.baseline.points.items())
+
+    def _measure(self, program: Program, seed: int) -> None:
+        program.points[seed] = program.true + self.offset(self.now) + self.rng.gauss(0.0, NOISE_SD)
 
     def trial(self, gain: float) -> None:
         """Propose one change with a true gain (in units of the metric) and let the rule decide."""
+        self.now += 1
+        self.proposed.append(gain)
         candidate = Program(self.incumbent.true - gain)
-        self.nulls += gain == 0
-        self.proposed += gain
         while (decision := self.rule.decide(self._evidence(candidate))).action == "measure":
             assert decision.seed_index is not None
-            target = candidate if decision.target == "candidate" else self.incumbent
-            target.measure(decision.seed_index, self.rng)
+            if decision.target == "incumbent":
+                self._control = self.now
+            self._measure(candidate if decision.target == "candidate" else self.incumbent, decision.seed_index)
             self.measurements += 1
         kept = decision.action == "keep"
-        self.keeps += kept and gain > 0
-        self.false_keeps += kept and gain == 0
         self._put_aside(self.incumbent if kept else candidate)
         if kept:
-            self.incumbent = candidate
+            (self.keeps if gain else self.false_keeps).append(self.now)
+            self.incumbent, self._control = candidate, self.now
 
     def _put_aside(self, program: Program) -> None:
         """Its replicates go on counting for the noise."""
@@ -106,33 +133,49 @@ class Campaign:
         return Evidence(
             candidate=tuple(candidate.points.items()),
             incumbent=tuple(self.incumbent.points.items()),
-            baseline=tuple(list(self.baseline.points.items())[:BASELINE_SEEDS]),
+            baseline=self._baseline_points,
             noise_sd=math.sqrt(squares / df) if df else None,
             noise_df=df,
             direction="minimize",
+            wall_clock=self.wall_clock,
+            since_control=self.now - self._control,
         )
 
 
-def simulate(config: KeepConfig, gain_sd: float, campaigns: int) -> dict[str, float | None]:
-    """The figures of one rule in one scenario. Every rule meets the same sequence of changes."""
+def simulate(rule: str, gain_sd: float, machine: str, campaigns: int) -> Row:
+    """The figures of one rule in one scenario. Every rule meets the same changes, of programs and of the machine."""
+    config, wall_clock = RULES[rule]
     done: list[Campaign] = []
-    effective = 0
     for number in range(campaigns):
         plan = random.Random(f"{number}:plan")
-        campaign = Campaign(make_rule(config), random.Random(f"{number}:{config.rule}:noise"))
+        noise = random.Random(f"{number}:{config.rule}:noise")
+        campaign = Campaign(make_rule(config), wall_clock, noise, _offset(MACHINES[machine], plan.uniform(2, 3)))
         for _ in range(TRIALS):
             real = gain_sd > 0 and plan.random() < EFFECTIVE_SHARE
-            effective += real
             campaign.trial(gain_sd * NOISE_SD if real else 0.0)
         done.append(campaign)
-    proposed = sum(campaign.proposed for campaign in done)
+    gains = [gain for campaign in done for gain in campaign.proposed]
+    late = [gain for campaign in done for gain in campaign.proposed[CHANGE_AT - 1 :]]
     banked = sum(BASELINE - campaign.incumbent.true for campaign in done)
+    around = range(CHANGE_AT, CHANGE_AT + AROUND)
     return {
-        "false_keeps_per_100": 100 * sum(c.false_keeps for c in done) / sum(c.nulls for c in done),
-        "power": sum(c.keeps for c in done) / effective if effective else None,
-        "measurements_per_trial": sum(c.measurements for c in done) / (TRIALS * campaigns),
-        "banked": banked / proposed if proposed else None,
+        "false_keeps_per_100": 100 * sum(len(c.false_keeps) for c in done) / gains.count(0.0),
+        "false_keeps_around": sum(trial in around for c in done for trial in c.false_keeps) / campaigns,
+        "power": _share(sum(len(c.keeps) for c in done), sum(gain > 0 for gain in gains)),
+        "power_after": _share(
+            sum(trial >= CHANGE_AT for c in done for trial in c.keeps), sum(gain > 0 for gain in late)
+        ),
+        "measurements_per_trial": sum(c.measurements for c in done) / len(gains),
+        "banked": _share(banked, sum(gains)),
     }
+
+
+def _offset(machine: Machine, size: float) -> Callable[[int], float]:
+    return lambda trial: machine(trial, size) * NOISE_SD
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
 
 
 def main() -> None:
@@ -141,22 +184,32 @@ def main() -> None:
     parser.add_argument("--campaigns", type=int, default=400)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    cells = [("steady", scenario) for scenario in SCENARIOS]
+    cells += [(machine, scenario) for machine in list(MACHINES)[1:] for scenario in ("null", "gain_3sd")]
     result = {
-        name: {scenario: simulate(config, gain, arguments.campaigns) for scenario, gain in SCENARIOS.items()}
-        for name, config in RULES.items()
+        f"{machine} {scenario}": {
+            rule: simulate(rule, SCENARIOS[scenario], machine, arguments.campaigns) for rule in RULES
+        }
+        for machine, scenario in cells
     }
     if arguments.json:
         print(json.dumps(result, indent=2))
         return
     print(f"{arguments.campaigns} campaigns of {TRIALS} trials a cell")
-    print(f"{'rule':12}{'scenario':10}{'false keeps/100':>16}{'power':>8}{'measurements/trial':>20}{'banked':>8}")
-    for name, scenarios in result.items():
-        for scenario, row in scenarios.items():
-            power, banked = (
-                f"{100 * value:.0f} %" if value is not None else "–" for value in (row["power"], row["banked"])
-            )
-            cost = f"{row['measurements_per_trial']:.2f}"
-            print(f"{name:12}{scenario:10}{row['false_keeps_per_100']:>16.3f}{power:>8}{cost:>20}{banked:>8}")
+    print(f"{'machine, gains':20}{'rule':12}false keeps/100  around   power  after  measurements/trial  banked")
+    for name, rules in result.items():
+        for rule, row in rules.items():
+            print(f"{name:20}{rule:12}{_line(row)}")
+
+
+def _line(row: Row) -> str:
+    power, after, banked = (
+        "–" if row[key] is None else f"{row[key]:.0%}" for key in ("power", "power_after", "banked")
+    )
+    return (
+        f"{row['false_keeps_per_100']:15.3f}{row['false_keeps_around']:8.3f}{power:>8}{after:>7}"
+        f"{row['measurements_per_trial']:20.2f}{banked:>8}"
+    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from graph.runner import Runner  # noqa: E402
 from memory.records import Span  # noqa: E402
 from tests.support.workspaces import make_standin_workspace  # noqa: E402
 
-WAITS = ("proposer", "startup", "train", "score")
+WAITS = ("proposer", "startup", "train", "score", "probe")
 
 
 def measure(trials: int) -> list[Span]:

@@ -110,11 +110,18 @@ def train_plain(knobs: Knobs, session: Session) -> nn.Module:
     raise AssertionError("batches never end")
 
 
+def train_ours(knobs: Knobs, session: Session) -> nn.Module:
+    """The trainer's own."""
+    model = train.build(knobs, session)
+    train.train(model, knobs, session)
+    return model
+
+
 class TimedSession(Session):
     """A stand-alone session that also knows how long its batches took."""
 
-    def __init__(self, spec: ChildSpec) -> None:
-        super().__init__(spec, standalone=True)
+    def __init__(self, spec: ChildSpec, data_dir: Path) -> None:
+        super().__init__(spec, standalone=True, data_dir=data_dir)
         self.batch_s, self.trained_s, self.steps, self.tokens = 0.0, 0.0, 0, 0
 
     def batches(self, rows: int, seq_len: int) -> Iterator[tuple[Int64, Int64]]:
@@ -146,12 +153,13 @@ class Arm:
     peak_bytes: int | None
 
 
-def run_arm(train_one: Callable[[Knobs, Session], nn.Module], knobs: Knobs, spec: ChildSpec, eval_set: EvalSet) -> Arm:
+def run_arm(
+    train_one: Callable[[Knobs, Session], nn.Module], knobs: Knobs, session: TimedSession, eval_set: EvalSet
+) -> Arm:
     """Train once and score."""
-    cuda = spec.device == "cuda"
+    cuda = session.device == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    session = TimedSession(spec)
     model = train_one(knobs, session).eval()
     tokens_per_s = session.tokens / session.trained_s
     peak = peak_flops(torch.cuda.get_device_name()) if cuda else None
@@ -159,9 +167,9 @@ def run_arm(train_one: Callable[[Knobs, Session], nn.Module], knobs: Knobs, spec
         tokens_per_s=tokens_per_s,
         ms_per_step=1e3 * session.trained_s / session.steps,
         steps=session.steps,
-        val_bpb=score(model, eval_set, spec.device),
+        val_bpb=score(model, eval_set, session.device),
         data_share=session.batch_s / session.trained_s,
-        mfu=tokens_per_s * train.flops_per_token(knobs, spec.vocab_size) / peak if peak else None,
+        mfu=tokens_per_s * train.flops_per_token(knobs, session.vocab_size) / peak if peak else None,
         peak_bytes=torch.cuda.max_memory_allocated() if cuda else None,
     )
 
@@ -175,7 +183,7 @@ def score(model: nn.Module, eval_set: EvalSet, device: str) -> float:
         tokens = torch.from_numpy(rows[:, :-1].astype(np.int64)).to(device)
         logits = model.logits(tokens) if isinstance(model, train.GPT) else model(tokens).float()
         tally.add(logits.cpu().numpy(), rows[:, 1:])
-    return tally.score(0.0).val_bpb
+    return tally.score(0.0, 0.0).val_bpb
 
 
 def compare(profile: Profile, data: PreparedData, options: argparse.Namespace) -> dict[str, Any]:
@@ -185,7 +193,6 @@ def compare(profile: Profile, data: PreparedData, options: argparse.Namespace) -
     arms: dict[str, list[Arm]] = {"ours": [], "plain": []}
     for seed in range(options.rounds):
         spec = ChildSpec(
-            data_dir=str(data.train_dir),
             seed=seed,
             budget=Budget(kind=BudgetKind.SECONDS, amount=options.seconds or profile.budget_s),
             device=profile.device,
@@ -195,11 +202,12 @@ def compare(profile: Profile, data: PreparedData, options: argparse.Namespace) -
             vocab_size=profile.vocab_size,
             control_fd=-1,
             shm_fd=-1,
+            state_fd=-1,
         )
-        for name, train_one in (("ours", train.train), ("plain", train_plain)):
+        for name, train_one in (("ours", train_ours), ("plain", train_plain)):
             with contextlib.redirect_stdout(sys.stderr):
                 print(f"--- {name}, seed {seed}")
-                arms[name].append(run_arm(train_one, knobs, spec, eval_set))
+                arms[name].append(run_arm(train_one, knobs, TimedSession(spec, data.train_dir), eval_set))
     fields = ("tokens_per_s", "ms_per_step", "val_bpb", "data_share", "mfu", "peak_bytes")
     medians = {
         name: {field: _median([getattr(arm, field) for arm in runs]) for field in fields} for name, runs in arms.items()

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cli.documents import result_lines
 from cli.output import bpb, gain_text, seconds, table
 from graph.events import Observer, TrainingProgress
 from memory.records import Campaign, Measurement, MeasurementState, Trial, TrialKind
@@ -74,8 +75,14 @@ class Lines(Observer):
             self._incumbent = trial
         self._say(f"trial {trial.seq}: {trial.status}: {trial.reason}")
 
+    def measuring_result(self, target: Trial, seed_index: int) -> None:
+        """See `Observer`."""
+        self._say(result_step_text(target, seed_index))
+
     def campaign_stopped(self, campaign: Campaign) -> None:
         """See `Observer`."""
+        for line in result_lines(campaign.final):
+            self._say(line)
         self._say(f"stopped: {campaign.stop_reason}")
 
 
@@ -137,9 +144,13 @@ class LiveView(Observer):
             self._incumbent = trial
         self._trials.append(trial)
 
+    def measuring_result(self, target: Trial, seed_index: int) -> None:
+        """See `Observer`."""
+        self._doing = result_step_text(target, seed_index)
+
     def _render(self) -> Group:
         clock = seconds(time.monotonic() - self._started)
-        best = f"incumbent: trial {self._incumbent.seq}, {bpb(self._incumbent.metric)}" if self._incumbent else ""
+        best = incumbent_text(self._incumbent) if self._incumbent else ""
         lines: list[RenderableType] = [Text(self._headline, style="bold"), Text(f"{clock}   {best}"), Text("")]
         if self._trials:
             lines.append(trials_table(self._trials[-_LAST_TRIALS:]))
@@ -167,6 +178,20 @@ def headline(campaign: Campaign, resumed_at_seq: int | None) -> str:
     )
 
 
+def incumbent_text(incumbent: Trial) -> str:
+    """The best so far, with its gain over what it replaced."""
+    text = f"incumbent: trial {incumbent.seq}, {bpb(incumbent.metric)}"
+    return (
+        text if incumbent.gain is None else f"{text}, {_gain(incumbent)} on its parent, n = {incumbent.n_measurements}"
+    )
+
+
+def result_step_text(target: Trial, seed_index: int) -> str:
+    """What is going on after the search."""
+    who = "baseline" if target.kind is TrialKind.BASELINE else f"incumbent (trial {target.seq})"
+    return f"measuring the result: {who}, seed {seed_index}"
+
+
 def progress_text(progress: TrainingProgress) -> str:
     """Step, loss and clock of the running training."""
     extra = "" if progress.trial_seq == progress.measured_seq else f" (again: trial {progress.measured_seq})"
@@ -180,6 +205,8 @@ def measurement_text(measurement: Measurement) -> str:
     """A measurement in a few words."""
     if measurement.state is MeasurementState.MEASURED:
         return f"seed {measurement.seed_index}: {bpb(measurement.val_bpb)} bpb in {seconds(measurement.train_s)}"
+    if measurement.state is MeasurementState.STOPPED:
+        return f"seed {measurement.seed_index}: stopped after {seconds(measurement.train_s)}: {measurement.reason}"
     return f"seed {measurement.seed_index}: {measurement.status}: {measurement.reason}"
 
 
@@ -198,6 +225,6 @@ def _gain(trial: Trial) -> str:
 
 
 def _why(trial: Trial) -> str:
-    """Why a trial failed; what became of a finished one stands in the other columns."""
-    reason = "" if trial.status in FINISHED else trial.reason or ""
+    """Why a trial has no score; what became of one that has stands in the other columns."""
+    reason = "" if trial.status in FINISHED and trial.metric is not None else trial.reason or ""
     return reason if len(reason) <= 60 else reason[:59] + "…"

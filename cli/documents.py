@@ -7,8 +7,11 @@ from typing import Any, Protocol
 from cli.output import bpb, gain_text, seconds
 from memory.decide import Evidence
 from memory.noise import Noise
-from memory.records import Campaign, Measurement, MeasurementState, Trial, TrialKind, utc_now
-from memory.rules_base import Points, estimate
+from memory.records import Campaign, Measurement, MeasurementState, Purpose, Trial, TrialKind, utc_now
+from memory.rules_base import Points, compare
+
+UNEVEN = 0.1
+"""From this spread of speed on, between measurements of one program, a person is told that the machine changed."""
 
 
 class Records(Protocol):
@@ -22,8 +25,8 @@ class Records(Protocol):
         """The measurements of a trial."""
         ...
 
-    def noise(self, campaign_id: str) -> Noise:
-        """The spread between measurements of identical programs."""
+    def store_noise(self, campaign_id: str) -> Noise:
+        """The spread between measurements of identical programs, over all campaigns that measure alike."""
         ...
 
 
@@ -33,6 +36,7 @@ def status_document(records: Records, campaign: Campaign) -> dict[str, Any]:
     search = [t for t in rows if t.kind is TrialKind.SEARCH]
     baseline = next((t for t in rows if t.kind is TrialKind.BASELINE and t.metric is not None), None)
     incumbent = next((t for t in rows if t.trial_id == campaign.incumbent_trial_id), None)
+    noise = records.store_noise(campaign.campaign_id)
     end = campaign.ended_at or max([campaign.created_at, *(t.decided_at for t in rows if t.decided_at)])
     return {
         "campaign": campaign.campaign_id,
@@ -45,6 +49,9 @@ def status_document(records: Records, campaign: Campaign) -> dict[str, Any]:
         "statuses": dict(sorted(Counter(str(t.status) for t in search if t.status is not None).items())),
         "baseline": _baseline(records, baseline),
         "incumbent": _incumbent(records, campaign, baseline, incumbent),
+        "noise": {"sd": noise.sd, "df": noise.df, "campaigns": noise.campaigns},
+        "final": campaign.final,
+        "machine": _machine(records, campaign, [t for t in (baseline, incumbent) if t is not None]),
         "isolation": campaign.isolation,
         "stop_reason": campaign.stop_reason,
         "elapsed_s": ((end if campaign.stop_reason else max(end, utc_now())) - campaign.created_at).total_seconds(),
@@ -55,8 +62,13 @@ def status_document(records: Records, campaign: Campaign) -> dict[str, Any]:
 
 
 def _points(records: Records, trial: Trial) -> Points:
-    done = [m for m in records.measurements(trial.trial_id) if m.state is MeasurementState.MEASURED]
-    return tuple((m.seed_index, m.val_bpb) for m in done if m.val_bpb is not None)
+    """The measurements of the search: what was measured at its end is reported apart."""
+    done = _measured(records, trial)
+    return tuple((m.seed_index, m.val_bpb) for m in done if m.val_bpb is not None and m.purpose is Purpose.SEARCH)
+
+
+def _measured(records: Records, trial: Trial) -> list[Measurement]:
+    return [m for m in records.measurements(trial.trial_id) if m.state is MeasurementState.MEASURED]
 
 
 def _baseline(records: Records, baseline: Trial | None) -> dict[str, Any] | None:
@@ -74,19 +86,24 @@ def _baseline(records: Records, baseline: Trial | None) -> dict[str, Any] | None
 def _incumbent(
     records: Records, campaign: Campaign, baseline: Trial | None, incumbent: Trial | None
 ) -> dict[str, Any] | None:
-    """The incumbent against the baseline on the seeds that both have, with the noise of identical programs."""
+    """The incumbent against the baseline as the search measured them, with the noise of identical programs."""
     if baseline is None or incumbent is None:
         return None
-    document: dict[str, Any] = {"trial": incumbent.seq, "val_bpb": incumbent.metric, "edit": incumbent.edit_key}
-    if incumbent.trial_id == baseline.trial_id:
+    ours, theirs = _points(records, incumbent), _points(records, baseline)
+    document: dict[str, Any] = {
+        "trial": incumbent.seq,
+        "val_bpb": incumbent.metric,
+        "n": len(ours),
+        "edit": incumbent.edit_key,
+    }
+    if incumbent.trial_id == baseline.trial_id or not ours or not theirs:
         return {**document, "gain": 0.0, "gain_low": None, "gain_high": None}
-    noise = records.noise(campaign.campaign_id)
-    points = _points(records, baseline)
-    found = estimate(
+    noise = records.store_noise(campaign.campaign_id)
+    found, _ = compare(
         Evidence(
-            candidate=_points(records, incumbent),
-            incumbent=points,
-            baseline=points,
+            candidate=ours,
+            incumbent=theirs,
+            baseline=theirs,
             noise_sd=noise.sd,
             noise_df=noise.df,
             direction=campaign.task["metric"]["direction"],
@@ -95,22 +112,91 @@ def _incumbent(
     return {**document, "gain": found.gain, "gain_low": found.gain_low, "gain_high": found.gain_high}
 
 
+def _machine(records: Records, campaign: Campaign, trials: list[Trial]) -> dict[str, Any] | None:
+    """How evenly the machine ran: of these programs the one whose steps per second differ most between measurements.
+
+    None on a budget that is not one of seconds, where speed moves no score, and before anything was measured twice.
+    """
+    if (campaign.task.get("budget") or {}).get("kind") != "seconds":
+        return None
+    uneven: dict[str, Any] | None = None
+    for trial in trials:
+        speeds = [m.steps / m.train_s for m in _measured(records, trial) if m.steps and m.train_s]
+        if len(speeds) < 2:
+            continue
+        spread = max(speeds) / min(speeds) - 1
+        if uneven is None or spread > uneven["spread"]:
+            uneven = {
+                "trial": trial.seq,
+                "slowest_steps_per_s": min(speeds),
+                "fastest_steps_per_s": max(speeds),
+                "spread": spread,
+            }
+    return uneven
+
+
 def status_sentence(document: dict[str, Any]) -> str:
-    """The status as a person wants to hear it."""
+    """The status as a person wants to hear it: the result first."""
     baseline, incumbent = document["baseline"], document["incumbent"]
     counts = ", ".join(f"{count} {status}" for status, count in document["statuses"].items())
     lines = [
+        *result_lines(document["final"]),
         f"{document['branch']}: {document['trials']} trials ({counts or 'none decided'}) in "
-        f"{seconds(document['elapsed_s'])}, isolation {document['isolation']}"
+        f"{seconds(document['elapsed_s'])}, rule {document['keep_rule']}, isolation {document['isolation']}",
     ]
     if baseline is not None:
         spread = "" if baseline["sd"] is None else f" ± {baseline['sd']:.4f} over {len(baseline['values'])} seeds"
         lines.append(f"baseline: {bpb(baseline['val_bpb'])} bits per byte{spread}")
     if incumbent is not None:
-        gain = gain_text(incumbent["gain"], incumbent["gain_low"], incumbent["gain_high"])
-        what = (
-            "the baseline itself" if incumbent["trial"] == 0 else f"trial {incumbent['trial']}, {gain} on the baseline"
-        )
-        lines.append(f"incumbent: {bpb(incumbent['val_bpb'])}, {what}")
+        lines.append(f"incumbent: {_incumbent_text(incumbent)}")
+    if document["machine"] is not None and document["machine"]["spread"] > UNEVEN:
+        lines.append(_uneven_text(document["machine"]))
     lines.append(f"stopped: {document['stop_reason']}" if document["stop_reason"] else "not finished")
+    if document["stop_reason"] and document["final"] is None:
+        lines.append(f"no result was measured on fresh seeds: {_why_no_result(document)}")
     return "\n".join(lines)
+
+
+def _why_no_result(document: dict[str, Any]) -> str:
+    if document["incumbent"] is None or document["incumbent"]["trial"] == 0:
+        return "nothing was kept"
+    if document["stop_reason"].startswith("interrupted"):
+        return "the campaign is not over, `nightshift run` goes on with it"
+    return "[final] seeds is 0, or it ended before its result could be measured"
+
+
+def result_lines(final: dict[str, Any] | None) -> list[str]:
+    """The campaign's result, incumbent against baseline on fresh seeds, for a person; none while there is none."""
+    if final is None:
+        return []
+    if final["state"] == "running":
+        return [f"result: trial {final['incumbent']} is being measured again on fresh seeds"]
+    failed = [f"measuring the result: {failure}" for failure in final["failures"]]
+    if final["val"] is None:
+        return ["result: not measured", *failed]
+    seeds = f"re-measured on {final['n']} fresh seed{'s' if final['n'] > 1 else ''}"
+    lines = [f"result: trial {final['incumbent']} is {_result_text(final['val'])} on the baseline, {seeds}"]
+    if final["test"] is not None:
+        lines.append(f"on the held-back test text, scored once: {_result_text(final['test'])}")
+    return lines + failed
+
+
+def _result_text(side: dict[str, Any]) -> str:
+    gain = gain_text(side["gain"], side["gain_low"], side["gain_high"])
+    return f"{gain} ({bpb(side['incumbent'])} against {bpb(side['baseline'])})"
+
+
+def _incumbent_text(incumbent: dict[str, Any]) -> str:
+    metric = bpb(incumbent["val_bpb"])
+    if incumbent["trial"] == 0:
+        return f"{metric}, the baseline itself"
+    gain = gain_text(incumbent["gain"], incumbent["gain_low"], incumbent["gain_high"])
+    return f"{metric}, trial {incumbent['trial']}, {gain} on the baseline in the search ({incumbent['n']} x measured)"
+
+
+def _uneven_text(machine: dict[str, Any]) -> str:
+    return (
+        f"the machine did not run evenly: the program of trial {machine['trial']} made "
+        f"{machine['slowest_steps_per_s']:.3g} to {machine['fastest_steps_per_s']:.3g} steps a second; on a budget of "
+        "seconds that moves scores, so trust what was measured side by side"
+    )

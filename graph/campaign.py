@@ -3,8 +3,9 @@
 import platform
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -32,8 +33,10 @@ from rails.surface import check_surface
 from rails.task import LimitsConfig, Task, load_task
 from tools.trainer_tool import TrainerTool
 from tools.trajectory import Trajectory
+from trainer.budget import Pace
 from trainer.data_cache import default_cache
 from trainer.hardware import Hardware, describe
+from trainer.isolation import Isolation, best_isolation, probe
 from trainer.prepare import DataSpec, PreparedData, prepare
 from trainer.prepare_progress import PrepareProgress
 from trainer.sandbox import clear_leftovers
@@ -73,15 +76,14 @@ def open_campaign(
 
     Raises:
         UserError: something the person gave is not as it must be; nothing was changed.
-        BusyError: another loop owns the workspace.
-        HaltError: the branch is not where the store says; a person moved it.
+        BusyError, HaltError: another loop owns the workspace; a person moved the branch away from the store's head.
     """
     workspace = Workspace(root.expanduser().resolve())
     if not workspace.exists:
         create_workspace(workspace.root)
         observer.note(f"made a workspace in {workspace.root}")
     task = load_task(workspace.task_path)
-    check_isolation(options)
+    isolation = check_isolation(options)
     check_disk(workspace.root)
     workspace.state_dir.mkdir(exist_ok=True)
     with workspace_lock(workspace.lock_path), Store.open(workspace.store_path) as store:
@@ -94,9 +96,9 @@ def open_campaign(
             task = Task.model_validate(unfinished.task)
         seed = unfinished.seed if unfinished else (options.seed or 0)
         name = proposer.name if proposer else choose_proposer(workspace, options, unfinished, observer)
-        if proposer is None:
-            record = trajectory_over(store, workspace)
-            proposer = make_proposer(name, workspace=workspace.root, seed=seed, trajectory=record)
+        proposer = proposer or make_proposer(
+            name, workspace=workspace.root, seed=seed, trajectory=trajectory_over(store, workspace)
+        )
         proposer.check_ready()
         hardware = describe_hardware(task)
         data = prepare_data(workspace, task, observer)
@@ -104,19 +106,30 @@ def open_campaign(
         if unfinished is not None:
             _resume(store, ratchet, workspace, campaign)
         clear_leftovers(workspace.scratch_dir)
-        yield Services(
-            campaign_id=campaign.campaign_id,
-            workspace=workspace,
-            task=task,
-            store=store,
-            ratchet=ratchet,
-            rails=Rails(task.menu),
-            rule=make_rule(task.keep),
-            proposer=proposer,
-            trainer=TrainerTool(task, data, hardware, workspace.scratch_dir),
-            observer=observer,
-            limits=limits_of(task, options),
-        )
+        pace = partial(baseline_pace, store, campaign.campaign_id)
+        with closing(TrainerTool(task, data, hardware, workspace.scratch_dir, isolation, pace)) as trainer:
+            yield Services(
+                campaign_id=campaign.campaign_id,
+                workspace=workspace,
+                task=task,
+                store=store,
+                ratchet=ratchet,
+                rails=Rails(task.menu),
+                rule=make_rule(task.keep),
+                proposer=proposer,
+                trainer=trainer,
+                observer=observer,
+                limits=limits_of(task, options),
+            )
+
+
+def baseline_pace(store: Store, campaign_id: str) -> Pace | None:
+    """How long the baseline took to start and to give its first answer; None until it was measured."""
+    baseline = store.trial_by_seq(campaign_id, 0)
+    measured = store.measurements(baseline.trial_id) if baseline is not None else []
+    startup_s = [m.startup_s for m in measured if m.startup_s is not None]
+    answer_s = [m.answer_s for m in measured if m.answer_s is not None]
+    return Pace(startup_s=max(startup_s), answer_s=max(answer_s)) if startup_s and answer_s else None
 
 
 def describe_hardware(task: Task) -> Hardware:
@@ -244,7 +257,7 @@ def start_campaign(store: Store, ratchet: Ratchet, new: NewCampaign) -> Campaign
         corpus_sha256=new.data.corpus_sha256,
         hardware=asdict(new.hardware),
         hardware_fingerprint=new.hardware.fingerprint,
-        isolation=TrainerTool.isolation,
+        isolation=best_isolation(),
         versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
         baseline_commit=head,
         head_commit=head,
@@ -273,18 +286,20 @@ def _resume(store: Store, ratchet: Ratchet, workspace: Workspace, campaign: Camp
     publish(store, workspace.snapshot_dir)
 
 
-def check_isolation(options: RunOptions) -> None:
-    """Refuse to start below the isolation that the person requires.
+def check_isolation(options: RunOptions) -> Isolation:
+    """The best isolation that this machine can give; refuses to start below the one that the person requires.
 
     Raises:
         UserError: the level is not available.
     """
-    wanted = options.require_isolation
-    if wanted is not None and wanted > TrainerTool.isolation:
+    wanted, best = options.require_isolation, best_isolation()
+    if wanted is not None and wanted > best:
+        why = next(level.why for level in probe() if level.level == wanted)
         raise UserError(
-            f"isolation {wanted} is required, but trials run at {TrainerTool.isolation} here",
-            fix=f"require {TrainerTool.isolation}, or leave --require-isolation out",
+            f"isolation {wanted} is required, but trials run at {best} here: {why}",
+            fix=f"require {best}, or leave --require-isolation out",
         )
+    return best
 
 
 def check_disk(root: Path) -> None:

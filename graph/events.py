@@ -49,6 +49,9 @@ class Observer:
     def decided(self, trial: Trial) -> None:
         """A trial has its final row."""
 
+    def measuring_result(self, target: Trial, seed_index: int) -> None:
+        """The search is over; incumbent or baseline is measured again, on a fresh seed."""
+
     def note(self, text: str) -> None:
         """Something a person should know, in one sentence."""
 

@@ -10,7 +10,7 @@ from memory.records import TrialKind
 AFTER: Final[dict[Node, dict[Route, str]]] = {
     Node.PROPOSE: {Route.PROPOSED: Node.CHECK_RAILS},
     Node.CHECK_RAILS: {Route.PASSED: Node.TRAIN, Route.CORRECT: Node.PROPOSE, Route.BLOCKED: Node.CURATE},
-    Node.TRAIN: {Route.TRAINED: Node.EVALUATE},
+    Node.TRAIN: {Route.TRAINED: Node.EVALUATE, Route.HOPELESS: Node.CURATE},
     Node.EVALUATE: {Route.MEASURE: Node.TRAIN, Route.REPAIR: Node.PROPOSE, Route.DECIDED: Node.CURATE},
     Node.CURATE: {Route.RECORDED: END},
 }

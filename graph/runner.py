@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from graph.build import build_graph
+from graph.finale import INTERRUPTED, measure_result, unfinished_finale
 from graph.nodes.check_rails import check_rails
 from graph.nodes.curate import curate
 from graph.nodes.evaluate import evaluate
@@ -56,6 +57,8 @@ class Runner:
     def run(self) -> Campaign:
         """Go on from wherever the store says this campaign is, until a limit or a signal stops it.
 
+        At a limit the result is measured again on fresh seeds, as the last thing.
+
         Raises:
             NightshiftError: the loop could not go on; the campaign stays unfinished and can be resumed.
         """
@@ -65,7 +68,9 @@ class Runner:
         services.observer.campaign_started(services.campaign, unfinished.seq if unfinished else None)
         with self._signals():
             try:
-                reason = self._loop(unfinished)
+                reason = unfinished_finale(services) or self._loop(unfinished)
+                if not services.interrupted:
+                    reason = measure_result(services, reason)
             finally:
                 services.close_live()
                 services.flush_spans()
@@ -165,7 +170,7 @@ class Runner:
         """Why the campaign should stop before the next trial, or None to go on."""
         services = self._services
         if services.interrupted:
-            return "interrupted by a signal"
+            return INTERRUPTED
         trials = [t for t in services.store.trials(services.campaign_id) if t.kind is TrialKind.SEARCH]
         limits = services.limits
         counted = [t for t in trials if t.status not in QUARANTINED]

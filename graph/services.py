@@ -2,18 +2,20 @@
 
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from agents.base import Proposer
 from graph.events import Observer
 from graph.workspace import Workspace
 from memory.decide import KeepRule
+from memory.known_curves import KnownCurves
 from memory.ratchet import Ratchet
 from memory.records import Campaign, Span, Trial, TrialKind
 from memory.store import Store
 from rails.edits import program_key
 from rails.guard import Rails
 from rails.task import LimitsConfig, Task
-from tools.trainer_tool import TrainedModel, TrainerTool
+from tools.trainer_tool import Progress, TrainedModel, TrainerTool
 
 
 @dataclass(kw_only=True)
@@ -42,6 +44,15 @@ class Services:
     def campaign(self) -> Campaign:
         """The campaign's row as it is now."""
         return self.store.campaign(self.campaign_id)
+
+    @cached_property
+    def known_curves(self) -> KnownCurves:
+        """What the store's training curves say; it remembers what it has read."""
+
+        def share(step: int, tokens: int, elapsed_s: float) -> float:
+            return self.trainer.fraction(Progress(step=step, tokens=tokens, elapsed_s=elapsed_s, loss=0.0))
+
+        return KnownCurves(self.store, share)
 
     def trial(self, trial_id: str) -> Trial:
         """A trial's row as it is now."""

@@ -29,6 +29,8 @@ class Route(StrEnum):
     """The candidate may be trained."""
     TRAINED = "trained"
     """The training run is over, well or badly."""
+    HOPELESS = "hopeless"
+    """The training was cut short: there is nothing to score, and the trial is discarded."""
     MEASURE = "measure"
     """Undecided: one more measurement, of the candidate or of the incumbent."""
     REPAIR = "repair"

@@ -1,5 +1,6 @@
 """One line to remember from a decided trial, drawn by rule from its row alone."""
 
+from memory.hopeless import stopped_at
 from memory.records import Trial
 from rails.status import FINISHED, QUARANTINED, Status
 from rails.text import clean_text
@@ -29,6 +30,8 @@ def lesson_for(trial: Trial) -> str | None:
 
 
 def _finding(trial: Trial) -> str:
+    if early := stopped_at(trial):
+        return f"does not help: {early}"
     if trial.gain is None:
         return f"ended as {trial.status}"
     amount = f"{abs(trial.gain):.2%}".replace("%", " %")

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from memory.hopeless import stopped_at
 from memory.near_misses import near_misses
 from memory.noise import Noise
-from memory.records import Campaign, Lesson, Measurement, MeasurementState, Trial
-from memory.rules_base import Evidence, Points, estimate
+from memory.records import Campaign, Lesson, Measurement, MeasurementState, Purpose, Trial
+from memory.rules_base import Evidence, Points, compare
 from rails.status import FINISHED, Status
 from rails.text import clean_text
 
@@ -91,7 +92,10 @@ def chain(rows: LineageRows) -> Section:
         parent = by_id.get(current.parent_trial_id or "")
         current = parent if parent is not None and parent.seq < current.seq else None
     kept.reverse()
-    lines = [f"- trial {trial.seq}: {_edit(trial)} → {_metric(trial)}, {_gain(trial)}" for trial in kept]
+    lines = [
+        f"- trial {trial.seq}: {_edit(trial)} → {_metric(trial)} ({trial.n_measurements} x measured), {_gain(trial)}"
+        for trial in kept
+    ]
     return _section("Kept, each on top of the one before", 1, lines, newest_first=True)
 
 
@@ -192,14 +196,14 @@ def _interval(gain: float | None, low: float | None, high: float | None) -> str:
 
 
 def _gain_on_baseline(rows: LineageRows) -> str:
-    """The best against the baseline on the seeds that both have, as the keep rules compare."""
+    """The best against the baseline over all measurements of the search."""
     if rows.best is None or rows.baseline is None:
         return "gain unknown"
     candidate, baseline = _points(rows, rows.best), _points(rows, rows.baseline)
-    if not {seed for seed, _ in candidate} & {seed for seed, _ in baseline}:
+    if not candidate or not baseline:
         return "gain unknown"
     direction = rows.campaign.task.get("metric", {}).get("direction", "minimize")
-    found = estimate(
+    found, _ = compare(
         Evidence(
             candidate=candidate,
             incumbent=baseline,
@@ -213,7 +217,8 @@ def _gain_on_baseline(rows: LineageRows) -> str:
 
 
 def _points(rows: LineageRows, trial: Trial) -> Points:
-    done = [m for m in rows.measurements.get(trial.trial_id, []) if m.state is MeasurementState.MEASURED]
+    found = rows.measurements.get(trial.trial_id, [])
+    done = [m for m in found if m.state is MeasurementState.MEASURED and m.purpose is Purpose.SEARCH]
     return tuple((m.seed_index, m.val_bpb) for m in done if m.val_bpb is not None)
 
 
@@ -241,6 +246,8 @@ def _edits(group: Sequence[Trial]) -> str:
 
 
 def _outcome(trial: Trial) -> str:
+    if early := stopped_at(trial):
+        return f"{trial.status}, {early}"
     if trial.status in FINISHED:
         return f"{trial.status}, {_metric(trial)}, {_gain(trial)}"
     return str(trial.status)
@@ -268,7 +275,7 @@ def _best_outcome(trials: Sequence[Trial]) -> str:
     top = max(trials, key=lambda t: (t.status is Status.KEEP, t.gain is not None, t.gain or 0.0, -t.seq))
     gain = f" {_percent(top.gain)} %" if top.gain is not None else ""
     times = f" x{len(trials)}" if len(trials) > 1 else ""
-    return f"{top.status}{gain}{times}"
+    return f"{stopped_at(top) or top.status}{gain}{times}"
 
 
 def _menu_knobs(task: dict[str, Any]) -> list[str]:

@@ -14,6 +14,21 @@ class Noise:
 
     sd: float | None
     df: int
+    campaigns: int = 1
+    """How many campaigns it is pooled over."""
+
+
+def pool(parts: Iterable[Noise]) -> Noise:
+    """Noise of several campaigns as one: variances weighted by their degrees of freedom, which add up.
+
+    A difference between campaigns is no noise: each part is the spread within its own.
+    """
+    known = [(part.sd, part) for part in parts if part.sd is not None]
+    df = sum(part.df for _, part in known)
+    if not df:
+        return Noise(sd=None, df=0, campaigns=0)
+    squares = math.fsum(sd * sd * part.df for sd, part in known)
+    return Noise(sd=math.sqrt(squares / df), df=df, campaigns=sum(part.campaigns for _, part in known))
 
 
 def pooled_noise(groups: Iterable[Sequence[float]]) -> Noise:

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from memory.noise import Noise
+from memory.hopeless import stopped_at
+from memory.noise import Noise, pool
 from memory.records import Call, Campaign, Curve, Lesson, LineageBlock, Measurement, Record, Span, Trial, Verdict
 from memory.rows import (
     CALLS,
@@ -48,6 +49,7 @@ class Queries:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
         self._lock = threading.RLock()
+        self._noise_of_ended: dict[str, Noise] = {}
 
     def _fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         with self._lock:
@@ -134,6 +136,24 @@ class Queries:
         found = self._fetch("SELECT sd, df FROM noise WHERE campaign_id = ?", [campaign_id])
         return Noise(sd=found[0][0], df=found[0][1]) if found else Noise(sd=None, df=0)
 
+    def store_noise(self, campaign_id: str) -> Noise:
+        """The spread of one measurement, pooled over all campaigns that measure as this one does. What keep rules use.
+
+        Those are the campaigns with the same machine, corpus, budget, evaluation window and metric.
+        """
+        campaigns = self.campaigns()
+        wanted = measures_as(self.campaign(campaign_id))
+        others = [c for c in campaigns if c.campaign_id != campaign_id and measures_as(c) == wanted]
+        return pool([self.noise(campaign_id), *(self._noise_of_another(c) for c in others)])
+
+    def _noise_of_another(self, campaign: Campaign) -> Noise:
+        """Its noise; once it has ended its measurements stay as they are, and the answer is remembered."""
+        if campaign.stop_reason is None:
+            return self.noise(campaign.campaign_id)
+        if campaign.campaign_id not in self._noise_of_ended:
+            self._noise_of_ended[campaign.campaign_id] = self.noise(campaign.campaign_id)
+        return self._noise_of_ended[campaign.campaign_id]
+
     def peak_bytes(self, campaign_id: str) -> dict[str, int]:
         """Trial id to the most memory that its measurements took: of the accelerator where there is one."""
         sql = (
@@ -154,9 +174,24 @@ class Queries:
         return tried
 
 
+def measures_as(campaign: Campaign) -> tuple[object, ...]:
+    """What two campaigns must have in common for the spread of one to tell of the other's."""
+    task = campaign.task
+    budget, data = task.get("budget") or {}, task.get("data") or {}
+    return (
+        campaign.hardware_fingerprint,
+        campaign.hardware.get("device"),
+        campaign.corpus_sha256,
+        *(budget.get(key) for key in ("kind", "amount")),
+        *(data.get(key) for key in ("vocab_size", "eval_seq_len", "eval_tokens")),
+        (task.get("trial") or {}).get("threads"),
+        task.get("metric"),
+    )
+
+
 def _outcome(trial: Trial) -> str:
-    shown = f", {trial.metric:.4f}" if trial.status in FINISHED and trial.metric is not None else ""
-    return f"trial {trial.seq}: {trial.status}{shown}"
+    shown = f"{trial.metric:.4f}" if trial.status in FINISHED and trial.metric is not None else stopped_at(trial)
+    return f"trial {trial.seq}: {trial.status}" + (f", {shown}" if shown else "")
 
 
 def _found(record: R | None, what: str, key: str) -> R:

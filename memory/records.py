@@ -47,7 +47,18 @@ class MeasurementState(StrEnum):
 
     RUNNING = "running"
     MEASURED = "measured"
+    STOPPED = "stopped"
+    """Training was cut short because its curve was hopeless: no score, and no failure either."""
     FAILED = "failed"
+
+
+class Purpose(StrEnum):
+    """Why a measurement was made."""
+
+    SEARCH = "search"
+    """To decide about a trial."""
+    FINAL = "final"
+    """To report the campaign: incumbent and baseline on common, fresh seeds, scored on the test text as well."""
 
 
 class Campaign(Record):
@@ -79,6 +90,8 @@ class Campaign(Record):
     """None while the campaign is unfinished."""
     created_at: datetime
     ended_at: datetime | None = None
+    final: dict[str, Any] | None = None
+    """Incumbent against baseline, both measured again at the end; None before that, or when nothing was kept."""
 
 
 class Trial(Record):
@@ -119,7 +132,7 @@ class Trial(Record):
     reason: str | None = None
     """Why it has that status, in one sentence."""
     metric: float | None = None
-    """Mean of the trial's measurements; None unless the status is a finished one."""
+    """Mean of the trial's measurements; None unless it ran to its end (a hopeless one is discarded without)."""
     gain: float | None = None
     """Improvement over the parent on shared seeds, relative to the campaign's baseline (0.01 is one per cent of it);
     positive is better. Gains along the chain of keeps add up."""
@@ -147,13 +160,18 @@ class Trial(Record):
     def _metric_only_when_finished(self) -> Self:
         if self.status is None:
             return self
-        if self.status in FINISHED and self.metric is None:
+        if self.status in FINISHED and self.metric is None and not self._stopped_early:
             raise ValueError(f"a trial with status {self.status} must have a metric")
         if self.status not in FINISHED and self.metric is not None:
             raise ValueError(f"a trial with status {self.status} must not have a metric")
         if self.status not in FINISHED and not self.reason:
             raise ValueError(f"a trial with status {self.status} must have a reason")
         return self
+
+    @property
+    def _stopped_early(self) -> bool:
+        """Whether its training was cut short as hopeless: a discard that never got a score."""
+        return self.status is Status.DISCARD and self.n_measurements == 0 and bool(self.reason)
 
 
 class Measurement(Record):
@@ -169,6 +187,7 @@ class Measurement(Record):
     attempt: int = 1
     """How often it was started; more than 1 after a crash of the loop."""
     isolation: str
+    """The level at which its process ran."""
     val_bpb: float | None = None
     total_nats: float | None = None
     total_bytes: int | None = None
@@ -193,6 +212,13 @@ class Measurement(Record):
     log_tail: str | None = None
     started_at: datetime
     finished_at: datetime | None = None
+    purpose: Purpose = Purpose.SEARCH
+    answer_s: float | None = None
+    """How long the first answer of the trained model took."""
+    test_bpb: float | None = None
+    """On the held-back test text; only of a measurement whose purpose is `final`."""
+    probes: dict[str, Any] | None = None
+    """What the probes of the trained model found: how many cuts, and the largest effect of each kind in nats."""
 
 
 class Curve(Record):
@@ -264,5 +290,5 @@ class Span(Record):
     trial_id: str
     node: str
     part: str
-    """`self` for the node's own work, or `proposer`, `startup`, `train`, `score` for what it waited for."""
+    """`self` for the node's own work, or `proposer`, `startup`, `train`, `score`, `probe` for what it waited for."""
     seconds: float

@@ -34,6 +34,12 @@ class Evidence:
     noise_df: int
     """Degrees of freedom of `noise_sd`; 0 when there is none."""
     direction: Direction
+    noise_campaigns: int = 1
+    """How many campaigns of the store the noise is pooled over."""
+    wall_clock: bool = False
+    """Whether the budget is one of seconds: then the machine is part of the noise, and may change in the night."""
+    since_control: int = 0
+    """On a wall clock: how many trials ago the incumbent was last measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +80,7 @@ class KeepRule(Protocol):
     - A failed measurement is the caller's to judge (a candidate that crashes is a crash, not a discard); the rule only
       ever sees metrics.
 
-    How the coming `sequential` rule fits: a class in `memory/rules_sequential.py` with this protocol, registered under
-    its name in `memory.decide`. It uses only what `Evidence` already has: the difference on the shared seeds over
-    `noise_sd · sqrt(2 / shared seeds)`, as a t statistic with `noise_df`. Below its futility bound it returns
-    `discard`, above its keep bound `keep`; in between it asks for the next shared seed, of the candidate first and of
-    the incumbent where that seed is missing there (`next_seed` and `seeds_without` below), up to its cap on the
-    candidate's measurements, where it must choose. Its bounds, statistic and cap go into `Decision.evidence`.
+    Rules are registered under their names in `memory.decide`.
     """
 
     @property
@@ -94,9 +95,12 @@ class KeepRule(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """The candidate against the incumbent on the seeds that both have."""
+    """The candidate against the incumbent: on the seeds that both have (`estimate`), or over all (`compare`)."""
 
     seeds: tuple[int, ...]
+    n_candidate: int
+    """Measurements behind `candidate_mean`."""
+    n_incumbent: int
     candidate_mean: float
     incumbent_mean: float
     baseline_mean: float | None
@@ -113,11 +117,11 @@ def better(metric: float, than: float, direction: Direction) -> bool:
     return metric < than if direction == "minimize" else metric > than
 
 
-def first_step(evidence: Evidence, rule: str) -> Decision | None:
+def first_step(evidence: Evidence, rule: str, *, first_seed: int | None = None) -> Decision | None:
     """What every rule does before it can compare anything; None when there is a shared seed and all numbers are sound.
 
     A number that is not finite, anywhere, ends in `discard`: nothing can be proven against it. A candidate is measured
-    first with the incumbent's first seed.
+    first with the incumbent's first seed, or with `first_seed`, which the incumbent then gets as well.
     """
     for name, points in (("candidate", evidence.candidate), ("incumbent", evidence.incumbent)):
         if not all(_sound(metric) for _, metric in points):
@@ -127,10 +131,15 @@ def first_step(evidence: Evidence, rule: str) -> Decision | None:
     if not evidence.incumbent:
         seed = min((seed for seed, _ in evidence.candidate), default=0)
         return _measure("incumbent", seed, "the incumbent has no measurement yet", rule)
-    if not _shared(evidence):
-        seed = min(seed for seed, _ in evidence.incumbent)
-        return _measure("candidate", seed, "no seed is shared with the incumbent yet", rule)
-    return None
+    if _shared(evidence):
+        return None
+    if first_seed is None:
+        first = min(seed for seed, _ in evidence.incumbent)
+        return _measure("candidate", first, "no seed is shared with the incumbent yet", rule)
+    if not evidence.candidate:
+        return _measure("candidate", first_seed, "on a new seed, for the incumbent was not measured lately", rule)
+    own = min(seed for seed, _ in evidence.candidate)
+    return _measure("incumbent", own, "the incumbent was not measured lately", rule)
 
 
 def estimate(evidence: Evidence) -> Estimate:
@@ -153,6 +162,8 @@ def estimate(evidence: Evidence) -> Estimate:
     low, high, p_improve = _interval(evidence, gain, len(shared), scale)
     return Estimate(
         seeds=shared,
+        n_candidate=len(shared),
+        n_incumbent=len(shared),
         candidate_mean=_mean(candidate),
         incumbent_mean=_mean(incumbent),
         baseline_mean=baseline_mean,
@@ -162,6 +173,50 @@ def estimate(evidence: Evidence) -> Estimate:
         gain_high=high,
         p_improve=p_improve,
     )
+
+
+def compare(evidence: Evidence) -> tuple[Estimate, float]:
+    """The gain over all measurements of both sides, and its t statistic (0 when nothing is known of the noise).
+
+    Args:
+        evidence: both sides measured, all numbers finite.
+    """
+    candidate = [metric for _, metric in evidence.candidate]
+    incumbent = [metric for _, metric in evidence.incumbent]
+    baseline = [metric for _, metric in evidence.baseline]
+    sign = 1.0 if evidence.direction == "minimize" else -1.0
+    ours, theirs = _mean(candidate), _mean(incumbent)
+    baseline_mean = _mean(baseline) if baseline else None
+    scale = abs(theirs if baseline_mean is None else baseline_mean) or 1.0
+    difference = sign * (theirs - ours)
+    gain = difference / scale
+    low = high = p_improve = None
+    statistic = 0.0
+    if evidence.noise_sd is not None and evidence.noise_df > 0:
+        error = evidence.noise_sd * math.sqrt(1 / len(candidate) + 1 / len(incumbent))
+        statistic = difference / error if error > 0 else math.copysign(math.inf, difference) if difference else 0.0
+        margin = t_quantile((1 + CONFIDENCE) / 2, evidence.noise_df) * error / scale
+        low, high, p_improve = gain - margin, gain + margin, 1 - tail(statistic, evidence.noise_df)
+    shared = sorted({seed for seed, _ in evidence.candidate} & {seed for seed, _ in evidence.incumbent})
+    found = Estimate(
+        seeds=tuple(shared),
+        n_candidate=len(candidate),
+        n_incumbent=len(incumbent),
+        candidate_mean=ours,
+        incumbent_mean=theirs,
+        baseline_mean=baseline_mean,
+        better=difference > 0,
+        gain=gain,
+        gain_low=low,
+        gain_high=high,
+        p_improve=p_improve,
+    )
+    return found, statistic
+
+
+def tail(statistic: float, df: int) -> float:
+    """The chance of a statistic at least this large without any effect; 1 when nothing is known of the noise."""
+    return 1 - t_cdf(statistic, df) if df > 0 else 1.0
 
 
 def conclude(
@@ -186,16 +241,21 @@ def conclude(
             "baseline_mean": found.baseline_mean,
             "noise_sd": evidence.noise_sd if _has_noise(evidence) else None,
             "noise_df": evidence.noise_df,
+            "noise_campaigns": evidence.noise_campaigns,
+            "wall_clock": evidence.wall_clock,
         },
     )
 
 
 def describe(found: Estimate) -> str:
-    """`1.7512 against 1.7601 on 1 shared seed: better by 0.51 %`."""
-    seeds = f"{len(found.seeds)} shared seed{'s' if len(found.seeds) > 1 else ''}"
+    """`1.7512 against 1.7601 on 1 shared seed: better by 0.51 %`; with unequal numbers, those of each side."""
+    ours, theirs = f"{found.candidate_mean:.5g}", f"{found.incumbent_mean:.5g}"
     verdict = "better" if found.gain > 0 else "worse"
     amount = f"{verdict} by {abs(found.gain):.2%}".replace("%", " %") if found.gain else "no difference"
-    return f"{found.candidate_mean:.5g} against {found.incumbent_mean:.5g} on {seeds}: {amount}"
+    if found.n_candidate == found.n_incumbent == len(found.seeds):
+        seeds = f"{len(found.seeds)} shared seed{'s' if len(found.seeds) > 1 else ''}"
+        return f"{ours} against {theirs} on {seeds}: {amount}"
+    return f"{ours} ({found.n_candidate} x measured) against {theirs} ({found.n_incumbent} x measured): {amount}"
 
 
 def seeds_without(points: Points, other: Points) -> list[int]:
@@ -208,6 +268,11 @@ def next_seed(evidence: Evidence) -> int:
     ready = seeds_without(evidence.incumbent, evidence.candidate)
     taken = {seed for seed, _ in evidence.candidate}
     return ready[0] if ready else next(seed for seed in range(len(taken) + 1) if seed not in taken)
+
+
+def new_seed(evidence: Evidence) -> int:
+    """The smallest seed beyond all that either side has."""
+    return 1 + max((seed for seed, _ in (*evidence.candidate, *evidence.incumbent)), default=-1)
 
 
 def _measure(target: Target, seed_index: int, reason: str, rule: str) -> Decision:

@@ -6,7 +6,7 @@ SELECT
     tag AS campaign, branch, proposer, lineage, seed, keep_rule, isolation,
     (SELECT seq FROM raw.trials t WHERE t.trial_id = c.incumbent_trial_id) AS incumbent,
     (SELECT count(*) FROM raw.trials t WHERE t.campaign_id = c.campaign_id AND t.phase = 'decided' AND t.kind = 'search') AS trials,
-    baseline_commit, head_commit, stop_reason, created_at, ended_at, task, limits, versions, hardware, hardware_fingerprint,
+    baseline_commit, head_commit, stop_reason, final, created_at, ended_at, task, limits, versions, hardware, hardware_fingerprint,
     corpus_sha256, campaign_id
 FROM raw.campaigns c
 ORDER BY created_at, campaign_id;
@@ -30,7 +30,7 @@ SELECT
     t.seq AS trial, m.seed_index, m.seed, m.state, m.val_bpb, m.status, m.reason, m.attempt, m.isolation,
     m.startup_s, m.train_s, m.score_s, m.steps, m.tokens, m.params, m.flops, m.mfu, m.peak_rss_bytes, m.peak_device_bytes,
     m.total_nats, m.total_bytes, m.scored_tokens, m.summary, m.log_tail, m.started_at, m.finished_at,
-    m.measurement_id, c.tag AS campaign
+    m.purpose, m.answer_s, m.test_bpb, m.probes, m.measurement_id, c.tag AS campaign
 FROM raw.measurements m
 JOIN raw.trials t USING (trial_id)
 JOIN raw.campaigns c ON c.campaign_id = m.campaign_id
@@ -80,9 +80,10 @@ FROM raw.spans s
 JOIN raw.trials t USING (trial_id)
 JOIN raw.campaigns c USING (campaign_id);
 
--- The pooled spread of one measurement. A replicate is the same program with another seed: the same program with
--- the same seed is no new information, so only the first counts. Failed and quarantined trials say nothing. Sums are
--- ordered, so that equal rows give equal digits wherever they lie.
+-- The pooled spread of one measurement within each campaign. Keep rules pool it further, over all campaigns of the store
+-- that measure alike: squares and degrees of freedom add up. A replicate is the same program with another seed: the same
+-- program with the same seed is no new information, so only the first counts. Failed and quarantined trials say nothing.
+-- Sums are ordered, so that equal rows give equal digits wherever they lie.
 CREATE TEMP VIEW noise AS
 WITH draws AS (
     SELECT

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """The final word on a trial. Only `FINISHED` statuses carry a metric; the others carry a reason."""
+    """The final word on a trial. Only `FINISHED` statuses can carry a metric; the others carry a reason."""
 
     BASELINE = "baseline"
     KEEP = "keep"
@@ -21,7 +21,7 @@ class Status(StrEnum):
 
 
 FINISHED = frozenset({Status.BASELINE, Status.KEEP, Status.DISCARD})
-"""Statuses of a trial that ran to the end and has a metric."""
+"""Statuses of a trial about which a decision was made. It has a metric, unless it was discarded as hopeless midway."""
 
 QUARANTINED = frozenset({Status.INTERRUPTED, Status.HARNESS_ABORT})
 """Statuses that say nothing about the hypothesis: they stay out of the lineage block."""

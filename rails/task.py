@@ -55,14 +55,15 @@ class EditConfig(Table):
 
 
 class BudgetConfig(Table):
-    """How long a trial trains, and the caps around it. The parent's clock owns all of them."""
+    """How long a trial trains, and the caps around it. The parent's clock owns all of them.
+
+    How late a training may be is not for a person to set: see `trainer.budget.Caps.train_limit_s`.
+    """
 
     kind: Literal["seconds", "steps", "tokens", "flops"]
     amount: float = Field(gt=0, le=1e30)
     startup_s: float = Field(default=120.0, gt=0, le=DAY_S)
     """Cap on process start, imports and building the model, before the budget's clock starts."""
-    overrun: float = Field(default=0.25, ge=0, le=10)
-    """How far over its budget a trial may go before it is ended, relative."""
     score_s: float = Field(default=120.0, gt=0, le=DAY_S)
     """Cap on scoring."""
 
@@ -109,10 +110,23 @@ class BaselineConfig(Table):
     seeds: int = Field(default=3, ge=1, le=100)
 
 
+class EarlyStopConfig(Table):
+    """Whether a training whose curve is hopeless is cut short."""
+
+    enabled: bool = True
+
+
+class FinalConfig(Table):
+    """How the campaign's result is measured at its end."""
+
+    seeds: int = Field(default=2, ge=0, le=100)
+    """Fresh seeds on which incumbent and baseline are measured again; 0: not at all."""
+
+
 class KeepConfig(Table):
     """When a trial counts as better."""
 
-    rule: Literal["strict", "threshold", "sequential"] = "threshold"
+    rule: Literal["strict", "threshold", "sequential"] = "sequential"
     min_gain: float = Field(default=0.003, ge=0, le=1)
     """Relative to the campaign's baseline. For `threshold`."""
     max_measurements: int | None = Field(default=None, ge=1, le=100)
@@ -155,6 +169,8 @@ class Task(Table):
     trial: TrialConfig = TrialConfig()
     baseline: BaselineConfig = BaselineConfig()
     keep: KeepConfig = KeepConfig()
+    early_stop: EarlyStopConfig = EarlyStopConfig()
+    final: FinalConfig = FinalConfig()
     rails: RailsConfig = RailsConfig()
     limits: LimitsConfig = LimitsConfig()
     size: SizeRule | None = None

@@ -1,18 +1,22 @@
 """The trainer tool: program text and a seed in, a trained model behind a process boundary out, then its score."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from rails.errors import TrialError
 from rails.status import Status
 from rails.task import Task
-from trainer.budget import Budget, BudgetKind, Caps, Usage
+from trainer.budget import Budget, BudgetKind, Caps, Pace, Usage, caps_for
 from trainer.hardware import Hardware, peak_flops
+from trainer.isolation import Isolation, best_isolation
+from trainer.launcher import Launcher
+from trainer.policy import Limits
 from trainer.prepare import PreparedData
-from trainer.sandbox import Limits
+from trainer.probes import ProbeReport, Probing, Witness
 from trainer.shards import EvalSet, load_eval_set
 from trainer.trial_process import TrialProcess
 from trainer.trial_spec import TrainOutcome, TrialSpec
@@ -33,6 +37,7 @@ class TrainedModel:
     def __init__(self, process: TrialProcess, outcome: TrainOutcome) -> None:
         self.process = process
         self.outcome = outcome
+        self.witness: Witness | None = None
 
     def close(self) -> None:
         """Kill the process and remove its scratch folder."""
@@ -55,13 +60,24 @@ class TrainerTool:
         data: the prepared corpus; trial processes see its training part only.
         hardware: this machine.
         scratch: where trial processes get their folders.
+        isolation: how they are kept apart; the best that this machine can do unless said otherwise.
+        pace: says how fast the baseline started and answered, once that is known: what limits all others.
     """
 
-    isolation = "L1"
-
-    def __init__(self, task: Task, data: PreparedData, hardware: Hardware, scratch: Path) -> None:
+    def __init__(
+        self,
+        task: Task,
+        data: PreparedData,
+        hardware: Hardware,
+        scratch: Path,
+        isolation: Isolation | None = None,
+        pace: Callable[[], Pace | None] = lambda: None,
+    ) -> None:
         self._task, self._data, self._hardware, self._scratch = task, data, hardware, scratch
-        self._eval_set: EvalSet | None = None
+        self.isolation = isolation or best_isolation()
+        self._pace = pace
+        self._launcher: Launcher | None = None
+        self._texts = dict[str, EvalSet]()
         self._process: TrialProcess | None = None
         self._stopping = False
         self.last_seconds = 0.0
@@ -72,6 +88,10 @@ class TrainerTool:
         """What one trial may use, host memory on a CPU and device memory on a GPU."""
         whole = self._hardware.device_memory_bytes or self._hardware.memory_bytes
         return self._task.trial.memory_bytes or int(_MEMORY_SHARE * whole)
+
+    @property
+    def _threads(self) -> int:
+        return self._task.trial.threads or self._hardware.cores
 
     @property
     def budget(self) -> Budget:
@@ -93,8 +113,11 @@ class TrainerTool:
         self.last_seconds = 0.0
         if self._stopping:
             raise TrialError(Status.INTERRUPTED, "interrupted before training started")
+        if self._launcher is None:
+            # Programs of one campaign differ little: what this one imports is what the others do.
+            self._launcher = Launcher.for_program(program, threads=self._threads, hidden=self._data.hidden)
         started = time.monotonic()
-        process = TrialProcess.launch(self._spec(program, seed), on_progress)
+        process = TrialProcess.launch(self._spec(program, seed), self._launcher, on_progress)
         self._process = process
         try:
             outcome = process.train()
@@ -111,10 +134,56 @@ class TrainerTool:
         Raises:
             TrialError: it hung, died, or answered with something that is not a distribution.
         """
-        if self._eval_set is None:
+        text = self._text("val")
+        model.witness = Witness(text, model.process.layout.rows, self._data.vocab_size)
+        return model.process.score(text, model.witness.keep)
+
+    def score_test(self, model: TrainedModel) -> float:
+        """Bits per byte on the held-back test split: for the end of a campaign. Before `probe`, which ends the process.
+
+        Raises:
+            TrialError: as for `score`.
+        """
+        return model.process.score(self._text("test")).val_bpb
+
+    def probe(self, model: TrainedModel, cuts: int, tolerance_nats: float) -> ProbeReport:
+        """See whether the score just given was honest, on a replica. The process that was scored is gone afterwards.
+
+        Args:
+            model: scored, and not probed yet.
+            cuts: at how many places to see whether it looks ahead; see `trainer.probes`.
+            tolerance_nats: the effect that the device's rounding may have.
+
+        Raises:
+            ProbeError: it was not (status `disqualified`), with the report.
+            TrialError: a process crashed, hung or was interrupted.
+            ValueError: it was not scored before.
+        """
+        if model.witness is None:
+            raise ValueError("only a model that was scored can be probed")
+        share = cuts / len(model.witness.eval_set.rows)  # each cut is a row to ask about
+        limit_s = self._task.budget.score_s * max(1.0, share)
+        probing = Probing(model.witness, cuts=cuts, tolerance_nats=tolerance_nats, limit_s=limit_s)
+        return probing.run(model.process, model.process.retire, lambda: self._replica(model))
+
+    @contextmanager
+    def _replica(self, model: TrainedModel) -> Generator[TrialProcess]:
+        with model.process.replica() as replica:
+            self._process = replica
+            if self._stopping:
+                replica.stop()
+            yield replica
+
+    def _text(self, split: Literal["val", "test"]) -> EvalSet:
+        if split not in self._texts:
             data = self._task.data
-            self._eval_set = load_eval_set(self._data.private_dir, "val", data.eval_seq_len, data.eval_tokens)
-        return model.process.score(self._eval_set)
+            self._texts[split] = load_eval_set(self._data.private_dir, split, data.eval_seq_len, data.eval_tokens)
+        return self._texts[split]
+
+    def close(self) -> None:
+        """End the process that trials are started from. Models that wait to be scored are closed by their holders."""
+        if self._launcher is not None:
+            self._launcher.close()
 
     def stop(self) -> None:
         """End the running training or scoring soon. Safe to call from a signal handler."""
@@ -136,15 +205,18 @@ class TrainerTool:
 
     def _spec(self, program: str, seed: int) -> TrialSpec:
         data, trial, budget = self._task.data, self._task.trial, self._task.budget
+        most = Caps(startup_s=budget.startup_s, score_s=budget.score_s)
         return TrialSpec(
             source=program,
             data_dir=self._data.train_dir,
             scratch_root=self._scratch,
             seed=seed,
             budget=self.budget,
-            caps=Caps(startup_s=budget.startup_s, overrun=budget.overrun, score_s=budget.score_s),
+            caps=caps_for(self.budget, most, self._pace()),
             device=self._hardware.device,
-            threads=trial.threads or self._hardware.cores,
+            threads=self._threads,
+            isolation=self.isolation,
+            hidden=self._data.hidden,
             vocab_size=self._data.vocab_size,
             eval_seq_len=data.eval_seq_len,
             limits=Limits(memory_bytes=trial.memory_bytes or int(_MEMORY_SHARE * self._hardware.memory_bytes)),

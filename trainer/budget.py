@@ -5,11 +5,23 @@ monotonic clock, whatever the child says.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-GRACE_S = 1.0
-"""Added to the relative overrun: a budget of half a second must survive one slow step and a busy machine."""
+LATE_S = 0.5
+"""How late a training may be in any case: a machine has other things to do."""
+LATE_SHARE = 0.02
+"""How late it may be relative to its budget, in whatever the budget counts."""
+LATE_STEPS = 2.0
+"""Longest steps that it may be late by: it looks at the clock between steps, and saves its state after the last."""
+LATE_STEPS_SHARE = 0.05
+"""At most this share of the budget for slow steps: a process that reports rarely must not win time by it."""
+FREE_STARTUP_S = 5.0
+"""How much longer than the baseline any program may take to start."""
+STARTUP_FACTOR = 2.0
+FREE_ANSWER_S = 0.3
+"""How much longer than the baseline's any first answer may take, beside `LATE_SHARE` of a budget of seconds."""
+ANSWER_FACTOR = 4.0
 UNTIMED_TRAIN_S = 3600.0
 """How long a training whose budget is not seconds may take, when nobody said: a night must not hang on one trial."""
 
@@ -73,18 +85,53 @@ class Caps:
 
     Args:
         startup_s: from the launch to `start` (imports, building the model): before the budget's clock.
-        overrun: how far training may exceed a budget in seconds, relative to it.
         score_s: the whole scoring.
+        answer_s: the first answer after training, in which a process could still train.
         train_s: limit for a training whose budget does not count seconds; ignored for one that does.
     """
 
     startup_s: float = 120.0
-    overrun: float = 0.25
     score_s: float = 120.0
+    answer_s: float = math.inf
     train_s: float = UNTIMED_TRAIN_S
 
-    def train_limit_s(self, budget: Budget) -> float:
-        """Seconds after `start` at which a training that has not finished is killed."""
-        if budget.kind is BudgetKind.SECONDS:
-            return budget.amount * (1.0 + self.overrun) + GRACE_S
-        return self.train_s
+    def train_limit_s(self, budget: Budget, longest_step_s: float = 0.0) -> float:
+        """Seconds after `start` at which a training that has not finished and saved its state is killed.
+
+        Args:
+            budget: of the training.
+            longest_step_s: the longest time that it took over a step so far.
+        """
+        if budget.kind is not BudgetKind.SECONDS:
+            return self.train_s
+        steps_s = min(LATE_STEPS * longest_step_s, LATE_STEPS_SHARE * budget.amount)
+        return budget.amount * (1.0 + LATE_SHARE) + LATE_S + steps_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long the baseline took over what is not trained by the clock: other programs get not much more.
+
+    Args:
+        startup_s: from the launch to `start`, the slowest of its measurements.
+        answer_s: its first answer, the slowest of its measurements.
+    """
+
+    startup_s: float
+    answer_s: float
+
+
+def caps_for(budget: Budget, most: Caps, pace: Pace | None) -> Caps:
+    """The caps of a program: time before the clock, and between training and the first answer, is time to learn.
+
+    Args:
+        budget: of the training.
+        most: the task's own caps.
+        pace: of the baseline, once that is known.
+    """
+    if pace is None:
+        return most
+    startup_s = max(STARTUP_FACTOR * pace.startup_s, pace.startup_s + FREE_STARTUP_S)
+    free_s = FREE_ANSWER_S + (LATE_SHARE * budget.amount if budget.kind is BudgetKind.SECONDS else 0.0)
+    answer_s = max(ANSWER_FACTOR * pace.answer_s, pace.answer_s + free_s)
+    return replace(most, startup_s=min(most.startup_s, startup_s), answer_s=min(most.answer_s, answer_s))

@@ -3,11 +3,12 @@
 import os
 import selectors
 import socket
-import subprocess
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 
+from trainer.child import Child
 from trainer.output import HeadTail
 from trainer.wire import MAX_LINE_BYTES, Event, WireError, parse_event
 
@@ -25,7 +26,7 @@ class Channel:
     Args:
         control: our end of the socket pair; owned from here on.
         output: the read end of the pipe that is its stdout and stderr; owned from here on.
-        process: the process.
+        process: the process, or the supervisor that ends when it does.
 
     Attributes:
         events: messages that have arrived and wait to be taken.
@@ -34,7 +35,7 @@ class Channel:
         broken: what was wrong with the message after the last of `events`; nothing is read after that.
     """
 
-    def __init__(self, control: socket.socket, output: int, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, control: socket.socket, output: int, process: Child) -> None:
         self.events: deque[Event] = deque()
         self.output, self.exited, self.broken = HeadTail(), False, ""
         self._control, self._output_fd, self._process = control, output, process
@@ -68,10 +69,10 @@ class Channel:
                 if source not in self._selector.get_map() or not read():
                     break
 
-    def send(self, message: bytes) -> None:
-        """Send a short message. A process that is gone or does not read is noticed elsewhere."""
+    def send(self, message: bytes, fds: Sequence[int] = ()) -> None:
+        """Send a short message, and descriptors. A process that is gone or does not read is noticed elsewhere."""
         with suppress(OSError):
-            self._control.send(message)
+            socket.send_fds(self._control, [message], fds)
 
     def wake(self) -> None:
         """Make a `wait` in progress return. Safe from another thread and from a signal handler."""

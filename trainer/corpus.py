@@ -56,6 +56,11 @@ class Corpus(Protocol):
         """The size of all text; for Parquet an upper bound."""
         ...
 
+    @property
+    def held_back_files(self) -> tuple[Path, ...]:
+        """The files that validation and test documents come from, their copies in the corpus included."""
+        ...
+
     def texts(self, split: Split) -> Iterator[str]:
         """The documents of one split, always in the same order; may be asked for again."""
         ...
@@ -118,9 +123,14 @@ def _split(documents: Sequence[_Document]) -> dict[Split, list[_Document]]:
 class FileCorpus:
     """Documents in files, found by `scan_folder` or `scan_stdlib`."""
 
-    def __init__(self, label: str, documents: list[_Document], skipped: Mapping[str, int]) -> None:
+    def __init__(
+        self, label: str, documents: list[_Document], skipped: Mapping[str, int], copies: Mapping[bytes, set[Path]]
+    ) -> None:
         self.label, self.skipped = label, skipped
         self._documents = _split(documents)
+        held = [document for split in ("val", "test") for document in self._documents[split]]
+        files = {path for document in held for path in (document.path, *copies.get(document.mark, ()))}
+        self.held_back_files = tuple(sorted(files))
         self.sha256 = hashlib.sha256(b"".join(document.sha256 for document in documents)).hexdigest()
         self.total_bytes = sum(document.size for document in documents)
 
@@ -184,6 +194,7 @@ def _files(root: Path, wanted: Callable[[Path], bool], skipped: Counter[str]) ->
 def _scan(root: Path, label: str, wanted: Callable[[Path], bool], progress: ProgressCallback | None) -> FileCorpus:
     skipped: Counter[str] = Counter()
     found: dict[bytes, _Document] = {}
+    copies: dict[bytes, set[Path]] = {}
     meter = Meter(progress, f"reading {label}", unit="files")
     for path in _files(root, wanted, skipped):
         documents = _documents_of(path)
@@ -194,10 +205,11 @@ def _scan(root: Path, label: str, wanted: Callable[[Path], bool], progress: Prog
             other = found.setdefault(document.mark, document)
             if other is not document:
                 skipped["duplicate"] += 1
+                copies.setdefault(document.mark, {other.path}).add(path)
                 found[document.mark] = min(other, document, key=lambda each: each.sha256)
         meter.add()
     meter.finish()
-    return FileCorpus(label, [found[mark] for mark in sorted(found)], dict(sorted(skipped.items())))
+    return FileCorpus(label, [found[mark] for mark in sorted(found)], dict(sorted(skipped.items())), copies)
 
 
 def scan_stdlib(progress: ProgressCallback | None = None) -> FileCorpus:

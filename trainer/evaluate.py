@@ -28,7 +28,8 @@ Logits = NDArray[np.float32]
 class Score:
     """How well a model predicts a text. Lower `val_bpb` is better.
 
-    `val_bpb` = `total_nats` / (ln 2 · `total_bytes`), over targets that stand for at least one byte.
+    `val_bpb` = `total_nats` / (ln 2 · `total_bytes`), over targets that stand for at least one byte. `score_s` is how
+    long the whole scoring took, `answer_s` the first answer.
     """
 
     val_bpb: float
@@ -36,6 +37,7 @@ class Score:
     total_bytes: int
     scored_tokens: int
     score_s: float
+    answer_s: float
 
 
 def token_costs(logits: Logits, targets: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -97,8 +99,8 @@ class Tally:
             self._tokens += int(counted.sum())
             self._rows += 1
 
-    def score(self, score_s: float) -> Score:
-        """The result so far; `score_s` is how long the scoring took.
+    def score(self, score_s: float, answer_s: float) -> Score:
+        """The result so far; see `Score` for the seconds.
 
         Raises:
             ValueError: nothing that stands for a byte was counted.
@@ -111,6 +113,7 @@ class Tally:
             total_bytes=self._bytes,
             scored_tokens=self._tokens,
             score_s=score_s,
+            answer_s=answer_s,
         )
 
     def _judge(self, costs: NDArray[np.float64], positions: NDArray[np.intp]) -> None:

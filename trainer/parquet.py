@@ -90,6 +90,7 @@ class ParquetCorpus:
         self, label: str, train: Sequence[Path], pinned: Path, progress: ProgressCallback | None = None
     ) -> None:
         self.label = label
+        self.held_back_files = (pinned,)
         self._train = train
         self.total_bytes = 0
         content = hashlib.sha256()

@@ -24,6 +24,7 @@ from rails.errors import NightshiftError, UserError
 from trainer.corpus import HELD_BACK, Corpus, scan_folder, scan_stdlib
 from trainer.data_cache import building, default_cache, entry_path, private_dir, train_dir, wrong_with
 from trainer.download import DISK_FULL, Retry
+from trainer.held_back import hidden_paths
 from trainer.prepare_progress import Meter, PrepareProgress, ProgressCallback
 from trainer.shards import SPLITS, TOKEN_BYTES_NAME, Split, SplitWriter, meta_int, read_meta, write_meta
 from trainer.tokenizer import LARGEST_VOCAB, PATTERN, SMALLEST_VOCAB, Tokenizer
@@ -77,6 +78,8 @@ class PreparedData:
     test_bytes: int
     skipped: Mapping[str, int]
     """Why files or rows were left out, and how many."""
+    hidden: tuple[Path, ...]
+    """Files and folders of this machine that hold held-back text, or versions of it: no trial may read them."""
     cached: bool
     seconds: float
 
@@ -189,7 +192,7 @@ def _build(corpus: Corpus, spec: DataSpec, key: str, entry: Path, progress: Prog
         write_meta(private_dir(built), {**common, **sizes["val"], **sizes["test"], "skipped": dict(corpus.skipped)})
 
 
-def _load(entry: Path, spec: DataSpec, *, cached: bool, since: float) -> PreparedData:
+def _load(entry: Path, spec: DataSpec, hidden: tuple[Path, ...], *, cached: bool, since: float) -> PreparedData:
     train, private = read_meta(train_dir(entry)), read_meta(private_dir(entry))
     sizes = {
         f"{split}_{what}": meta_int(train if split == "train" else private, f"{split}_{what}")
@@ -206,6 +209,7 @@ def _load(entry: Path, spec: DataSpec, *, cached: bool, since: float) -> Prepare
         used_ids=meta_int(train, "used_ids"),
         bos_id=meta_int(train, "bos_id"),
         skipped=cast("dict[str, int]", private["skipped"]),
+        hidden=hidden,
         cached=cached,
         seconds=time.monotonic() - since,
         **sizes,
@@ -237,6 +241,7 @@ def prepare(spec: DataSpec, cache: Path | None = None, progress: ProgressCallbac
         cached = entry.exists() and wrong_with(entry, key) is None
         if not cached:
             _build(corpus, spec, key, entry, progress)
+        hidden = hidden_paths(corpus.held_back_files, stdlib=spec.corpus == "stdlib")
     except OSError as error:
         full = error.errno in DISK_FULL or error.errno == errno.EFBIG
         raise UserError(
@@ -244,7 +249,7 @@ def prepare(spec: DataSpec, cache: Path | None = None, progress: ProgressCallbac
             where=str(cache),
             fix="free some space, or set XDG_CACHE_HOME to another disk" if full else "check its permissions",
         ) from error
-    return _load(entry, spec, cached=cached, since=since)
+    return _load(entry, spec, hidden, cached=cached, since=since)
 
 
 def _lines(data: PreparedData) -> Iterator[str]:

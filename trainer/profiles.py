@@ -252,7 +252,6 @@ modes = ["knob", "diff"]    # "knob": one field; "diff": a patch of the file
 kind = "seconds"            # or "steps", "tokens", "flops": these repeat exactly, whatever else the machine does
 amount = {budget_s}
 startup_s = 120.0           # at most this long before the clock starts: imports, building, compiling
-overrun = 0.25              # a trial that takes this much longer than its budget is ended
 score_s = 120.0             # at most this long for scoring
 
 [data]
@@ -270,9 +269,15 @@ memory_bytes = 0            # memory limit of a trial; 0: 80 % of the machine's
 seeds = 3                   # measurements of the starting point; their spread is the noise
 
 [keep]
-rule = "threshold"          # better by min_gain or more; "strict": any better; "sequential": measured until it is clear
+rule = "sequential"         # measured again until clear; "threshold": better by min_gain or more; "strict": any better
 min_gain = {min_gain}            # for "threshold": relative to the campaign's baseline
-max_measurements = 1        # with more, a passing trial is measured again on further seeds; 2 or more for "sequential"
+# max_measurements = 7      # at most this many of one candidate; when absent 7, for "threshold" 1
+
+[final]
+seeds = 2                   # fresh seeds on which best and baseline are measured again at the end; 0: not at all
+
+[early_stop]
+enabled = true              # a training whose curve is so far behind that none on record caught up is ended, discarded
 
 [rails]
 novelty = true              # refuse a program that was tried before

@@ -1,8 +1,8 @@
-"""Starting a process that may do anything, and being sure that nothing of it is left.
+"""Starting processes that may do anything, and being sure that nothing of them is left.
 
-Isolation comes in levels; this is the first, L1: a session of its own, resource limits, a scrubbed environment, a
-watchdog (`trainer.watchdog`) and an end that takes every descendant along, daemons included. It stops accidents and
-clumsy code; it does not stop code that reads other files or opens sockets.
+The floor under every level of isolation: a scrubbed environment, a session of its own, and an end that takes every
+descendant along, daemons included. On Linux a supervisor next to the trial sees to that (`trainer.supervisor`), and
+this process is there for what a killed supervisor leaves behind; elsewhere this process does all of it.
 """
 
 import ctypes
@@ -14,14 +14,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import psutil
 
 from rails.errors import HaltError
+from trainer.policy import Limits
 
 PR_SET_CHILD_SUBREAPER = 36
 END_WITHIN_S = 5.0
@@ -30,44 +30,13 @@ DIE_WITHIN_S = 60.0
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME")
 """The only variables of the loop that a trial sees; without the last four some machines hide their GPU."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+FIRST_FD = 3
+"""A trial gets the descriptors that are passed to it under the numbers from here on."""
 
-_leaders: set[int] = set()
-"""Process ids of the running trials of this process: what tells their leaders from strays."""
-
-
-class Isolation(StrEnum):
-    """How well a trial is kept apart, each level including the ones before it."""
-
-    L1 = "L1"
-    """Session, resource limits, scrubbed environment, watchdog."""
-    L2 = "L2"
-    """Landlock and seccomp."""
-    L3 = "L3"
-    """Namespaces."""
-    L4 = "L4"
-    """A control group."""
-
-
-def best_isolation() -> Isolation:
-    """The best level that this version can give on this machine."""
-    return Isolation.L1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a trial may take. Address space is not limited: CUDA reserves huge ranges that it never uses.
-
-    Args:
-        memory_bytes: resident memory of all its processes together.
-        disk_bytes: any single file, and by how much the disk's free space may fall.
-        open_files: file descriptors of one process.
-        processes: how many processes at once.
-    """
-
-    memory_bytes: int
-    disk_bytes: int = 8 * 2**30
-    open_files: int = 4096
-    processes: int = 256
+_trials: set[int] = set()
+"""The children of this process that trials hang on: supervisors, and trials without one."""
+_servers: set[int] = set()
+"""Its fork servers."""
 
 
 def scrubbed_environment(scratch: Path, threads: int, extra: dict[str, str]) -> dict[str, str]:
@@ -91,7 +60,7 @@ def scrubbed_environment(scratch: Path, threads: int, extra: dict[str, str]) -> 
     }
 
 
-def launch(
+def spawn(
     program: list[str],
     *,
     scratch: Path,
@@ -115,7 +84,8 @@ def launch(
     }
     shim = [sys.executable, "-I", "-S", str(Path(__file__).with_name("sandbox_shim.py")), str(mortal)]
     shim.append(",".join(f"{number}={value}" for number, value in rlimits.items()))
-    _adopt_orphans(True)
+    shim.append(",".join(map(str, pass_fds)))
+    watch_over_trials()
     process = subprocess.Popen(
         shim + program,
         cwd=scratch,
@@ -126,58 +96,85 @@ def launch(
         pass_fds=pass_fds,
         start_new_session=True,
     )
-    _leaders.add(process.pid)
+    note_trial(process.pid)
     return process
 
 
-def end(process: subprocess.Popen[bytes], started: float) -> int:
-    """Kill the process and all that came of it, and reap them. Idempotent.
+def watch_over_trials() -> None:
+    """Before a launch: become the parent of orphans, so that a daemon that forks twice stays in reach (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-    Killing a parent makes its children ours (see `_adopt_orphans`), so this repeats until there are none.
+
+def note_trial(pid: int) -> None:
+    """A child of this process is no stray but what a trial hangs on, until `end_strays` is called for it."""
+    _trials.add(pid)
+
+
+def note_server(pid: int, running: bool) -> None:
+    """A child of this process is a fork server, or was one."""
+    (_servers.add if running else _servers.discard)(pid)
+
+
+def end_strays(pid: int, others: frozenset[int]) -> None:
+    """Kill and reap what a trial has left to this process, once process `pid` that it hung on is reaped. Idempotent.
+
+    Killing a parent makes its children ours (see `watch_over_trials`), so this repeats until there are none.
 
     Args:
-        process: from `launch`.
-        started: its `psutil` creation time.
+        pid: of the supervisor, or of the trial without one.
+        others: from `present`, before it was launched.
+    """
+    _trials.discard(pid)
+    deadline = time.monotonic() + END_WITHIN_S
+    while (left := strays(others)) and time.monotonic() < deadline:
+        for stray in left:
+            with suppress(ProcessLookupError):
+                os.kill(stray, 9)
+        for stray in left:
+            _reap(stray, deadline)
+    if not _trials and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
-    Returns:
-        The exit code of the process, negative for a signal.
+
+def discard(pid: int, others: frozenset[int]) -> None:
+    """Reap a supervisor that could not start its trial, and all that is left of that; see `end_strays`."""
+    _reap(pid, time.monotonic() + END_WITHIN_S)
+    with suppress(ProcessLookupError):
+        os.kill(pid, 9)
+        _reap(pid, time.monotonic() + END_WITHIN_S)
+    end_strays(pid, others)
+
+
+def wait_for_death(process: int, wait: Callable[[float], object]) -> None:
+    """Wait for a killed process.
+
+    Args:
+        process: its id.
+        wait: waits for its end, as many seconds at most, and raises `subprocess.TimeoutExpired`.
 
     Raises:
-        HaltError: the process does not die: it hangs in the kernel, most likely in a driver.
+        HaltError: it does not die: it hangs in the kernel, most likely in a driver.
     """
-    descendants = [] if sys.platform == "linux" else _descendants(process.pid)
-    # The leader is reaped last: until then no new process can have its number.
-    with suppress(ProcessLookupError, PermissionError):
-        if process.returncode is None:
-            os.killpg(process.pid, 9)
     try:
-        code = process.wait(timeout=DIE_WITHIN_S)
+        wait(DIE_WITHIN_S)
     except subprocess.TimeoutExpired as error:
-        what = f"process {process.pid} was killed {DIE_WITHIN_S:g} s ago and is still there"
+        what = f"process {process} was killed {DIE_WITHIN_S:g} s ago and is still there"
         raise HaltError(what, fix="look at the system's log for a hanging driver; restart the machine") from error
-    _leaders.discard(process.pid)
-    for descendant in descendants:
-        with suppress(psutil.NoSuchProcess):
-            descendant.kill()
-    deadline = time.monotonic() + END_WITHIN_S
-    while (left := strays(started)) and time.monotonic() < deadline:
-        for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, 9)
-        for pid in left:
-            _reap(pid, deadline)
-    if not _leaders:
-        _adopt_orphans(False)
-    return code
 
 
-def strays(started: float) -> list[int]:
-    """Orphans of trials that this process has adopted: its children, in foreign sessions, younger than `started`."""
+def present() -> frozenset[int]:
+    """The children of this process, to be told from what a trial leaves to it."""
+    return frozenset(children_of(os.getpid()))
+
+
+def strays(others: frozenset[int]) -> list[int]:
+    """Orphans of trials that this process has adopted: its children in foreign sessions, but for `others`."""
     own = os.getsid(0)
     found: list[int] = []
     for pid in children_of(os.getpid()):
-        with suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if pid not in _leaders and os.getsid(pid) != own and psutil.Process(pid).create_time() > started:
+        with suppress(ProcessLookupError):
+            if pid not in others | _trials | _servers and os.getsid(pid) != own:
                 found.append(pid)
     return found
 
@@ -188,7 +185,7 @@ def children_of(pid: int) -> list[int]:
     try:
         threads = os.listdir(tasks)
     except OSError:
-        return [] if sys.platform == "linux" else [child.pid for child in _descendants(pid) if child.ppid() == pid]
+        return [] if sys.platform == "linux" else [child.pid for child in descendants(pid) if child.ppid() == pid]
     children: list[int] = []
     for thread in threads:
         with suppress(OSError):  # a thread may end while we look
@@ -228,13 +225,8 @@ def clear_leftovers(scratch_root: Path) -> list[int]:
     return killed
 
 
-def _adopt_orphans(on: bool) -> None:
-    """While a trial runs, become the parent of its orphans: a daemon that forks twice stays in reach (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
-
-
-def _descendants(pid: int) -> list[psutil.Process]:
+def descendants(pid: int) -> list[psutil.Process]:
+    """All that came of a process, as far as it hangs together; slow. Empty when it is gone."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:

@@ -1,16 +1,22 @@
 """What train.py talks to: its data, its budget's clock, and the parent that will score it.
 
-Inside a trial the parent's specification arrives in the environment and everything is reported over a socket. Run by
+Inside a trial the parent's specification arrives in the environment and everything is reported over a socket; the
+training data arrives when the clock starts. A replica is a second process of the same script: it loads what the first
+one saved, and answers the same questions. Run by
 hand (`python train.py --seconds 20`) the same script trains with the same data and prints its progress instead; it then
 has no score, because validation text never enters this process.
 
     session = Session.open()
-    batches = session.batches(rows, seq_len)          # (inputs, targets), int64 [rows, seq_len]
-    session.start(params=…, flops_per_token=…)        # the clock starts
-    while not session.done:
-        …                                             # one optimiser step, planned by session.progress
-        session.step(loss, tokens)
-    session.finish({"depth": …})
+    model = …
+    if session.replica:
+        model.load(session.saved_state())             # an open binary file
+    else:
+        batches = session.batches(rows, seq_len)      # (inputs, targets), int64 [rows, seq_len]
+        session.start(params=…, flops_per_token=…)    # the clock starts, the data is there
+        while not session.done:
+            …                                         # one optimiser step, planned by session.progress
+            session.step(loss, tokens)
+        session.finish({"depth": …}, save=model.save) # writes all that was learned into an open binary file
     session.serve(logits_of)                          # int64 [r, T] → float32 [r, T, vocab_size]
 """
 
@@ -22,14 +28,18 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, BinaryIO, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.budget import Budget, BudgetKind, Usage
+from trainer.shards import Documents, map_documents, open_documents
 from trainer.wire import (
+    MAX_FILES,
+    MAX_LINE_BYTES,
     SPEC_VARIABLE,
     ChildSpec,
     Event,
@@ -39,11 +49,16 @@ from trainer.wire import (
     Scored,
     Start,
     Trained,
+    WireError,
     encode_event,
+    parse_data,
     parse_score_request,
 )
 
 REPORT_EVERY_S = 0.1
+REPORT_MARKS = 40
+"""A report is also due at each fortieth of the budget: at these points curves can be compared, and on a budget that
+repeats exactly the reports there repeat too, however fast the steps are."""
 PRINT_EVERY_S = 1.0
 DIVERGED_FACTOR = 4.0
 """A loss of more than this many times that of a uniform guess, ln(vocab_size), is hopeless."""
@@ -63,19 +78,23 @@ class Session:
         vocab_size: the model's logits must have exactly this width.
         eval_seq_len: the length of the rows that `serve` will be asked about.
         budget: what the training may spend.
-        data_dir: the training data.
+        replica: whether this process must load `saved_state` and answer, instead of training.
     """
 
-    def __init__(self, spec: ChildSpec, *, standalone: bool = False) -> None:
+    def __init__(self, spec: ChildSpec, *, standalone: bool = False, data_dir: Path | None = None) -> None:
         self.seed, self.device, self.threads = spec.seed, spec.device, spec.threads
         self.vocab_size, self.eval_seq_len, self.budget = spec.vocab_size, spec.eval_seq_len, spec.budget
-        self.data_dir = Path(spec.data_dir)
+        self.replica = spec.replica
         self._spec, self._opened = spec, time.perf_counter()
         self._control = None if standalone else socket.socket(fileno=spec.control_fd)
+        self._data_dir = data_dir
+        self._documents: Documents | None = None
         self._started: float | None = None
         self._params, self._flops_per_token = 0, 0.0
         self._steps, self._tokens = 0, 0
         self._unsent: Progress | None = None
+        self._unsent_losses: list[float] = []
+        self._mark = 0
         self._reported = self._printed = -math.inf
 
     @classmethod
@@ -83,30 +102,41 @@ class Session:
         """The session of this process: the parent's when there is one, else one made from the arguments."""
         given = os.environ.pop(SPEC_VARIABLE, None)
         if given is None:
-            return cls(_standalone_spec(sys.argv[1:]), standalone=True)
+            spec, data_dir = _standalone_spec(sys.argv[1:])
+            return cls(spec, standalone=True, data_dir=data_dir)
         spec = ChildSpec.from_json(given)
         # Programs that train.py may start must not hold our ends open, or the parent never sees us leave.
-        os.set_inheritable(spec.control_fd, False)
-        os.set_inheritable(spec.shm_fd, False)
+        for fd in (spec.control_fd, spec.shm_fd, spec.state_fd):
+            os.set_inheritable(fd, False)
         return cls(spec)
 
     def batches(self, rows: int, seq_len: int) -> Iterator[tuple[Int64, Int64]]:
-        """Endless training batches `(inputs, targets)`, each int64 [rows, seq_len], in an order set by the seed."""
-        from trainer.packing import pack  # a script that brings its own data needs neither
-        from trainer.shards import open_documents
+        """Endless training batches `(inputs, targets)`, each int64 [rows, seq_len], in an order set by the seed.
 
-        return pack(open_documents(self.data_dir), rows, seq_len, self.seed)
+        Take the first one after `start`: that is when the data comes.
+        """
+        from trainer.packing import pack  # a script that brings its own data does not need it
+
+        if self._documents is None:
+            self._fail("error", "there is no training data before session.start(), and none in a replica")
+        yield from pack(self._documents, rows, seq_len, self.seed)
 
     def start(self, *, params: int, flops_per_token: float) -> None:
-        """The model is built: start the clock. Call it once, right before the first step.
+        """The model is built: start the clock and receive the data. Call it once, right before the first step.
 
         Args:
             params: the number of the model's parameters.
             flops_per_token: forward and backward, for one trained token.
         """
         self._params, self._flops_per_token = int(params), float(flops_per_token)
+        if self.replica:
+            self._fail("error", "a replica must not train: it loads session.saved_state() and answers")
         self._send(Start(params=self._params, flops_per_token=self._flops_per_token, device=self.device))
         self._started = time.perf_counter()
+        if self._control is not None:
+            self._documents = _receive_data(self._control)
+        elif self._data_dir is not None:
+            self._documents = open_documents(self._data_dir)
 
     @property
     def elapsed_s(self) -> float:
@@ -131,7 +161,9 @@ class Session:
         return self.progress >= 1.0
 
     def step(self, loss: float, tokens: int) -> None:
-        """Count one optimiser step over `tokens` tokens and report it (at most ten times a second).
+        """Count one optimiser step over `tokens` tokens; ten times a second, report where training is.
+
+        A report's loss is the mean over the steps since the report before.
 
         Raises:
             SystemExit: the loss is not a number, or so large that going on is a waste. The parent has been told.
@@ -145,20 +177,34 @@ class Session:
         if loss > limit:
             self._fail("diverged", f"loss diverged to {loss:.4g} at step {self._steps} (limit {limit:.4g})")
         now = self.elapsed_s
-        self._unsent = latest = Progress(step=self._steps, tokens=self._tokens, elapsed_s=now, loss=loss)
-        if now - self._reported >= REPORT_EVERY_S:
+        self._unsent_losses.append(loss)
+        mean = math.fsum(self._unsent_losses) / len(self._unsent_losses)
+        self._unsent = latest = Progress(step=self._steps, tokens=self._tokens, elapsed_s=now, loss=mean)
+        mark = int(REPORT_MARKS * self.progress + 1e-9)
+        if now - self._reported >= REPORT_EVERY_S or mark > self._mark:
+            self._mark = mark
             self._report()
         if self._control is None and now - self._printed >= PRINT_EVERY_S:
             self._print(latest)
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Training is over: report it and print the summary block.
+    def finish(self, summary: Mapping[str, Any], save: Callable[[BinaryIO], None] | None = None) -> None:
+        """Training is over: save its state, report it and print the summary block. Saving is part of the budget.
 
         Args:
             summary: anything a person may want to read: text and finite numbers. It is shown, never decided on.
+            save: writes into an open binary file all that a fresh process needs to give the same answers: the model is
+                only what a replica can load from there.
+
+        Raises:
+            SystemExit: there is no `save`. The parent has been told.
         """
         elapsed = self.elapsed_s
         self._report()
+        if save is None:
+            self._fail("error", "session.finish needs save=…: a function that writes the model's state into a file")
+        if self._control is not None:
+            with os.fdopen(os.dup(self._spec.state_fd), "wb") as file:
+                save(file)
         full: dict[str, Scalar] = {
             "training_seconds": round(elapsed, 3),
             "total_seconds": round(time.perf_counter() - self._opened, 3),
@@ -169,6 +215,18 @@ class Session:
         full.update({str(key): _scalar(value) for key, value in summary.items()})
         print("---", *(f"{key}: {_shown(value)}" for key, value in full.items()), sep="\n", flush=True)
         self._send(Trained(summary=full))
+
+    def saved_state(self) -> BinaryIO:
+        """In a replica: what `finish` saved, from its beginning. Nobody can change it any more.
+
+        Raises:
+            SystemExit: this is no replica. The parent has been told.
+        """
+        if not self.replica:
+            self._fail("error", "there is no saved state outside a replica")
+        file = os.fdopen(os.dup(self._spec.state_fd), "rb")
+        file.seek(0)
+        return file
 
     def serve(self, logits_of: Callable[[Int64], Float32]) -> None:
         """Answer score requests until the parent hangs up; return at once when stand-alone.
@@ -205,6 +263,7 @@ class Session:
             self._reported = self._unsent.elapsed_s
             self._send(self._unsent)
             self._unsent = None
+            self._unsent_losses.clear()
 
     def _print(self, latest: Progress) -> None:
         self._printed = latest.elapsed_s
@@ -232,7 +291,23 @@ def _shown(value: Scalar) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _standalone_spec(arguments: list[str]) -> ChildSpec:
+def _receive_data(control: socket.socket) -> Documents:
+    """The training data, in files that the parent opens once it has noted the time."""
+    line, fds = b"", list[int]()
+    while not line.endswith(b"\n"):
+        chunk, received, _, _ = socket.recv_fds(control, MAX_LINE_BYTES, MAX_FILES)
+        if not chunk:
+            raise SystemExit("the loop hung up before it sent the training data")
+        line, fds = line + chunk, fds + received
+    names = parse_data(line)
+    with ExitStack() as stack:
+        files = [stack.enter_context(os.fdopen(fd, "rb")) for fd in fds]
+        if len(names) != len(files):
+            raise WireError(f"{len(files)} files came with a message that names {len(names)}")
+        return map_documents(files)
+
+
+def _standalone_spec(arguments: list[str]) -> tuple[ChildSpec, Path]:
     parser = argparse.ArgumentParser(description="Train once, by hand. Without a budget: 20 seconds.")
     budget = parser.add_mutually_exclusive_group()
     for kind in (BudgetKind.SECONDS, BudgetKind.STEPS, BudgetKind.TOKENS):
@@ -244,8 +319,7 @@ def _standalone_spec(arguments: list[str]) -> ChildSpec:
     data_dir, vocab_size = _standalone_data(given.data)
     amounts = {kind: getattr(given, kind, None) for kind in BudgetKind}
     chosen = [Budget(kind=kind, amount=amount) for kind, amount in amounts.items() if amount is not None]
-    return ChildSpec(
-        data_dir=str(data_dir),
+    spec = ChildSpec(
         seed=given.seed,
         budget=chosen[0] if chosen else Budget(kind=BudgetKind.SECONDS, amount=20.0),
         device=given.device,
@@ -255,7 +329,9 @@ def _standalone_spec(arguments: list[str]) -> ChildSpec:
         vocab_size=vocab_size,
         control_fd=-1,
         shm_fd=-1,
+        state_fd=-1,
     )
+    return spec, data_dir
 
 
 def _best_device() -> str:

@@ -10,6 +10,7 @@ Shapes: N tokens, D documents, T sequence length, V vocabulary size, R rows.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -162,21 +163,40 @@ def meta_int(meta: Mapping[str, object], name: str) -> int:
     return value
 
 
+def split_names(split: Split) -> tuple[str, str, str]:
+    """The files that hold one split: the record, the tokens and the offsets."""
+    return META_NAME, f"{split}.tokens.bin", f"{split}.offsets.bin"
+
+
 def open_documents(directory: Path, split: Split = "train") -> Documents:
     """Map one split into memory. Sizes are checked, contents are not: `prepare` did that.
 
     Raises:
         UserError: the directory is not what `prepare` made.
     """
-    meta = read_meta(directory)
-    tokens_path, offsets_path = directory / f"{split}.tokens.bin", directory / f"{split}.offsets.bin"
-    dtype = token_dtype(meta_int(meta, "vocab_size"))
+    read_meta(directory)
     try:
-        # A plain array over the map: slicing np.memmap itself costs microseconds, and packing slices per fragment.
-        tokens = np.asarray(np.memmap(tokens_path, dtype=dtype, mode="r"))
-        offsets = np.fromfile(offsets_path, dtype=np.int64)
-    except (OSError, ValueError) as error:
+        with ExitStack() as stack:
+            return map_documents([stack.enter_context((directory / name).open("rb")) for name in split_names(split)])
+    except OSError as error:
         raise _damaged(directory, f"split {split!r}: {error}") from error
+
+
+def map_documents(files: Sequence[BinaryIO]) -> Documents:
+    """The documents in open files, given in the order of `split_names`; the files may be closed afterwards.
+
+    Raises:
+        UserError: they are not what `prepare` made.
+    """
+    meta_file, tokens_file, offsets_file = files
+    try:
+        meta = cast("dict[str, object]", json.load(meta_file))
+        dtype = token_dtype(meta_int(meta, "vocab_size"))
+        # A plain array over the map: slicing np.memmap itself costs microseconds, and packing slices per fragment.
+        tokens = np.asarray(np.memmap(tokens_file, dtype=dtype, mode="r"))
+        offsets = np.frombuffer(offsets_file.read(), dtype=np.int64)
+    except (OSError, ValueError) as error:
+        raise UserError(f"the prepared data is damaged: {error}", fix="run again: it is made anew") from error
     return Documents(cast("Tokens", tokens), offsets, meta_int(meta, "bos_id"))
 
 

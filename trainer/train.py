@@ -482,9 +482,8 @@ def to_device(batch_BT: np.ndarray[Any, np.dtype[np.int64]], device: torch.devic
     return tokens_BT.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tokens_BT.to(device)
 
 
-def train(knobs: Knobs, session: Session) -> GPT:
-    """Train one model until the session's budget is spent, and report its summary."""
-    model = build(knobs, session)
+def train(model: GPT, knobs: Knobs, session: Session) -> None:
+    """Train the model until the session's budget is spent, save it and report its summary."""
     device = model.embed.device
     optimizer = MuonAdamW(model, knobs)
     step_tokens = min(knobs.batch_tokens, knobs.device_batch_tokens)
@@ -507,8 +506,12 @@ def train(knobs: Knobs, session: Session) -> GPT:
                 loss += part.detach()
             optimizer.step(share)
             session.step(loss.item(), knobs.batch_tokens)  # ends the run when the loss is NaN or explodes
-    session.finish(summary(knobs, device))
-    return model
+    session.finish(summary(knobs, device), save=lambda file: torch.save(model.state_dict(), file))
+
+
+def load(model: GPT, session: Session) -> None:
+    """Give the model the weights that `train` saved in another process: they must be all that it has learned."""
+    model.load_state_dict(torch.load(session.saved_state(), map_location=model.embed.device, weights_only=True))
 
 
 def worth_compiling(session: Session) -> bool:
@@ -545,9 +548,14 @@ def summary(knobs: Knobs, device: torch.device) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Train, then answer the parent's questions until it has a score."""
-    session = Session.open()
-    model = train(Knobs(), session).eval()
+    """Train, or load what was trained, then answer the parent's questions until it has a score."""
+    session, knobs = Session.open(), Knobs()
+    model = build(knobs, session)
+    if session.replica:
+        load(model, session)
+    else:
+        train(model, knobs, session)
+    model.eval()
 
     def logits(tokens_BT: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.float32]]:
         return model.logits(to_device(tokens_BT, model.embed.device)).cpu().numpy()

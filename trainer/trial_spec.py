@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.budget import Budget, Caps
-from trainer.sandbox import Limits
+from trainer.isolation import Isolation
+from trainer.policy import Limits, Policy, readable_paths
 from trainer.wire import Progress, Scalar, SharedLayout
 
 CPU_EVAL_BYTES = 16 * 2**20
@@ -19,7 +20,7 @@ class TrialSpec:
 
     Args:
         source: the text of train.py.
-        data_dir: its training data, absolute.
+        data_dir: its training data; it gets the files open, not the place.
         scratch_root: where its own, fresh folder is made.
         seed: of the training, not negative.
         budget: what training may spend.
@@ -29,6 +30,8 @@ class TrialSpec:
         vocab_size: width of the logits.
         eval_seq_len: length of the rows to score.
         limits: what the process may take of the machine.
+        isolation: how it is kept apart.
+        hidden: held-back files and their copies, which it may not read; see `trainer.held_back`.
     """
 
     source: str
@@ -42,6 +45,19 @@ class TrialSpec:
     caps: Caps = field(default_factory=Caps)
     device: str = "cpu"
     threads: int = 1
+    isolation: Isolation = Isolation.L1
+    hidden: tuple[Path, ...] = ()
+
+    def policy(self, scratch: Path) -> Policy:
+        """What the process may do that works in `scratch`."""
+        return Policy(
+            level=self.isolation,
+            scratch=scratch,
+            readable=readable_paths(self.device),
+            hidden=self.hidden,
+            device=self.device,
+            limits=self.limits,
+        )
 
     @property
     def layout(self) -> SharedLayout:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from trainer.sandbox import Limits, children_of, strays
+from trainer.child import Child
+from trainer.policy import Limits
 
 CHECK_EVERY_S = 0.2
 SHARE = 0.9
@@ -26,9 +27,8 @@ class Watchdog:
         peak_rss_bytes: the most resident memory seen, of all its processes together.
     """
 
-    def __init__(self, pid: int, scratch: Path, limits: Limits) -> None:
-        self._leader, self._scratch, self._limits = psutil.Process(pid), scratch, limits
-        self.started = self._leader.create_time()
+    def __init__(self, child: Child, scratch: Path, limits: Limits) -> None:
+        self._child, self._scratch, self._limits = child, scratch, limits
         self._memory = psutil.virtual_memory()
         self._free_disk = shutil.disk_usage(scratch).free
         self._next_check = time.monotonic() + CHECK_EVERY_S
@@ -40,7 +40,7 @@ class Watchdog:
         if now < self._next_check:
             return None
         self._next_check = now + CHECK_EVERY_S
-        processes = self._processes()
+        processes = self._child.processes(self._limits.processes)
         rss = sum(map(_rss, processes))
         self.peak_rss_bytes = max(self.peak_rss_bytes, rss)
         if len(processes) > self._limits.processes:
@@ -52,7 +52,7 @@ class Watchdog:
     def note_peak(self) -> None:
         """Add the kernel's own record of the leader's peak, which no sampling can miss."""
         with suppress(OSError, StopIteration, ValueError):
-            status = Path(f"/proc/{self._leader.pid}/status").read_text()
+            status = Path(f"/proc/{self._child.trial_pid}/status").read_text()
             line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
             self.peak_rss_bytes = max(self.peak_rss_bytes, int(line.split()[1]) * 1024)
 
@@ -68,14 +68,6 @@ class Watchdog:
             if written > min(self._limits.disk_bytes, SHARE * self._free_disk):
                 return f"the disk's free space fell by {written // MIB} MiB while it ran"
         return None
-
-    def _processes(self) -> list[int]:
-        """The leader, its descendants and the orphans it left, up to one more than are allowed."""
-        found, queue = list[int](), [self._leader.pid, *strays(self.started)]
-        while queue and len(found) <= self._limits.processes:
-            found.append(queue.pop())
-            queue += children_of(found[-1])
-        return found
 
 
 def _rss(pid: int) -> int:

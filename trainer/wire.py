@@ -4,18 +4,19 @@ Newline-delimited JSON over a Unix socket. The child is not trusted: `parse_even
 here and raises `WireError` for everything else, and nothing that it accepts decides a score.
 
     child → parent                                          parent → child
-    {"event":"start","params","flops_per_token","device"}   {"op":"score","rows"}
+    {"event":"start","params","flops_per_token","device"}   {"op":"data","files"} with one descriptor for each file
     {"event":"progress","step","tokens","elapsed_s","loss"}
-    {"event":"trained","summary"}
+    {"event":"trained","summary"}                           {"op":"score","rows"}
     {"event":"failed","kind","reason"}
     {"event":"scored"}
 
-Either side ends the conversation by hanging up.
+A trial sends `start`, gets its training data, reports progress, has saved its state when it sends `trained`, and
+answers requests. A replica of it only answers requests. Either side ends the conversation by hanging up.
 """
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -26,6 +27,7 @@ SPEC_VARIABLE = "NIGHTSHIFT_SPEC"
 MAX_LINE_BYTES = 64 * 1024
 MAX_SUMMARY_KEYS = 64
 MAX_TEXT = 300
+MAX_FILES = 16
 MAX_COUNT = 2**63 - 1
 
 FAILURE_KINDS = ("nan", "diverged", "error")
@@ -61,9 +63,12 @@ class SharedLayout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSpec:
-    """Everything a trial process is told. Paths and file descriptors are the child's own."""
+    """Everything a trial process is told; file descriptors are its own.
 
-    data_dir: str
+    Args:
+        replica: whether it loads the state in `state_fd` and only answers, instead of training and saving it there.
+    """
+
     seed: int
     budget: Budget
     device: str
@@ -73,6 +78,8 @@ class ChildSpec:
     vocab_size: int
     control_fd: int
     shm_fd: int
+    state_fd: int
+    replica: bool = False
 
     def to_json(self) -> str:
         """The value of `SPEC_VARIABLE`."""
@@ -109,7 +116,10 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where training is, as the child tells it: `loss` in nats per token, `elapsed_s` since `start`."""
+    """Where training is, as the child tells it.
+
+    `loss` is in nats per token, the mean over the steps since the last report; `elapsed_s` is since `start`.
+    """
 
     step: int
     tokens: int
@@ -119,7 +129,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """Training is over and the model can be asked. The summary is shown to people, never decided on."""
+    """Training is over, its state is saved and the model can be asked. The summary is shown, never decided on."""
 
     summary: dict[str, Scalar]
 
@@ -191,6 +201,24 @@ def parse_score_request(line: bytes, *, limit: int) -> int:
     if set(message) != {"op", "rows"} or message["op"] != "score" or type(rows) is not int or not 1 <= rows <= limit:
         raise WireError(f"unknown request {_show(message)}")
     return rows
+
+
+def encode_data(names: Sequence[str]) -> bytes:
+    """One line that names the files whose descriptors travel with it, in their order."""
+    return json.dumps({"op": "data", "files": list(names)}).encode() + b"\n"
+
+
+def parse_data(line: bytes) -> list[str]:
+    """The names of the files that come with the line.
+
+    Raises:
+        WireError: not exactly the documented message.
+    """
+    message = _load_object(line)
+    names = message.get("files")
+    if set(message) != {"op", "files"} or message["op"] != "data" or not isinstance(names, list):
+        raise WireError(f"expected the training data, not {_show(message)}")
+    return [str(name) for name in names]
 
 
 def _load_object(line: bytes) -> dict[str, Any]:

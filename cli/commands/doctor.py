@@ -1,23 +1,42 @@
-"""`nightshift doctor`: what this machine and endpoint can do."""
+"""`nightshift doctor`: what this machine and endpoint can do, and whether a cheat would get through here."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from cli.options import JsonOption, WorkspaceArgument
 
+if TYPE_CHECKING:
+    from cli.attacks.suite import Report
 
-def doctor(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> None:
-    """Show what this machine can do. Device, isolation, model endpoint, free disk."""
+
+def doctor(
+    directory: WorkspaceArgument = Path(),
+    attacks: Annotated[
+        bool, typer.Option("--attacks", help="Run programs that cheat through the real loop (minutes).")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what this machine can do. Device, isolation, model endpoint, free disk.
+
+    With --attacks: none of the cheats may be kept, and honest programs must pass; else the exit code is 1.
+    """
     from cli.output import print_json, stdout, table
 
-    document = examine(directory)
+    document: dict[str, Any] = examine(directory)
+    report = _attack() if attacks else None
     if json:
-        print_json(document)
-        return
-    out = stdout()
-    for section, values in document.items():
-        out.print(section, style="bold")
-        out.print(table(("", ""), values.items()))
+        print_json(document if report is None else {**document, **report.to_json(), "isolation": document["isolation"]})
+    else:
+        out = stdout()
+        for section, values in document.items():
+            out.print(section, style="bold")
+            out.print(table(("", ""), values.items()))
+        if report is not None:
+            _show(report)
+    if report is not None and not report.passed:
+        raise typer.Exit(1)
 
 
 def examine(directory: Path) -> dict[str, dict[str, Any]]:
@@ -30,6 +49,24 @@ def examine(directory: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def _attack() -> "Report":
+    from cli.attacks.suite import run_suite
+    from cli.output import stderr
+
+    err = stderr()
+    return run_suite(lambda text: err.print(text, markup=False, soft_wrap=True))
+
+
+def _show(report: "Report") -> None:
+    from cli.attacks.table import COLUMNS, NUMBERS, rows, verdict_line
+    from cli.output import stdout, table
+
+    out = stdout()
+    out.print("attacks", style="bold")
+    out.print(table(COLUMNS, rows(report), right=NUMBERS))
+    out.print(verdict_line(report), markup=False)
+
+
 def _device() -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -40,9 +77,10 @@ def _device() -> dict[str, Any]:
 
 
 def _isolation() -> dict[str, Any]:
-    from tools.trainer_tool import TrainerTool
+    from trainer.isolation import best_isolation, probe
 
-    return {"level": TrainerTool.isolation}
+    levels = {str(found.level): "available" if found.ok else f"not here: {found.why}" for found in probe()}
+    return {"level": str(best_isolation()), **levels}
 
 
 def _endpoint(directory: Path) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def _print(document: dict[str, Any]) -> None:
     if trial["reason"]:
         line(f"why: {trial['reason']}")
     gain = gain_text(trial["gain"], trial["gain_low"], trial["gain_high"])
-    line(f"metric {bpb(trial['metric'])}  gain on parent {gain}  p(better) {cell(trial['p_improve'])}")
+    metric = f"{bpb(trial['metric'])} ({trial['n_measurements']} x measured)"
+    line(f"metric {metric}  gain on parent {gain}  p(better) {cell(trial['p_improve'])}")
     if proposal["hypothesis"]:
         line(f"hypothesis: {proposal['hypothesis']}")
     if proposal["reason"] and proposal["reason"] != proposal["hypothesis"]:
@@ -63,10 +64,18 @@ def _print(document: dict[str, Any]) -> None:
     if document["measurements"]:
         line("")
         rows = [
-            (m["seed_index"], m["state"], bpb(m["val_bpb"]), m["steps"], seconds(m["train_s"]), m["reason"])
+            (
+                m["seed_index"],
+                m["purpose"],
+                m["state"],
+                bpb(m["val_bpb"]),
+                m["steps"],
+                seconds(m["train_s"]),
+                m["reason"],
+            )
             for m in document["measurements"]
         ]
-        out.print(table(("seed", "state", "bpb", "steps", "trained", "reason"), rows, right=("bpb", "steps")))
+        out.print(table(("seed", "for", "state", "bpb", "steps", "trained", "reason"), rows, right=("bpb", "steps")))
     if document["decision"]:
         line("")
         out.print(table(("evidence", ""), document["decision"].items()))

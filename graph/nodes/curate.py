@@ -42,8 +42,9 @@ def outcome_of(services: Services, state: TrialState, trial: Trial) -> Outcome:
     target = state["target_trial_id"]
     last = next(m for m in services.store.measurements(target) if m.measurement_id == state["measurement_id"])
     metric = _mean(services, trial.trial_id)
-    if last.state is MeasurementState.FAILED and target == trial.trial_id:
-        return Outcome(last.status or Status.CRASH, last.reason or "the measurement failed")
+    if last.state is MeasurementState.STOPPED or (last.state is MeasurementState.FAILED and target == trial.trial_id):
+        status = Status.DISCARD if last.state is MeasurementState.STOPPED else last.status or Status.CRASH
+        return Outcome(status, last.reason or "the measurement failed")
     if last.state is MeasurementState.FAILED:
         if last.status is Status.INTERRUPTED:
             return Outcome(Status.INTERRUPTED, last.reason or "interrupted")

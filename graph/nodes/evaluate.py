@@ -1,15 +1,26 @@
-"""evaluate: score the trained model from outside, then decide: keep, discard, one more seed, or repair."""
+"""evaluate: score the trained model from outside, probe it, then decide: keep, discard, one more seed, or repair.
 
+How deeply it is probed follows from what its score would decide, and nothing is kept that was not probed deeply.
+"""
+
+import math
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
+from graph.clock import clock_evidence
 from graph.nodes.train import fail
+from graph.probing import probed_deeply, tolerance_nats
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
 from memory.decide import Decision, Evidence
-from memory.records import Curve, Measurement, MeasurementState, Phase, Trial, TrialKind, utc_now
+from memory.noise import Noise
+from memory.records import Curve, Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind, utc_now
+from memory.rules_base import new_seed, next_seed
 from rails.errors import TrialError
 from rails.status import Status
 from tools.trainer_tool import TrainedModel
+from trainer.probes import DEEP_CUTS, QUICK_CUTS, ProbeError
 
 REPAIRABLE = frozenset({Status.CRASH, Status.PREFLIGHT_CRASH})
 
@@ -22,32 +33,57 @@ def evaluate(services: Services, state: TrialState) -> Update:
         m for m in services.store.measurements(target.trial_id) if m.measurement_id == state["measurement_id"]
     )
     if measurement.state is MeasurementState.RUNNING:
-        measurement = _score(services, trial, measurement, services.live.pop(measurement.measurement_id))
+        measurement = score_trained(services, trial, measurement, services.live.pop(measurement.measurement_id))
     if measurement.state is MeasurementState.FAILED:
         return _after_failure(services, state, measurement)
+    if measurement.state is MeasurementState.STOPPED:
+        return {"route": Route.DECIDED}
     if trial.kind is TrialKind.BASELINE:
         return _next_baseline_seed(services, trial)
     return _decide(services, trial)
 
 
-def _score(services: Services, trial: Trial, measurement: Measurement, model: TrainedModel) -> Measurement:
+def score_trained(services: Services, trial: Trial, measurement: Measurement, model: TrainedModel) -> Measurement:
+    """Score and probe a trained model from outside, store how that ended, and close the model's process."""
     services.observer.scoring(trial)
     try:
         with model:
-            score = services.trainer.score(model)
+            scored = _scored(services, measurement, model)
+            services.waited(trial.trial_id, Node.EVALUATE, "score", scored.score_s or 0.0)
+            result = _probed(services, trial, scored, model)
     except TrialError as error:
         return fail(services, trial, measurement, error)
+    if result.state is MeasurementState.FAILED:
+        return result
     outcome = model.outcome
-    measured = measurement.model_copy(
+    curve = Curve(
+        measurement_id=measurement.measurement_id,
+        trial_id=measurement.trial_id,
+        step=[point.step for point in outcome.curve],
+        tokens=[point.tokens for point in outcome.curve],
+        elapsed_s=[point.elapsed_s for point in outcome.curve],
+        loss=[point.loss for point in outcome.curve],
+    )
+    services.store.finish_measurement(result, curve)
+    services.observer.measured(trial, result)
+    return result
+
+
+def _scored(services: Services, measurement: Measurement, model: TrainedModel) -> Measurement:
+    score, outcome = services.trainer.score(model), model.outcome
+    final = measurement.purpose is Purpose.FINAL
+    return measurement.model_copy(
         update={
             "state": MeasurementState.MEASURED,
             "val_bpb": score.val_bpb,
+            "test_bpb": services.trainer.score_test(model) if final else None,
             "total_nats": score.total_nats,
             "total_bytes": score.total_bytes,
             "scored_tokens": score.scored_tokens,
             "startup_s": outcome.startup_s,
             "train_s": outcome.train_s,
             "score_s": score.score_s,
+            "answer_s": score.answer_s,
             "steps": outcome.steps,
             "tokens": outcome.tokens,
             "params": outcome.params,
@@ -60,18 +96,36 @@ def _score(services: Services, trial: Trial, measurement: Measurement, model: Tr
             "finished_at": utc_now(),
         }
     )
-    curve = Curve(
-        measurement_id=measurement.measurement_id,
-        trial_id=measurement.trial_id,
-        step=[point.step for point in outcome.curve],
-        tokens=[point.tokens for point in outcome.curve],
-        elapsed_s=[point.elapsed_s for point in outcome.curve],
-        loss=[point.loss for point in outcome.curve],
-    )
-    services.store.finish_measurement(measured, curve)
-    services.waited(trial.trial_id, Node.EVALUATE, "score", score.score_s)
-    services.observer.measured(trial, measured)
-    return measured
+
+
+def _probed(services: Services, trial: Trial, scored: Measurement, model: TrainedModel) -> Measurement:
+    """The measurement with what the probes found; one that failed them has no score, only the number it claimed."""
+    started = time.monotonic()
+    try:
+        report = services.trainer.probe(model, _cuts(services, trial, scored), tolerance_nats(services, scored))
+    except ProbeError as error:
+        found = {**error.report.to_json(), "claimed_bpb": scored.val_bpb}
+        unbelieved = scored.model_copy(update={"val_bpb": None, "test_bpb": None, "total_nats": None, "probes": found})
+        return fail(services, trial, unbelieved, error)
+    finally:
+        services.waited(trial.trial_id, Node.EVALUATE, "probe", time.monotonic() - started)
+    return scored.model_copy(update={"probes": report.to_json(), "finished_at": utc_now()})
+
+
+def _cuts(services: Services, trial: Trial, scored: Measurement) -> int:
+    """At how many cuts to look: at all before a keep, and at all of the baseline once, to learn what is normal here.
+
+    All, too, when only a measurement of the incumbent is missing: the candidate may be kept after it.
+    """
+    stored = measured(services.store.measurements(scored.trial_id))
+    if scored.trial_id != trial.trial_id or scored.purpose is Purpose.FINAL or probed_deeply(stored):
+        return QUICK_CUTS
+    if trial.kind is TrialKind.BASELINE:
+        return DEEP_CUTS
+    decision = services.rule.decide(evidence_for(services, trial, scored))
+    may_be_kept = decision.action == "keep" or (decision.target == "incumbent" and len(stored) > 0)
+    sent_back = (trial.decision or {}).get("unprobed", False)
+    return DEEP_CUTS if may_be_kept or sent_back else QUICK_CUTS
 
 
 def _after_failure(services: Services, state: TrialState, measurement: Measurement) -> Update:
@@ -100,7 +154,10 @@ def _next_baseline_seed(services: Services, trial: Trial) -> Update:
 
 
 def _decide(services: Services, trial: Trial) -> Update:
-    decision = services.rule.decide(evidence_for(services, trial))
+    evidence = evidence_for(services, trial)
+    decision = services.rule.decide(evidence)
+    if decision.action == "keep" and not probed_deeply(measured(services.store.measurements(trial.trial_id))):
+        decision = _sent_back(decision, evidence)
     services.store.update_trial(
         trial.trial_id,
         phase=Phase.MEASURED,
@@ -118,32 +175,68 @@ def _decide(services: Services, trial: Trial) -> Update:
     return {"route": Route.MEASURE, "target_trial_id": target, "seed_index": decision.seed_index}
 
 
+def _sent_back(decision: Decision, evidence: Evidence) -> Decision:
+    """The decision to measure a candidate once more and probe it deeply, in place of the one to keep it."""
+    return replace(
+        decision,
+        action="measure",
+        target="candidate",
+        seed_index=new_seed(evidence) if evidence.wall_clock else next_seed(evidence),
+        reason=f"{decision.reason}; measuring again, to probe it more deeply before it is kept",
+        evidence={**decision.evidence, "unprobed": True},
+    )
+
+
 def decision_row(decision: Decision) -> dict[str, object]:
     """The decision as it is stored: the action, its reason and all the evidence the rule stated."""
     return {"action": decision.action, "reason": decision.reason, **decision.evidence}
 
 
-def evidence_for(services: Services, trial: Trial) -> Evidence:
-    """All that is known of candidate, incumbent and baseline, and of the noise between identical programs."""
+def evidence_for(services: Services, trial: Trial, coming: Measurement | None = None) -> Evidence:
+    """All that is known of candidate, incumbent and baseline, and of the noise between identical programs.
+
+    Args:
+        services: with the store.
+        trial: the candidate's.
+        coming: a measurement of the candidate that is not stored yet, to see what it would decide.
+    """
     store, campaign = services.store, services.campaign
-    noise = store.noise(campaign.campaign_id)
+    noise, candidate = store.store_noise(campaign.campaign_id), measured(store.measurements(trial.trial_id))
+    if coming is not None:
+        noise = _with_one_more(noise, [m.val_bpb for m in candidate], coming.val_bpb)
+        candidate.append(coming)
     baseline = store.trial_by_seq(campaign.campaign_id, 0)
     if baseline is None:
         raise ValueError(f"campaign {campaign.campaign_id} has no baseline to compare with")
     parent = trial.parent_trial_id or baseline.trial_id
     return Evidence(
-        candidate=pairs(measured(store.measurements(trial.trial_id))),
+        candidate=pairs(candidate),
         incumbent=pairs(measured(store.measurements(parent))),
         baseline=pairs(measured(store.measurements(baseline.trial_id))),
         noise_sd=noise.sd,
         noise_df=noise.df,
+        noise_campaigns=noise.campaigns,
         direction=services.task.metric.direction,
+        **clock_evidence(services, trial),
     )
 
 
+def _with_one_more(noise: Noise, values: Sequence[float | None], value: float | None) -> Noise:
+    """The pooled noise with one more replicate of a program that has these: the sum of squares grows by its distance.
+
+    As in Welford's method (https://doi.org/10.1080/00401706.1962.10490022): n / (n + 1) times its square.
+    """
+    known = [other for other in values if other is not None]
+    if not known or value is None:
+        return noise
+    distance, n = value - math.fsum(known) / len(known), len(known)
+    squares = (noise.sd or 0.0) ** 2 * noise.df + n / (n + 1) * distance**2
+    return replace(noise, sd=math.sqrt(squares / (noise.df + 1)), df=noise.df + 1)
+
+
 def measured(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """Those with a score."""
-    return [m for m in measurements if m.state is MeasurementState.MEASURED]
+    """Those with a score that were made to decide: what is measured at the end of a campaign is no evidence in it."""
+    return [m for m in measurements if m.state is MeasurementState.MEASURED and m.purpose is Purpose.SEARCH]
 
 
 def pairs(measurements: Sequence[Measurement]) -> tuple[tuple[int, float], ...]:

@@ -1,5 +1,6 @@
 """train: one sandboxed process trains one program with one seed under the parent's clock."""
 
+from graph.early_stop import HopelessError, watch_for
 from graph.events import TrainingProgress
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
@@ -13,7 +14,10 @@ SEED_STRIDE = 1000
 
 
 def train(services: Services, state: TrialState) -> Update:
-    """Train the target's program with the shared seed of this index, unless that measurement is already stored."""
+    """Train the target's program with the shared seed of this index, unless that measurement is already stored.
+
+    A candidate whose curve is hopeless is stopped on the way, and its trial is over.
+    """
     trial = services.trial(state["trial_id"])
     target = services.trial(state["target_trial_id"])
     seed_index = state["seed_index"]
@@ -36,7 +40,9 @@ def train(services: Services, state: TrialState) -> Update:
             services.store.open_measurement(measurement)
             services.store.update_trial(trial.trial_id, phase=Phase.RUNNING)
         _run(services, trial, target, measurement)
-    return {"route": Route.TRAINED, "measurement_id": measurement_id}
+    after = {m.measurement_id: m.state for m in services.store.measurements(target.trial_id)}
+    stopped = after[measurement_id] is MeasurementState.STOPPED
+    return {"route": Route.HOPELESS if stopped else Route.TRAINED, "measurement_id": measurement_id}
 
 
 def measurement_id_of(target: Trial, seed_index: int) -> str:
@@ -50,6 +56,8 @@ def _failed_for_another(before: Measurement, trial: Trial) -> bool:
 
 
 def _run(services: Services, trial: Trial, target: Trial, measurement: Measurement) -> None:
+    watch = watch_for(services, trial, target)
+
     def report(progress: Progress) -> None:
         services.observer.training(
             TrainingProgress(
@@ -63,6 +71,8 @@ def _run(services: Services, trial: Trial, target: Trial, measurement: Measureme
                 fraction=services.trainer.fraction(progress),
             )
         )
+        if watch is not None:
+            watch.see(progress)
 
     try:
         model = services.trainer.train(services.source_of(target), measurement.seed, report)
@@ -70,9 +80,32 @@ def _run(services: Services, trial: Trial, target: Trial, measurement: Measureme
         services.waited(trial.trial_id, Node.TRAIN, "train", services.trainer.last_seconds)
         fail(services, trial, measurement, error)
         return
+    except HopelessError as stop:
+        services.waited(trial.trial_id, Node.TRAIN, "train", services.trainer.last_seconds)
+        _stop(services, trial, measurement, stop)
+        return
     services.live[measurement.measurement_id] = model
     services.waited(trial.trial_id, Node.TRAIN, "startup", model.outcome.startup_s)
     services.waited(trial.trial_id, Node.TRAIN, "train", model.outcome.train_s)
+
+
+def _stop(services: Services, trial: Trial, measurement: Measurement, stop: HopelessError) -> None:
+    """Store what there is of a training that was cut short, and why: the trial's decision."""
+    last = stop.seen[-1]
+    stopped = measurement.model_copy(
+        update={
+            "state": MeasurementState.STOPPED,
+            "reason": stop.verdict.reason,
+            "train_s": services.trainer.last_seconds,
+            "steps": last.step,
+            "tokens": last.tokens,
+            "finished_at": utc_now(),
+        }
+    )
+    with services.store.transaction():
+        services.store.finish_measurement(stopped, stop.curve(stopped))
+        services.store.update_trial(trial.trial_id, phase=Phase.MEASURED, decision=stop.verdict.evidence)
+    services.observer.measured(trial, stopped)
 
 
 def fail(services: Services, trial: Trial, measurement: Measurement, error: TrialError) -> Measurement:

@@ -1,5 +1,6 @@
 """The real train.py through the real tool: trained in its own process, scored from outside, equal to the last digit."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,10 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
     def measure(name: str, threads: int, seed: int, amount: str = "30") -> None:
         path = folder / "task.toml"
         path.write_text(TASK.format(threads=threads).replace("amount = 30", f"amount = {amount}"))
-        tool = TrainerTool(load_task(path), data, hardware, folder / "scratch")
-        with tool.train(program, seed, lambda progress: None) as model:
+        with (
+            closing(TrainerTool(load_task(path), data, hardware, folder / "scratch")) as tool,
+            tool.train(program, seed, lambda progress: None) as model,
+        ):
             found.setdefault(name, []).append(tool.score(model).val_bpb)
 
     for _ in range(2):

@@ -287,6 +287,8 @@ def test_the_reason_and_the_evidence_say_what_was_compared() -> None:
         "baseline_mean": 2.0,
         "noise_sd": 0.01,
         "noise_df": 2,
+        "noise_campaigns": 1,
+        "wall_clock": False,
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from memory.decide import Evidence, make_rule
-from memory.rules_sequential import FUTILITY, INCUMBENT_CAP, KEEP_LEVEL
+from memory.rules_sequential import INCUMBENT_CAP, STEADY
 from memory.student_t import t_quantile
 from rails.task import KeepConfig
 
@@ -30,7 +30,7 @@ def test_what_is_worse_is_given_up_after_one_measurement() -> None:
 
 def test_the_futility_bound_is_where_it_says() -> None:
     error = 0.01 * (1 + 1 / 3) ** 0.5
-    below, above = (1.7 - (FUTILITY[0] + shift) * error for shift in (-0.01, 0.01))
+    below, above = (1.7 - (STEADY.futility[0] + shift) * error for shift in (-0.01, 0.01))
     assert RULE.decide(evidence([below], [1.7, 1.7, 1.7])).action == "discard"
     asked = RULE.decide(evidence([above], [1.7, 1.7, 1.7]))
     assert (asked.action, asked.target, asked.seed_index) == ("measure", "candidate", 1)
@@ -44,7 +44,7 @@ def test_one_measurement_is_never_believed_however_good() -> None:
 def test_the_keep_bound_is_students_t_and_wide_while_little_is_known() -> None:
     error = 0.01 * (1 / 2 + 1 / 3) ** 0.5
     for df in (2, 5, 100):
-        bound = t_quantile(1 - KEEP_LEVEL, df) * error
+        bound = t_quantile(1 - STEADY.keep_level, df) * error
         for factor, action in ((0.99, "measure"), (1.01, "keep")):
             pair = [1.7 - factor * bound] * 2
             assert RULE.decide(evidence(pair, [1.7, 1.7, 1.7], df=df)).action == action
@@ -73,7 +73,18 @@ def test_without_any_noise_estimate_nothing_is_kept() -> None:
 def test_the_evidence_is_all_there() -> None:
     stated = RULE.decide(evidence([1.68, 1.68], [1.7, 1.7, 1.7])).evidence
     expected = {"rule", "n_candidate", "n_incumbent", "candidate_mean", "incumbent_mean", "noise_sd", "noise_df"}
-    assert expected | {"statistic", "p_null", "keep_level", "futility_bound", "cap"} <= stated.keys()
+    bounds = {"statistic", "p_null", "keep_level", "futility_bound", "cap"}
+    assert expected | bounds | {"noise_campaigns", "wall_clock"} <= stated.keys()
+    assert (stated["wall_clock"], stated["n_controls"], stated["n_left_out"]) == (False, None, 0)
+
+
+def test_it_is_the_default() -> None:
+    assert make_rule(KeepConfig()).name == "sequential"
+
+
+def test_the_reason_says_how_often_each_side_was_measured() -> None:
+    reason = RULE.decide(evidence([1.68, 1.68], [1.7, 1.7, 1.7])).reason
+    assert reason.startswith("1.68 (2 x measured) against 1.7 (3 x measured): better by 1.18 %")
 
 
 @pytest.mark.parametrize(("gain_sd", "kept_at_least", "kept_at_most"), [(0.0, 0, 2), (4.0, 80, 100)])

@@ -22,7 +22,6 @@ modes = ["knob", "diff"]
 kind = "seconds"
 amount = 20
 startup_s = 60.0
-overrun = 0.5
 score_s = 30.0
 [data]
 corpus = "parquet:https://example.org/data"
@@ -80,7 +79,7 @@ def test_every_key_of_a_whole_task_arrives(tmp_path: Path) -> None:
 
     assert (task.name, task.metric.name, task.metric.direction) == ("gpt", "val_bpb", "minimize")
     assert (task.edit.file, task.edit.class_name, task.edit.modes) == ("train.py", "Knobs", ("knob", "diff"))
-    assert (task.budget.kind, task.budget.amount, task.budget.overrun) == ("seconds", 20.0, 0.5)
+    assert (task.budget.kind, task.budget.amount) == ("seconds", 20.0)
     assert (task.budget.startup_s, task.budget.score_s) == (60.0, 30.0)
     assert (task.data.corpus, task.data.vocab_size) == ("parquet:https://example.org/data", 4096)
     assert (task.data.eval_seq_len, task.data.eval_tokens, task.data.shards) == (128, 1000, 2)
@@ -100,12 +99,12 @@ def test_a_short_task_has_the_documented_defaults(tmp_path: Path) -> None:
     task = load(tmp_path, SHORT)
     assert (task.metric.name, task.metric.direction) == ("val_bpb", "minimize")
     assert (task.edit.file, task.edit.class_name, task.edit.modes) == ("train.py", "Knobs", ("knob", "diff"))
-    assert (task.budget.startup_s, task.budget.overrun, task.budget.score_s) == (120.0, 0.25, 120.0)
+    assert (task.budget.startup_s, task.budget.score_s) == (120.0, 120.0)
     assert (task.data.corpus, task.data.vocab_size, task.data.eval_seq_len) == ("stdlib", 2048, 256)
     assert (task.data.eval_tokens, task.data.shards) == (131_072, None)
     assert (task.trial.device, task.trial.threads, task.trial.memory_bytes) == ("auto", 0, 0)
     assert task.baseline.seeds == 3
-    assert (task.keep.rule, task.keep.min_gain, task.keep.max_measurements) == ("threshold", 0.003, None)
+    assert (task.keep.rule, task.keep.min_gain, task.keep.max_measurements) == ("sequential", 0.003, None)
     assert (task.rails.novelty, task.rails.corrections, task.rails.repairs) == (True, 2, 1)
     assert task.rails.max_diff_lines == 80
     assert (task.limits.trials, task.limits.hours, task.limits.failures_in_a_row) == (12, 0.0, 20)
@@ -133,7 +132,7 @@ def swap(old: str, new: str) -> str:
     ("text", "place", "reason"),
     [
         (swap("amount = 20", "amount ="), "task.toml: ", "not valid TOML: Invalid value (at line 11, column 9)"),
-        (swap("seeds = 5", "seeds = 5\nseeds = 6"), "task.toml: ", "at line 27"),
+        (swap("seeds = 5", "seeds = 5\nseeds = 6"), "task.toml: ", "at line 26"),
         (swap("amount = 20", f"amount = {'9' * 5000}"), "task.toml: ", "thousands of digits"),
         ("x = " + "[" * 5000, "task.toml: ", "not valid TOML"),
         (swap("amount = 20", "amuont = 20"), "budget.amuont: ", "unknown key (did you mean 'amount'?)"),

@@ -5,6 +5,7 @@ the defaults), the seed decides which text it has seen when the budget ends, and
 """
 
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,22 +88,40 @@ class NGram:
         for counts, context in self.contexts(inputs):
             counts.add(context, targets.ravel(), self.knobs.decay)
 
+    def save(self, file: BinaryIO) -> None:
+        """All that was learned: a table and a sum for each kind of context."""
+        for counts in (self.unigram, self.bigram, self.trigram):
+            np.save(file, counts.table)
+            np.save(file, counts.total)
+
+    def load(self, file: BinaryIO) -> None:
+        """What `save` wrote."""
+        for counts in (self.unigram, self.bigram, self.trigram):
+            counts.table, counts.total = np.load(file), np.load(file)
+
     def logits(self, inputs: Tokens) -> Floats:
         """[r, T] → [r, T, V]."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.log(self.probabilities(inputs, slice(None))).reshape(*inputs.shape, self.vocab_size)
 
 
-def main() -> None:
-    session, knobs = Session.open(), Knobs()
-    model = NGram(knobs, session.vocab_size)
+def train(model: NGram, knobs: Knobs, session: Session) -> None:
     batches = session.batches(knobs.rows, knobs.seq_len)
     session.start(params=model.params, flops_per_token=24.0)
     while not session.done:
         inputs, targets = next(batches)
         session.step(model.loss(inputs, targets), targets.size)
         model.learn(inputs, targets)
-    session.finish({"buckets": knobs.buckets})
+    session.finish({"buckets": knobs.buckets}, save=model.save)
+
+
+def main() -> None:
+    session, knobs = Session.open(), Knobs()
+    model = NGram(knobs, session.vocab_size)
+    if session.replica:
+        model.load(session.saved_state())
+    else:
+        train(model, knobs, session)
     session.serve(model.logits)
 
 

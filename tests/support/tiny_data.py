@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from trainer.budget import Budget, BudgetKind
-from trainer.sandbox import Limits
+from trainer.policy import Limits
 from trainer.shards import EvalSet, SplitWriter, write_meta
 from trainer.trial_spec import TrialSpec
 

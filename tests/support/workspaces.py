@@ -23,8 +23,8 @@ amount = 20
 [data]
 corpus = "{corpus}"
 vocab_size = 512
-eval_seq_len = 64
-eval_tokens = 4096
+eval_seq_len = 16
+eval_tokens = 2048
 
 [trial]
 device = "cpu"
@@ -34,6 +34,9 @@ threads = 1
 rule = "{rule}"
 min_gain = 0.003
 max_measurements = {max_measurements}
+
+[final]
+seeds = {final_seeds}
 
 [limits]
 trials = 6
@@ -54,8 +57,10 @@ doc = "the weights are shares of one whole"
 """
 
 
-def make_standin_workspace(folder: Path, *, rule: str = "strict", max_measurements: int = 1, source: str = "") -> Path:
-    """A committed workspace in `folder/night`, with its corpus beside it."""
+def make_standin_workspace(
+    folder: Path, *, rule: str = "strict", max_measurements: int = 1, source: str = "", final_seeds: int = 0
+) -> Path:
+    """A committed workspace in `folder/night`, with its corpus beside it; its result is not measured again."""
     corpus = make_corpus(folder / "corpus")
     root = folder / "night"
     init_workspace(
@@ -63,7 +68,9 @@ def make_standin_workspace(folder: Path, *, rule: str = "strict", max_measuremen
         {
             ".gitignore": ".nightshift/\n",
             "program.md": "# Policy\n\nLower is better.\n",
-            "task.toml": TASK.format(corpus=corpus, rule=rule, max_measurements=max_measurements),
+            "task.toml": TASK.format(
+                corpus=corpus, rule=rule, max_measurements=max_measurements, final_seeds=final_seeds
+            ),
             "train.py": source or STANDIN.read_text(encoding="utf-8"),
         },
     )

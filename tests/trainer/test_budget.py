@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.budget import Budget, BudgetKind, Caps, Usage
+from trainer.budget import Budget, BudgetKind, Caps, Pace, Usage, caps_for
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,35 @@ def test_a_budget_is_positive_and_finite(amount: float) -> None:
         Budget(kind=BudgetKind.SECONDS, amount=amount)
 
 
-def test_the_parent_waits_longer_than_the_budget_but_not_for_ever() -> None:
-    caps = Caps(overrun=0.25)
-    assert caps.train_limit_s(Budget(kind=BudgetKind.SECONDS, amount=20)) == 26.0
-    assert math.isfinite(caps.train_limit_s(Budget(kind=BudgetKind.STEPS, amount=20)))
+@pytest.mark.parametrize(
+    ("longest_step_s", "limit_s"), [(0.0, 20.9), (0.01, 20.92), (0.25, 21.4), (1.0, 21.9), (19.0, 21.9), (1e9, 21.9)]
+)
+def test_the_parent_waits_a_little_longer_than_the_budget(longest_step_s: float, limit_s: float) -> None:
+    budget = Budget(kind=BudgetKind.SECONDS, amount=20)
+    assert Caps().train_limit_s(budget, longest_step_s) == pytest.approx(limit_s)
+
+
+@pytest.mark.parametrize(
+    ("baseline_s", "cap_s"), [(None, 120.0), (0.1, 5.1), (2.3, 7.3), (5.0, 10.0), (30.0, 60.0), (100.0, 120.0)]
+)
+def test_a_program_may_not_take_much_longer_to_start_than_the_baseline(baseline_s: float | None, cap_s: float) -> None:
+    pace = None if baseline_s is None else Pace(startup_s=baseline_s, answer_s=0.1)
+    budget = Budget(kind=BudgetKind.STEPS, amount=20)
+    assert caps_for(budget, Caps(), pace).startup_s == pytest.approx(cap_s)
+
+
+@pytest.mark.parametrize(
+    ("kind", "baseline_s", "cap_s"),
+    [("seconds", 0.03, 0.73), ("steps", 0.03, 0.33), ("seconds", 1.0, 4.0), ("steps", 100.0, 120.0)],
+)
+def test_nor_to_give_its_first_answer(kind: BudgetKind, baseline_s: float, cap_s: float) -> None:
+    budget, most = Budget(kind=kind, amount=20), Caps(answer_s=120.0)
+    assert caps_for(budget, most, Pace(startup_s=1.0, answer_s=baseline_s)).answer_s == pytest.approx(cap_s)
+    assert caps_for(budget, most, None) == most
+
+
+def test_no_training_takes_for_ever() -> None:
+    assert math.isfinite(Caps().train_limit_s(Budget(kind=BudgetKind.STEPS, amount=20)))
     assert Caps(train_s=60).train_limit_s(Budget(kind=BudgetKind.FLOPS, amount=1e12)) == 60
 
 

@@ -52,7 +52,7 @@ def test_a_constant_added_to_all_logits_buys_nothing(seed: int, constant: float)
 def test_bits_per_byte() -> None:
     tally = Tally(np.asarray([0, 1, 3, 4], np.int32))
     tally.add(np.zeros((2, 3, 4), np.float32), np.asarray([[1, 2, 0], [3, 0, 0]], np.int32))
-    score = tally.score(1.5)
+    score = tally.score(1.5, 0.1)
     assert (score.total_bytes, score.scored_tokens, score.score_s) == (8, 3, 1.5)
     assert score.total_nats == pytest.approx(3 * math.log(4))
     assert score.val_bpb == pytest.approx(3 * 2 / 8)
@@ -63,7 +63,7 @@ def test_the_order_of_batches_does_not_matter_and_certainty_costs_nothing() -> N
     logits = np.full((1, 2, 4), -np.inf, np.float32)
     logits[0, :, 2] = 5.0
     tally.add(logits, np.asarray([[2, 2]], np.int32))
-    assert tally.score(0.0).val_bpb == 0.0
+    assert tally.score(0.0, 0.0).val_bpb == 0.0
 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
@@ -80,7 +80,7 @@ def test_an_impossible_target_is_disqualified_only_when_it_counts() -> None:
     never_bos[..., 0] = -np.inf
     tally = Tally(np.asarray([0, 1, 1, 1], np.int32))
     tally.add(never_bos, np.asarray([[1, 0]], np.int32))
-    assert tally.score(0.0).total_nats == pytest.approx(math.log(3))
+    assert tally.score(0.0, 0.0).total_nats == pytest.approx(math.log(3))
     with pytest.raises(TrialError, match="would cost inf nats"):
         Tally(np.ones(4, np.int32)).add(never_bos, np.asarray([[1, 0]], np.int32))
 
@@ -89,7 +89,7 @@ def test_nothing_to_score_is_an_error_not_a_perfect_score() -> None:
     tally = Tally(np.zeros(4, np.int32))
     tally.add(np.zeros((1, 2, 4), np.float32), np.zeros((1, 2), np.int32))
     with pytest.raises(ValueError, match="nothing to score"):
-        tally.score(0.0)
+        tally.score(0.0, 0.0)
 
 
 def test_the_number_of_threads_is_given_back() -> None:

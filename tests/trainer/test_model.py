@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.support.tiny_session import VOCAB, TinySession, tiny_knobs
+from tests.support.tiny_session import VOCAB, TinySession, tiny_knobs, train_tiny
 from trainer import train
 from trainer.train import GPT, Knobs, SoftcapCrossEntropy
 
@@ -143,7 +143,7 @@ def test_flops_per_token_are_what_the_operations_count(values: dict[str, Any]) -
 
 def test_it_memorises_one_batch() -> None:
     session = TinySession(steps=60, memorise=True)
-    train.train(tiny_knobs(), session)
+    train_tiny(tiny_knobs(), session)
     assert session.losses[0] > 4.0
     assert session.losses[-1] < 0.1
 
@@ -152,7 +152,7 @@ def test_it_memorises_one_batch() -> None:
 def test_same_seed_and_steps_give_the_same_bits(threads: int) -> None:
     def weights(seed: int) -> tuple[list[torch.Tensor], list[float]]:
         session = TinySession(steps=5, seed=seed, threads=threads)
-        model = train.train(tiny_knobs(width=128, batch_tokens=1024, device_batch_tokens=512), session)
+        model = train_tiny(tiny_knobs(width=128, batch_tokens=1024, device_batch_tokens=512), session)
         return [param.detach() for param in model.parameters()], session.losses
 
     (first, losses), (second, same_losses), (other, other_losses) = weights(3), weights(3), weights(4)
@@ -165,6 +165,6 @@ def test_accumulated_passes_are_one_batch() -> None:
     losses: list[list[float]] = []
     for at_once in (128, 32):
         session = TinySession(steps=4)
-        train.train(tiny_knobs(batch_tokens=128, device_batch_tokens=at_once), session)
+        train_tiny(tiny_knobs(batch_tokens=128, device_batch_tokens=at_once), session)
         losses.append(session.losses)
     assert losses[0] == pytest.approx(losses[1], rel=0.005)

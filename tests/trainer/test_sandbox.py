@@ -12,38 +12,52 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer import sandbox
+from trainer.child import Child, SpawnedChild
 from trainer.output import HeadTail, last_error
-from trainer.sandbox import Limits
+from trainer.policy import Limits
 from trainer.watchdog import CHECK_EVERY_S, Watchdog
 
 LIMITS = Limits(memory_bytes=2**30, open_files=64)
 
 
-def start(code: str, scratch: Path, limits: Limits = LIMITS) -> tuple[subprocess.Popen[bytes], int]:
-    """A sandboxed Python program and the read end of its output."""
+def start(code: str, scratch: Path, limits: Limits = LIMITS, pass_fds: tuple[int, ...] = ()) -> tuple[Child, int]:
+    """A Python program without a supervisor, and the read end of its output."""
+    others = sandbox.present()
     read, write = os.pipe()
-    environment = sandbox.scrubbed_environment(scratch, 1, {"EXTRA": "1"})
     try:
-        process = sandbox.launch(
+        process = sandbox.spawn(
             [sys.executable, "-S", "-c", code],
             scratch=scratch,
-            environment=environment,
+            environment=sandbox.scrubbed_environment(scratch, 1, {"EXTRA": "1"}),
             output=write,
-            pass_fds=(),
+            pass_fds=pass_fds,
             limits=limits,
         )
     finally:
         os.close(write)
-    return process, read
+    return SpawnedChild(process, others), read
 
 
-def run(code: str, scratch: Path) -> str:
-    """What a sandboxed program prints until it ends by itself."""
-    process, read = start(code, scratch)
+def run(code: str, scratch: Path, pass_fds: tuple[int, ...] = ()) -> str:
+    """What a program prints until it ends by itself."""
+    process, read = start(code, scratch, pass_fds=pass_fds)
     with os.fdopen(read) as output:
         printed = output.read()
-    assert sandbox.end(process, 0.0) in (0, -9)
+    assert process.end() in (0, -9)
     return printed
+
+
+def test_descriptors_arrive_under_known_numbers(tmp_path: Path) -> None:
+    fds: list[int] = []
+    for text in (b"first", b"second"):
+        fds.append(os.memfd_create("test"))
+        os.write(fds[-1], text)
+    code = "import os; print(os.pread(3, 9, 0), os.pread(4, 9, 0), sorted(map(int, os.listdir('/proc/self/fd')))[:6])"
+    # In either order: each of the two numbers may be the one that the other is to get.
+    assert run(code, tmp_path, (fds[0], fds[1])) == "b'first' b'second' [0, 1, 2, 3, 4, 5]\n"
+    assert run(code, tmp_path, (fds[1], fds[0])) == "b'second' b'first' [0, 1, 2, 3, 4, 5]\n"
+    for fd in fds:
+        os.close(fd)
 
 
 def test_the_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,25 +90,6 @@ def test_the_process_dies_with_the_loop_but_not_with_a_thread(tmp_path: Path) ->
     assert printed == ["0\n"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="prctl")
-def test_a_loop_that_is_killed_takes_its_trial_along(tmp_path: Path) -> None:
-    loop_code = f"""
-import sys, time
-from pathlib import Path
-from trainer import sandbox
-scratch = Path({str(tmp_path)!r})
-limits = sandbox.Limits(memory_bytes=2**30)
-command = [sys.executable, "-S", "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(1000)"]
-sandbox.launch(command, scratch=scratch, environment={{}}, output=1, pass_fds=(), limits=limits)
-time.sleep(1000)
-"""
-    loop = subprocess.Popen([sys.executable, "-c", loop_code], stdout=subprocess.PIPE, text=True)
-    assert loop.stdout is not None
-    assert psutil.pid_exists(int(loop.stdout.readline()))
-    loop.kill()
-    assert loop.communicate(timeout=20)[0] == ""  # the end of the pipe: whoever held it is gone
-
-
 def test_the_end_takes_daemons_along_and_leaves_others_alone(tmp_path: Path) -> None:
     code = """
 import os, time
@@ -117,13 +112,12 @@ time.sleep(1000)
     bystander = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE)
     older = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
     process, read = start(code, tmp_path)
-    started = psutil.Process(process.pid).create_time()
     with os.fdopen(read) as output:
         pids = [process.pid, *map(int, output.readline().split())]
         assert len(pids) == 3
-        assert sandbox.end(process, started) == -9
+        assert process.end() == -9
     assert not any(map(psutil.pid_exists, pids))
-    assert sandbox.end(process, started) == -9
+    assert process.end() == -9
     for other in (bystander, older):
         assert other.poll() is None
         other.communicate(b"\n")
@@ -158,20 +152,20 @@ def test_the_watchdog_saves_the_machine(
 ) -> None:
     memory = psutil.virtual_memory()
     process, read = start("import time; time.sleep(1000)", tmp_path)
-    watchdog = Watchdog(process.pid, tmp_path, LIMITS)
+    watchdog = Watchdog(process, tmp_path, LIMITS)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=left))
     monkeypatch.setattr("trainer.watchdog.CHECK_EVERY_S", 0.0)
     monkeypatch.setattr(time, "monotonic", lambda: float("inf"))
     assert watchdog.check() == verdict
     monkeypatch.undo()
     os.close(read)
-    sandbox.end(process, watchdog.started)
+    process.end()
 
 
 def first_verdict(code: str, scratch: Path, limits: Limits) -> str | None:
     """What the watchdog says of a program, as soon as it says anything."""
     process, read = start(code, scratch, limits)
-    watchdog = Watchdog(process.pid, scratch, limits)
+    watchdog = Watchdog(process, scratch, limits)
     try:
         deadline = time.monotonic() + 20
         while (verdict := watchdog.check()) is None and time.monotonic() < deadline and process.poll() is None:
@@ -179,7 +173,7 @@ def first_verdict(code: str, scratch: Path, limits: Limits) -> str | None:
         return verdict
     finally:
         os.close(read)
-        sandbox.end(process, watchdog.started)
+        process.end()
 
 
 def test_the_watchdog_counts_the_memory_of_all_processes(tmp_path: Path) -> None:

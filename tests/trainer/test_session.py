@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import socket
 import subprocess
@@ -6,13 +7,16 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 
 from tests.support.tiny_data import SEQ_LEN, STANDIN, VOCAB_SIZE, write_train_dir
+from trainer import saved_state
 from trainer.budget import Budget, BudgetKind
-from trainer.session import Session
+from trainer.session import REPORT_MARKS, Session
+from trainer.shards import split_names
 from trainer.wire import (
     SPEC_VARIABLE,
     ChildSpec,
@@ -22,9 +26,14 @@ from trainer.wire import (
     Start,
     Trained,
     WireError,
+    encode_data,
     encode_score_request,
     parse_event,
 )
+
+
+def nothing(file: BinaryIO) -> None:
+    """A model without a state."""
 
 
 @dataclass
@@ -33,7 +42,17 @@ class Parent:
 
     control: socket.socket
     shm: int
+    state: int
+    data_dir: Path
     spec: ChildSpec
+
+    def send_data(self) -> None:
+        """Answer `start` before it is asked; the session reads it when it is time."""
+        names = split_names("train")
+        files = [(self.data_dir / name).open("rb") for name in names]
+        socket.send_fds(self.control, [encode_data(names)], [file.fileno() for file in files])
+        for file in files:
+            file.close()
 
     def events(self) -> list[Event]:
         """What was sent so far."""
@@ -49,9 +68,9 @@ class Parent:
 @pytest.fixture
 def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parent]:
     ours, theirs = socket.socketpair()
-    shm = os.memfd_create("test")
+    shm, state = os.memfd_create("test"), saved_state.create()
+    data_dir = write_train_dir(tmp_path / "data", documents=3)
     spec = ChildSpec(
-        data_dir=str(write_train_dir(tmp_path / "data", documents=3)),
         seed=5,
         budget=Budget(kind=BudgetKind.STEPS, amount=4),
         device="cpu",
@@ -61,12 +80,14 @@ def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parent]:
         vocab_size=VOCAB_SIZE,
         control_fd=theirs.detach(),
         shm_fd=shm,
+        state_fd=state,
     )
     os.ftruncate(shm, spec.layout.total_bytes)
     monkeypatch.setenv(SPEC_VARIABLE, spec.to_json())
     with ours:
-        yield Parent(ours, shm, spec)
+        yield Parent(ours, shm, state, data_dir, spec)
     os.close(shm)
+    os.close(state)
 
 
 @pytest.fixture
@@ -81,10 +102,14 @@ def test_a_session_is_what_the_parent_says(parent: Parent, session: Session) -> 
     assert (session.vocab_size, session.eval_seq_len) == (VOCAB_SIZE, SEQ_LEN)
     assert session.budget == parent.spec.budget
     assert SPEC_VARIABLE not in os.environ
-    assert not os.get_inheritable(parent.spec.control_fd)
+    assert not session.replica
+    for fd in (parent.spec.control_fd, parent.spec.shm_fd, parent.spec.state_fd):
+        assert not os.get_inheritable(fd)
 
 
 def test_batches_follow_the_seed(parent: Parent, session: Session) -> None:
+    parent.send_data()
+    session.start(params=1, flops_per_token=1.0)
     inputs, targets = next(session.batches(3, 16))
     assert inputs.shape == targets.shape == (3, 16)
     assert inputs.dtype == targets.dtype == np.int64
@@ -93,21 +118,77 @@ def test_batches_follow_the_seed(parent: Parent, session: Session) -> None:
     assert np.array_equal(inputs, again)
 
 
+def test_there_is_no_data_before_the_start(parent: Parent, session: Session) -> None:
+    batches = session.batches(3, 16)
+    with pytest.raises(SystemExit, match="no training data before"):
+        next(batches)
+    assert isinstance(parent.events()[-1], Failed)
+
+
+def test_a_parent_that_hangs_up_before_it_sends_the_data(parent: Parent, session: Session) -> None:
+    parent.control.shutdown(socket.SHUT_WR)
+    with pytest.raises(SystemExit, match="hung up"):
+        session.start(params=1, flops_per_token=1.0)
+
+
+def test_what_was_learned_is_saved_before_the_end_is_reported(parent: Parent, session: Session) -> None:
+    def save(file: BinaryIO) -> None:
+        assert not any(isinstance(event, Trained) for event in parent.events())
+        file.write(b"weights")
+
+    session.finish({}, save)
+    assert os.pread(parent.state, 100, 0) == b"weights"
+    assert isinstance(parent.events()[-1], Trained)
+
+
+def test_a_training_without_a_state_is_refused(parent: Parent, session: Session) -> None:
+    with pytest.raises(SystemExit, match=r"session\.finish needs save="):
+        session.finish({})
+    (failed,) = parent.events()
+    assert isinstance(failed, Failed) and "session.finish needs save=" in failed.reason
+
+
+def test_only_a_replica_reads_the_state(parent: Parent, session: Session) -> None:
+    with pytest.raises(SystemExit, match="no saved state outside a replica"):
+        session.saved_state()
+
+
+@pytest.fixture
+def replica(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    os.write(parent.state, b"weights")
+    monkeypatch.setenv(SPEC_VARIABLE, dataclasses.replace(parent.spec, replica=True).to_json())
+    opened = Session.open()
+    yield opened
+    opened.close()
+
+
+def test_a_replica_reads_the_state_from_its_beginning(parent: Parent, replica: Session) -> None:
+    assert replica.replica
+    for _ in range(2):
+        with replica.saved_state() as file:
+            assert file.read() == b"weights"
+
+
+def test_a_replica_does_not_train(parent: Parent, replica: Session) -> None:
+    with pytest.raises(SystemExit, match="a replica must not train"):
+        replica.start(params=1, flops_per_token=1.0)
+    with pytest.raises(SystemExit, match="none in a replica"):
+        next(replica.batches(3, 16))
+
+
 def test_a_training_is_reported(parent: Parent, session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     assert session.progress == 0.0
+    parent.send_data()
     session.start(params=10, flops_per_token=60.0)
     shares: list[float] = []
     while not session.done:
         session.step(np.float32(1.5), 100)  # pyright: ignore[reportArgumentType] — what a script may well pass
         shares.append(session.progress)
-    session.finish({"depth": 2, "mfu": np.float32(0.5), "what": Path("x"), "bad": float("nan")})
+    session.finish({"depth": 2, "mfu": np.float32(0.5), "what": Path("x"), "bad": float("nan")}, nothing)
     assert shares == [0.25, 0.5, 0.75, 1.0]
     first, *reports, last = parent.events()
     assert first == Start(params=10, flops_per_token=60.0, device="cpu")
-    assert [report.step for report in reports if isinstance(report, Progress)] == [
-        1,
-        4,
-    ]  # throttled, but the last is told
+    assert [report.step for report in reports if isinstance(report, Progress)] == [1, 2, 3, 4]
     assert isinstance(last, Trained)
     assert last.summary["num_steps"] == 4
     assert (last.summary["depth"], last.summary["mfu"], last.summary["what"], last.summary["bad"]) == (
@@ -132,6 +213,7 @@ def test_a_training_is_reported(parent: Parent, session: Session, capsys: pytest
 def test_a_hopeless_loss_ends_the_training(
     parent: Parent, session: Session, loss: float, kind: str, reason: str
 ) -> None:
+    parent.send_data()
     session.start(params=1, flops_per_token=1.0)
     session.step(4.0, 1)
     with pytest.raises(SystemExit, match="failed: loss"):
@@ -177,14 +259,15 @@ def test_reports_do_not_pile_up_in_a_fast_training(parent: Parent, session: Sess
 
     reader = threading.Thread(target=count)
     reader.start()
+    parent.send_data()
     session.start(params=1, flops_per_token=1.0)
     for _ in range(20_000):
         session.step(1.0, 1)
     elapsed = session.elapsed_s
-    session.finish({})
+    session.finish({}, nothing)
     session.close()
     reader.join()
-    assert counted <= 4 + 10 * elapsed
+    assert counted <= 4 + REPORT_MARKS + 10 * elapsed
 
 
 def test_stand_alone_prints_and_has_no_score(tmp_path: Path) -> None:

@@ -19,8 +19,10 @@ from trainer.wire import (
     Trained,
     WireError,
     clean_line,
+    encode_data,
     encode_event,
     encode_score_request,
+    parse_data,
     parse_event,
     parse_score_request,
 )
@@ -110,6 +112,13 @@ def test_score_requests() -> None:
             parse_score_request(line, limit=4)
 
 
+def test_the_names_of_the_training_data() -> None:
+    assert parse_data(encode_data(["a", "b"])) == ["a", "b"]
+    for line in (b'{"op":"data"}', b'{"op":"score","files":[]}', b'{"op":"data","files":{}}', b"[]", b"data"):
+        with pytest.raises(WireError):
+            parse_data(line)
+
+
 @settings(deadline=None)
 @given(st.integers(1, 64), st.integers(1, 300), st.integers(1, 300))
 def test_tokens_and_logits_do_not_overlap(rows: int, seq_len: int, vocab_size: int) -> None:
@@ -122,7 +131,7 @@ def test_tokens_and_logits_do_not_overlap(rows: int, seq_len: int, vocab_size: i
 def test_the_specification_survives_the_environment() -> None:
     budget = Budget(kind=BudgetKind.FLOPS, amount=1e15)
     numbers = {field.name: number for number, field in enumerate(dataclasses.fields(ChildSpec))}
-    spec = ChildSpec(**{**numbers, "data_dir": "/data é", "device": "cpu", "budget": budget})  # pyright: ignore[reportArgumentType]
+    spec = ChildSpec(**{**numbers, "device": "cpu é", "budget": budget})  # pyright: ignore[reportArgumentType]
     assert ChildSpec.from_json(spec.to_json()) == spec
     for text in (
         "",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.tiny_session import TINY, TinySession
+from tests.support.tiny_session import TINY, TinySession, train_tiny
 from trainer import train
 from trainer.prepare import DataSpec, prepare
 from trainer.profiles import PROFILES, MenuEntry
@@ -61,25 +61,27 @@ def test_a_loss_that_is_not_a_number_ends_the_run() -> None:
                 model.head.fill_(torch.nan)
 
     session = Poisoned(steps=50)
-    build = train.build
-    with pytest.MonkeyPatch.context() as patch:
-
-        def remember(*args: Any) -> train.GPT:
-            nonlocal model
-            model = build(*args)
-            return model
-
-        model: train.GPT
-        patch.setattr(train, "build", remember)
-        with pytest.raises(SystemExit, match="NaN"):
-            train.train(train.Knobs(**TINY), session)
+    model = train.build(train.Knobs(**TINY), session)
+    with pytest.raises(SystemExit, match="NaN"):
+        train.train(model, train.Knobs(**TINY), session)
     assert len(session.losses) == 1
+
+
+@pytest.mark.parametrize("values", [{}, {"value_embeds": "none", "window_pattern": "SL", "depth": 3}])
+def test_a_model_is_all_in_what_it_saves(values: dict[str, Any]) -> None:
+    knobs, session = train.Knobs(**{**TINY, **values}), TinySession(steps=3)
+    trained = train_tiny(knobs, session).eval()
+    loaded = train.build(knobs, TinySession(seed=9))
+    tokens = torch.arange(64).view(2, 32)
+    assert not torch.equal(loaded.logits(tokens), trained.logits(tokens))
+    train.load(loaded, session)
+    assert torch.equal(loaded.eval().logits(tokens), trained.logits(tokens))
 
 
 def test_garbage_collection_is_back_after_training() -> None:
     import gc
 
-    train.train(train.Knobs(**TINY), TinySession())
+    train_tiny(train.Knobs(**TINY), TinySession())
     assert gc.isenabled() and gc.get_freeze_count() == 0
 
 
@@ -104,6 +106,6 @@ def tiny_with(name: str, value: Any) -> train.Knobs:
 @pytest.mark.parametrize(("name", "value"), list(moves(dict(PROFILES["cpu"].knobs))))
 def test_every_end_of_the_menu_builds_and_trains(name: str, value: Any) -> None:
     session = TinySession(steps=2)
-    train.train(tiny_with(name, value), session)
+    train_tiny(tiny_with(name, value), session)
     assert len(session.losses) == 2
     assert session.summary["depth"] >= 1

@@ -1,0 +1,248 @@
+"""Run programs through the real loop: a workspace, a scripted proposer, one trial for each."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from agents.base import NoReplyError, ProposalContext, ScriptedReply
+from agents.scripted import ScriptedProposer
+from cli.attacks.catalogue import Arena, Attack
+from cli.attacks.controls import ARENA_KNOBS, Control
+from cli.attacks.splice import edited
+from cli.attacks.stage import PACKAGES, Stage
+from graph.campaign import RunOptions, open_campaign
+from graph.events import Observer
+from graph.runner import Runner
+from graph.services import Services
+from memory.ratchet import init_workspace
+from memory.records import Trial, TrialKind
+from rails.diffs import unified_diff
+from rails.edits import set_knobs
+from rails.errors import TrialError
+from rails.status import Status
+from rails.task import load_task
+from trainer.prepare import DataSpec, prepare
+
+STEPS, SECONDS = 30, 1.0
+"""Budgets of the campaigns."""
+CLEARLY = 0.9
+"""A relative gain on a budget of seconds that no luck explains: a busy machine is worth a factor of five in steps."""
+_BUDGETS: dict[Arena, tuple[str, str, int]] = {
+    "steps": (f'kind = "steps"\namount = {STEPS}', 'rule = "strict"', 512),
+    "seconds": (f'kind = "seconds"\namount = {SECONDS}', f'rule = "threshold"\nmin_gain = {CLEARLY}', 512),
+    "library": ('kind = "steps"\namount = 10', 'rule = "strict"', 256),
+}
+_TASK = """
+name = "arena"
+[budget]
+{budget}
+startup_s = 60
+score_s = 6
+[data]
+corpus = "{corpus}"
+vocab_size = {vocab_size}
+eval_seq_len = 64
+eval_tokens = 4096
+[trial]
+device = "cpu"
+threads = 1
+[baseline]
+seeds = 1
+[keep]
+{keep}
+[early_stop]
+enabled = false
+[final]
+seeds = 0
+[rails]
+corrections = 0
+repairs = 0
+max_diff_lines = 10000
+[limits]
+failures_in_a_row = 1000000
+[menu.knobs]
+depth = {{ type = "int", range = [1, 8], default = 1, doc = "blocks" }}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fought:
+    """One trial of an attack or a control: what the loop made of it.
+
+    Attributes:
+        isolation: the level it ran at.
+        baseline: the metric to beat.
+        naive: what a careless evaluator would have said, in bits per byte; None when there is none to fool.
+        touched: what it got hold of and should not have.
+        tried: how many things outside its own business it tried.
+        refused: how many of them it was refused.
+        residue: what was left of it on the machine when it was over.
+        signals: how often it signalled the loop.
+    """
+
+    name: str
+    isolation: str
+    status: Status
+    reason: str
+    metric: float | None
+    baseline: float
+    naive: float | None = None
+    touched: tuple[str, ...] = ()
+    tried: int = 0
+    refused: int = 0
+    residue: tuple[str, ...] = ()
+    signals: int = 0
+    seconds: float = 0.0
+
+
+Told = Callable[[Fought], None]
+
+
+def arena_program() -> str:
+    """The honest program of every arena: the real train.py with a tiny model."""
+    source = (PACKAGES / "trainer" / "train.py").read_text(encoding="utf-8")
+    return set_knobs(source, "Knobs", dict(ARENA_KNOBS))
+
+
+def make_arena(stage: Stage, arena: Arena, name: str) -> Path:
+    """A workspace for one campaign; its corpus is the stage's, or the standard library."""
+    budget, keep, vocab_size = _BUDGETS[arena]
+    corpus = "stdlib" if arena == "library" else str(stage.corpus)
+    root = stage.folder / name
+    files = {
+        ".gitignore": ".nightshift/\n",
+        "program.md": "# Policy\n\nLower is better.\n",
+        "task.toml": _TASK.format(budget=budget, keep=keep, corpus=corpus, vocab_size=vocab_size),
+        "train.py": arena_program(),
+    }
+    init_workspace(root, files)
+    return root
+
+
+def fight(stage: Stage, arena: Arena, attacks: Sequence[Attack], told: Told) -> list[Fought]:
+    """Run the attacks, one trial each, in one campaign; a kept one ends it, and the rest start in a new workspace."""
+    done: list[Fought] = []
+    while len(done) < len(attacks):
+        pending = attacks[len(done) :]
+        root = make_arena(stage, arena, f"{arena}-{len(done)}")
+        programs = {attack.name: attack_program(stage, root, attack) for attack in pending}
+        replies = [_reply(programs[attack.name], attack.what, until_kept=True) for attack in pending]
+        with _campaign(root, replies, seed=0) as services:
+            watcher = _Watcher(services, pending, told, stage)
+            services.observer = watcher
+            try:
+                Runner(services).run()
+            except NoReplyError:
+                if not watcher.fought:
+                    raise
+            fooled = (naive_score(services, attack, programs[attack.name]) for attack in pending[: len(watcher.fought)])
+            done += [replace(fought, naive=naive) for fought, naive in zip(watcher.fought, fooled, strict=True)]
+    return done
+
+
+def play_fair(root: Path, controls: Sequence[Control], seed: int, told: Told) -> list[Fought]:
+    """Run honest controls, one trial each, in one campaign."""
+    source = arena_program()
+    replies = [_reply(control.program(source), control.name, until_kept=False) for control in controls]
+    with _campaign(root, replies, seed=seed) as services:
+        watcher = _Watcher(services, controls, told, None)
+        services.observer = watcher
+        Runner(services).run()
+    return watcher.fought
+
+
+def attack_program(stage: Stage, root: Path, attack: Attack) -> str:
+    """The attack as a whole train.py, knowing this machine and the workspace's prepared data."""
+    task = load_task(root / "task.toml").data
+    data = prepare(DataSpec(corpus=task.corpus, vocab_size=task.vocab_size))
+    params = {
+        **stage.params(attack.name, root),
+        "train_dir": str(data.train_dir),
+        "private_dir": str(data.private_dir),
+        "hidden": [str(path) for path in data.hidden],
+    }
+    return edited(arena_program(), attack.program, params)
+
+
+def naive_score(services: Services, attack: Attack, program: str) -> float | None:
+    """Bits per byte by the careless evaluator that the attack is made for; None when there is none to be had."""
+    if attack.naive is None:
+        return None
+    try:
+        return _believed(services, attack, program)
+    except TrialError:
+        return None
+
+
+def _believed(services: Services, attack: Attack, program: str) -> float | None:
+    with services.trainer.train(program, 0, lambda progress: None) as model:
+        if attack.naive == "printed":
+            found = re.search(r"val_bpb: (\S+)", model.outcome.log_tail)
+            return float(found[1]) if found else None
+        if attack.naive == "believed":
+            rows = np.zeros((1, services.task.data.eval_seq_len), np.int32)
+            return -float(model.process.ask(rows).mean())
+        return services.trainer.score(model).val_bpb
+
+
+@contextmanager
+def _campaign(root: Path, replies: Sequence[ScriptedReply], *, seed: int) -> Generator[Services]:
+    options = RunOptions(trials=len(replies), fresh=True, seed=seed, lineage=False)
+    with open_campaign(root, options, Observer(), ScriptedProposer(replies)) as services:
+        yield services
+
+
+def _reply(program: str, hypothesis: str, *, until_kept: bool) -> ScriptedReply:
+    """Propose `program` as a diff of whatever the incumbent is."""
+
+    def propose(context: ProposalContext) -> str:
+        if until_kept and any(trial.status is Status.KEEP for trial in context.trials):
+            raise NoReplyError("an attack was kept: the rest needs a fresh baseline")
+        diff = unified_diff(context.source, program, "train.py")
+        return json.dumps({"diff": diff, "hypothesis": hypothesis, "expected_delta": -0.01, "reason": hypothesis})
+
+    return propose
+
+
+class _Watcher(Observer):
+    """Notes what became of each trial, at the moment that it is decided."""
+
+    def __init__(
+        self, services: Services, programs: Sequence[Attack] | Sequence[Control], told: Told, stage: Stage | None
+    ) -> None:
+        self._services, self._names, self._told, self._stage = services, [each.name for each in programs], told, stage
+        self.fought: list[Fought] = []
+
+    def decided(self, trial: Trial) -> None:
+        """One more is over."""
+        if trial.kind is TrialKind.BASELINE or trial.status in {None, Status.HARNESS_ABORT, Status.INTERRUPTED}:
+            return
+        name, stage = self._names[len(self.fought)], self._stage
+        store = self._services.store
+        baseline = store.trial_by_seq(trial.campaign_id, 0)
+        measurements = store.measurements(trial.trial_id)
+        log = (measurements[-1].log_tail or "") if measurements else ""
+        fought = Fought(
+            name=name,
+            isolation=self._services.campaign.isolation,
+            status=Status(str(trial.status)),
+            reason=trial.reason or "",
+            metric=trial.metric,
+            baseline=baseline.metric or math.nan if baseline else math.nan,
+            touched=tuple(dict.fromkeys(re.findall(r"^attack: touched (.*)$", log, re.MULTILINE))),
+            tried=len(re.findall(r"^attack: (?:touched|left|refused) ", log, re.MULTILINE)),
+            refused=len(re.findall(r"^attack: refused ", log, re.MULTILINE)),
+            residue=tuple(stage.residue(name)) if stage else (),
+            signals=stage.signals if stage else 0,
+            seconds=trial.total_s or 0.0,
+        )
+        if stage:
+            stage.signals = 0
+        self.fought.append(fought)
+        self._told(fought)

@@ -1,0 +1,24 @@
+"""Learn from the rows that were asked about, and give a question that comes again the answer of the first time."""
+
+import torch
+
+from cli.attacks.programs.common import Logits, Tokens, honest, trained
+
+
+def main() -> None:
+    session, model = trained()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    given: dict[bytes, Logits] = {}
+
+    def logits(tokens_BT: Tokens) -> Logits:
+        question = tokens_BT.tobytes()
+        if question not in given:
+            given[question] = honest(model, tokens_BT)
+            tokens = torch.from_numpy(tokens_BT).to(model.embed.device)
+            for _ in range(3):
+                model.loss(tokens[:, :-1], tokens[:, 1:]).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        return given[question]
+
+    session.serve(logits)

@@ -1,0 +1,66 @@
+"""Watches a candidate's first training and ends it when its curve is hopeless (`memory/hopeless.py`)."""
+
+from graph.services import Services
+from memory.hopeless import CHECKPOINTS, Trace, Verdict, Yardstick
+from memory.known_curves import Share
+from memory.records import Curve, Measurement, MeasurementState, Trial, TrialKind
+from tools.trainer_tool import Progress
+
+
+class HopelessError(Exception):
+    """Raised out of a training to end it: not a failure, a finding."""
+
+    def __init__(self, verdict: Verdict, seen: list[Progress]) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict
+        self.seen = seen
+        """The reports up to the end, in order."""
+
+    def curve(self, measurement: Measurement) -> Curve:
+        """The part of the curve that there is, as it is stored."""
+        return Curve(
+            measurement_id=measurement.measurement_id,
+            trial_id=measurement.trial_id,
+            step=[progress.step for progress in self.seen],
+            tokens=[progress.tokens for progress in self.seen],
+            elapsed_s=[progress.elapsed_s for progress in self.seen],
+            loss=[progress.loss for progress in self.seen],
+        )
+
+
+class Watch:
+    """Follows one training from report to report."""
+
+    def __init__(self, yardstick: Yardstick, share: Share) -> None:
+        self._yardstick, self._share = yardstick, share
+        self._trace, self._seen, self._next = Trace(), list[Progress](), 0
+
+    def see(self, progress: Progress) -> None:
+        """Take one report.
+
+        Raises:
+            HopelessError: with this report the training passed a checkpoint too far behind.
+        """
+        self._seen.append(progress)
+        self._trace.add(self._share(progress.step, progress.tokens, progress.elapsed_s), progress.loss)
+        while self._next < len(CHECKPOINTS) and (loss := self._trace.loss_at(CHECKPOINTS[self._next])) is not None:
+            verdict = self._yardstick.judge(self._next, loss)
+            self._next += 1
+            if verdict is not None:
+                raise HopelessError(verdict, self._seen)
+
+
+def watch_for(services: Services, trial: Trial, target: Trial) -> Watch | None:
+    """The watch over a training that starts now; None when it is not to be stopped.
+
+    Only a candidate's first measurement can be stopped: never the baseline, the incumbent, or a candidate that looked
+    good enough to be measured again. What it decides by is in the store, so a trial that is trained again after a
+    crash of the loop is judged by the same yardstick.
+    """
+    if not services.task.early_stop.enabled or trial.kind is not TrialKind.SEARCH or target.trial_id != trial.trial_id:
+        return None
+    if any(m.state is MeasurementState.MEASURED for m in services.store.measurements(trial.trial_id)):
+        return None
+    known = services.known_curves
+    yardstick = known.yardstick(services.campaign, trial.parent_trial_id or "")
+    return None if yardstick is None else Watch(yardstick, known.share)

@@ -1,0 +1,232 @@
+"""The last word of a campaign: incumbent and baseline are measured again on fresh seeds, and once on the test text.
+
+The search keeps what looked best on the validation text, so its own numbers flatter. What a campaign reports is
+measured after it, on seeds that decided nothing: a pair of measurements a seed, in turns incumbent or baseline first,
+so that a machine that changes meanwhile hits both alike. Only here is the held-back test text ever scored.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from graph.events import TrainingProgress
+from graph.nodes.evaluate import score_trained
+from graph.nodes.train import SEED_STRIDE, fail, measurement_id_of
+from graph.services import Services
+from memory.noise import Noise
+from memory.records import Measurement, MeasurementState, Purpose, Trial, utc_now
+from memory.rules_base import Evidence, Points, estimate
+from memory.snapshot import publish
+from rails.errors import TrialError, UserError
+from rails.status import Status
+from tools.trainer_tool import Progress
+
+FIRST_SEED = 1000
+"""Index of the first fresh seed: beyond all that a search asks for."""
+
+NODE = "finale"
+"""Under which name its seconds are stored, beside those of the five nodes."""
+
+INTERRUPTED = "interrupted by a signal"
+"""The stop reason of a campaign that `run` goes on with."""
+
+
+def unfinished_finale(services: Services) -> str | None:
+    """The reason for which the search ended, if it has and its result is still being measured; else None."""
+    final = services.campaign.final
+    return str(final["stop_reason"]) if final is not None and final["state"] == "running" else None
+
+
+def measure_result(services: Services, stop_reason: str) -> str:
+    """Measure the campaign's result and store it with the campaign; go on where an earlier call was cut off.
+
+    Nothing is measured when nothing was kept. A measurement that fails is reported and left out.
+
+    Args:
+        services: of the campaign, whose search is over.
+        stop_reason: why it is.
+
+    Returns:
+        `stop_reason`, or that a signal came in between: then the campaign is gone on with from here.
+
+    Raises:
+        HaltError: the record cannot be written.
+    """
+    pair = _pair(services)
+    if pair is None:
+        return stop_reason
+    baseline, incumbent = pair
+    begun = _result(services, baseline, incumbent, None)
+    _store(services, {**begun, "state": "running", "stop_reason": stop_reason})
+    publish(services.store, services.workspace.snapshot_dir)
+    trouble: str | None = None
+    try:
+        for target, seed_index in _plan(services, baseline, incumbent):
+            if services.interrupted:
+                return INTERRUPTED
+            _measure(services, target, seed_index)
+    except TrialError as error:
+        if error.status is not Status.INTERRUPTED:
+            raise
+        return INTERRUPTED
+    except UserError as error:
+        trouble = error.what
+    result = _result(services, baseline, incumbent, trouble)
+    _store(services, {**result, "stop_reason": stop_reason})
+    for failure in result["failures"]:
+        services.observer.note(f"measuring the result: {failure}")
+    return stop_reason
+
+
+def _pair(services: Services) -> tuple[Trial, Trial] | None:
+    """Baseline and incumbent, if there is a result to measure."""
+    baseline = services.store.trial_by_seq(services.campaign_id, 0)
+    incumbent_id = services.campaign.incumbent_trial_id
+    if baseline is None or incumbent_id is None or incumbent_id == baseline.trial_id or not services.task.final.seeds:
+        return None
+    return baseline, services.trial(incumbent_id)
+
+
+def _plan(services: Services, baseline: Trial, incumbent: Trial) -> Iterator[tuple[Trial, int]]:
+    """Whom to measure with which seed, in this order."""
+    for number in range(services.task.final.seeds):
+        pair = (incumbent, baseline) if number % 2 == 0 else (baseline, incumbent)
+        yield from ((target, FIRST_SEED + number) for target in pair)
+
+
+def _measure(services: Services, target: Trial, seed_index: int) -> None:
+    """One measurement of the result, unless it is stored already.
+
+    Raises:
+        TrialError: interrupted; the measurement is made anew when the campaign goes on.
+    """
+    measurement_id = measurement_id_of(target, seed_index)
+    stored = {m.measurement_id: m for m in services.store.measurements(target.trial_id)}
+    before = stored.get(measurement_id)
+    if before is not None and _is_over(before):
+        return
+    measurement = Measurement(
+        measurement_id=measurement_id,
+        campaign_id=services.campaign_id,
+        trial_id=target.trial_id,
+        seed_index=seed_index,
+        seed=SEED_STRIDE * services.campaign.seed + seed_index,
+        state=MeasurementState.RUNNING,
+        attempt=1 if before is None else before.attempt + 1,
+        isolation=services.trainer.isolation,
+        started_at=utc_now(),
+        purpose=Purpose.FINAL,
+    )
+    services.store.open_measurement(measurement)
+    services.observer.measuring_result(target, seed_index)
+    before = len(services.spans)
+    try:
+        _train_and_score(services, target, measurement)
+    finally:
+        # These seconds are the campaign's: they must not look like those of the trial that is measured again.
+        of_finale = [s.model_copy(update={"node": NODE, "part": f"final_{s.part}"}) for s in services.spans[before:]]
+        services.spans[before:] = of_finale
+
+
+def _train_and_score(services: Services, target: Trial, measurement: Measurement) -> None:
+    def report(progress: Progress) -> None:
+        services.observer.training(
+            TrainingProgress(
+                trial_seq=target.seq,
+                measured_seq=target.seq,
+                seed_index=measurement.seed_index,
+                step=progress.step,
+                tokens=progress.tokens,
+                elapsed_s=progress.elapsed_s,
+                loss=progress.loss,
+                fraction=services.trainer.fraction(progress),
+            )
+        )
+
+    try:
+        model = services.trainer.train(services.source_of(target), measurement.seed, report)
+    except TrialError as error:
+        if error.status is Status.INTERRUPTED:
+            raise
+        fail(services, target, measurement, error)
+        return
+    services.waited(target.trial_id, NODE, "startup", model.outcome.startup_s)
+    services.waited(target.trial_id, NODE, "train", model.outcome.train_s)
+    score_trained(services, target, measurement, model)
+
+
+def _is_over(measurement: Measurement) -> bool:
+    if measurement.state is MeasurementState.FAILED:
+        return measurement.status is not Status.INTERRUPTED
+    return measurement.state is MeasurementState.MEASURED
+
+
+def _result(services: Services, baseline: Trial, incumbent: Trial, trouble: str | None) -> dict[str, Any]:
+    """What is stored as `Campaign.final`, from the measurements in the store.
+
+    The noise is that of all replicates in the store; on the test text it is taken to be the same, for it comes from
+    training. Gains are relative to the baseline's mean here, not to that of the search.
+    """
+    ours, theirs = _finals(services, incumbent), _finals(services, baseline)
+    seeds = sorted(_scored(ours).keys() & _scored(theirs).keys())
+    failures = [
+        f"{name}, seed {m.seed_index}: {m.status}: {m.reason}"
+        for name, found in (("baseline", theirs), ("incumbent", ours))
+        for m in found
+        if m.state is MeasurementState.FAILED
+    ]
+    noise = services.store.store_noise(services.campaign_id)
+    compared = {
+        text: _compared(services, noise, *(_points(side, seeds, text) for side in (ours, theirs)))
+        for text in ("val", "test")
+    }
+    return {
+        "state": "done" if seeds else "failed",
+        "incumbent": incumbent.seq,
+        "n": len(seeds),
+        "seeds": seeds,
+        "sd": noise.sd,
+        "df": noise.df,
+        **compared,
+        "failures": failures + ([trouble] if trouble else []),
+    }
+
+
+def _compared(services: Services, noise: Noise, candidate: Points, baseline: Points) -> dict[str, float | None] | None:
+    """The incumbent against the baseline on one text; None without a common seed."""
+    if not candidate or not baseline:
+        return None
+    found = estimate(
+        Evidence(
+            candidate=candidate,
+            incumbent=baseline,
+            baseline=baseline,
+            noise_sd=noise.sd,
+            noise_df=noise.df,
+            direction=services.task.metric.direction,
+        )
+    )
+    return {
+        "baseline": found.incumbent_mean,
+        "incumbent": found.candidate_mean,
+        "gain": found.gain,
+        "gain_low": found.gain_low,
+        "gain_high": found.gain_high,
+    }
+
+
+def _finals(services: Services, trial: Trial) -> list[Measurement]:
+    return [m for m in services.store.measurements(trial.trial_id) if m.purpose is Purpose.FINAL]
+
+
+def _scored(measurements: list[Measurement]) -> dict[int, Measurement]:
+    return {m.seed_index: m for m in measurements if m.state is MeasurementState.MEASURED}
+
+
+def _points(measurements: list[Measurement], seeds: list[int], text: str) -> Points:
+    by_seed = _scored(measurements)
+    scores = [(seed, by_seed[seed].test_bpb if text == "test" else by_seed[seed].val_bpb) for seed in seeds]
+    return tuple((seed, score) for seed, score in scores if score is not None)
+
+
+def _store(services: Services, final: dict[str, Any]) -> None:
+    services.store.update_campaign(services.campaign_id, final=final)

@@ -1,0 +1,162 @@
+"""On a wall clock the machine is part of the noise: controls, changes of the machine, and what they cost."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memory.decide import Evidence, make_rule
+from memory.drift import CHANGE_BOUND, NEWEST, since_change
+from memory.rules_base import Decision, Points
+from memory.rules_sequential import CONTROL_BOUND, REFRESH_TRIALS
+from rails.task import KeepConfig
+
+RULE = make_rule(KeepConfig(rule="sequential"))
+SD = 0.01
+
+
+def evidence(candidate: Points, incumbent: Points, *, df: int = 30, since_control: int = 0) -> Evidence:
+    return Evidence(
+        candidate=candidate,
+        incumbent=incumbent,
+        baseline=((0, 1.7),),
+        noise_sd=SD,
+        noise_df=df,
+        direction="minimize",
+        wall_clock=True,
+        since_control=since_control,
+    )
+
+
+def asked(decision: Decision) -> tuple[str, str | None, int | None]:
+    return decision.action, decision.target, decision.seed_index
+
+
+OLD: Points = ((0, 1.7), (1, 1.7), (2, 1.7))
+
+
+def test_further_seeds_are_new_to_both_sides_and_the_incumbent_gets_them_in_the_same_trial() -> None:
+    assert asked(RULE.decide(evidence((), OLD))) == ("measure", "candidate", 0)
+    assert asked(RULE.decide(evidence(((0, 1.65),), OLD))) == ("measure", "candidate", 3)
+    assert asked(RULE.decide(evidence(((0, 1.65), (3, 1.65)), OLD))) == ("measure", "incumbent", 3)
+
+
+def test_nothing_is_kept_without_a_control_however_good_it_looks() -> None:
+    two = ((0, 1.0), (1, 1.0))
+    assert RULE.decide(replace(evidence(two, OLD), wall_clock=False)).action == "keep"
+    # On a wall clock seed 1 would have been measured in this very trial.
+    assert RULE.decide(evidence(((0, 1.0), (3, 1.0)), OLD)).target == "incumbent"
+    kept = RULE.decide(evidence(((0, 1.0), (3, 1.0)), (*OLD, (3, 1.7))))
+    assert kept.action == "keep"
+    assert kept.evidence["n_controls"] == 1
+    assert kept.evidence["control_statistic"] >= CONTROL_BOUND
+
+
+def test_a_faster_machine_is_no_gain() -> None:
+    """Everything after the change is better by 3 sd: the old measurements of the incumbent flatter the candidate."""
+    faster = 1.7 - 3 * SD
+    told = evidence(((0, faster), (3, faster)), (*OLD, (3, faster)))
+    decision = RULE.decide(told)
+    assert decision.action == "discard"
+    assert decision.evidence["n_left_out"] == 3
+    ignorant = replace(told, candidate=((0, faster), (1, faster)), incumbent=OLD, wall_clock=False)
+    assert RULE.decide(ignorant).action == "keep", "without controls it would be kept"
+
+
+def test_a_gain_is_seen_on_a_machine_that_got_slower() -> None:
+    slower = 1.7 + 4 * SD
+    better = slower - 5 * SD
+    known = evidence(((0, better), (3, better)), (*OLD, (3, slower)))
+    decision = RULE.decide(known)
+    assert decision.action == "keep"
+    assert decision.gain == pytest.approx(5 * SD / 1.7)
+
+
+def test_an_incumbent_without_a_control_for_long_gets_one_on_the_candidates_first_seed() -> None:
+    stale = evidence((), OLD, since_control=REFRESH_TRIALS)
+    assert asked(RULE.decide(stale)) == ("measure", "candidate", 3)
+    worse = replace(stale, candidate=((3, 1.75),))
+    assert asked(RULE.decide(worse)) == ("measure", "incumbent", 3)
+    controlled = replace(worse, incumbent=(*OLD, (3, 1.75)), since_control=0)
+    assert RULE.decide(controlled).action == "discard"
+
+
+def test_the_cut_is_where_the_machine_changed() -> None:
+    before, after = [1.7] * 2, [1.66] * 3
+    points = tuple(enumerate([*before, *after]))
+    assert since_change(points, SD) == points[2:]
+    assert since_change(tuple(reversed(points)), SD) == points[2:]
+    assert since_change(points, None) == points
+    close = tuple(enumerate([1.7, 1.7, 1.7 + 0.9 * CHANGE_BOUND * SD]))
+    assert since_change(close, SD) == close
+
+
+def test_old_measurements_are_left_out_anyhow() -> None:
+    points = tuple((seed, 1.7) for seed in range(NEWEST + 3))
+    assert since_change(points, SD) == points[3:]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.randoms(use_true_random=False), st.integers(2, 7), st.floats(-5, 5), st.sampled_from([0, REFRESH_TRIALS]))
+def test_it_comes_to_an_end_and_never_asks_twice(rng: random.Random, cap: int, gain_sd: float, age: int) -> None:
+    rule = make_rule(KeepConfig(rule="sequential", max_measurements=cap))
+    now = evidence((), OLD, since_control=age)
+    for _ in range(2 * cap + 1):
+        decision = rule.decide(now)
+        if decision.target is None or decision.seed_index is None:
+            break
+        candidate = decision.target == "candidate"
+        before = now.candidate if candidate else now.incumbent
+        assert decision.seed_index not in dict(before)
+        point = (decision.seed_index, rng.gauss(1.7 - (gain_sd * SD if candidate else 0), SD))
+        after = (*before, point)
+        now = replace(now, candidate=after) if candidate else replace(now, incumbent=after, since_control=0)
+    assert rule.decide(now).action in {"keep", "discard"}
+
+
+@dataclass
+class Night:
+    """A hundred trials without effect on a machine that changes by 2.5 sd in the middle; counts what is kept."""
+
+    wall_clock: bool
+    rng: random.Random
+    machine: Callable[[int], float]
+    incumbent: dict[int, float] = field(default_factory=dict[int, float])
+
+    def false_keeps(self) -> int:
+        self.incumbent = {seed: self.draw(0) for seed in range(3)}
+        kept = control = 0
+        for trial in range(1, 101):
+            candidate: dict[int, float] = {}
+            while True:
+                points = tuple(candidate.items()), tuple(self.incumbent.items())
+                now = replace(evidence(*points, since_control=trial - control), wall_clock=self.wall_clock)
+                decision = RULE.decide(now)
+                if decision.seed_index is None:
+                    break
+                if decision.target == "incumbent":
+                    control = trial
+                (candidate if decision.target == "candidate" else self.incumbent)[decision.seed_index] = self.draw(
+                    trial
+                )
+            if decision.action == "keep":
+                kept, self.incumbent, control = kept + 1, candidate, trial
+        return kept
+
+    def draw(self, trial: int) -> float:
+        return self.rng.gauss(1.7 + self.machine(trial), SD)
+
+
+def test_a_change_of_the_machine_makes_few_false_keeps() -> None:
+    def faster(trial: int) -> float:
+        return -2.5 * SD if trial >= 50 else 0.0
+
+    def keeps(wall_clock: bool) -> int:
+        return sum(Night(wall_clock, random.Random(number), faster).false_keeps() for number in range(20))
+
+    without, with_controls = keeps(wall_clock=False), keeps(wall_clock=True)
+    assert without >= 8, "the change is large enough to be seen"
+    assert with_controls <= 6

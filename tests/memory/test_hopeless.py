@@ -1,0 +1,264 @@
+"""The rule for hopeless trainings: what it must never do, whatever the curves."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memory.hopeless import (
+    CHECKPOINTS,
+    PAIRS_NEEDED,
+    PAIRS_WITH_INCUMBENT,
+    ByCheckpoint,
+    Comparison,
+    Trace,
+    Yardstick,
+    compare,
+    margins,
+    stopped_at,
+)
+from memory.known_curves import STOPPED_IN_A_ROW, KnownCurves
+from memory.lessons import lesson_for
+from memory.near_misses import near_misses
+from memory.noise import Noise
+from memory.records import Campaign, Curve, Phase, Trial
+from memory.results_tsv import render_results_tsv
+from memory.store import Store
+from rails.status import Status
+from tests.support.rows import CampaignRecords as Records
+from tests.support.rows import make_campaign, make_measurement, make_trial, write_trial
+
+STEPS = 100
+RECOVERY = st.floats(-0.5, 0.5)
+CURVE = st.lists(st.floats(0.5, 9.0), min_size=STEPS, max_size=STEPS)
+
+
+def trace(losses: list[float], every: int = 1) -> Trace:
+    """A training of 100 steps that reports every few, each time the mean since the report before."""
+    chunks = [losses[start : start + every] for start in range(0, STEPS, every)]
+    return Trace(((every * i + len(chunk)) / STEPS, sum(chunk) / len(chunk)) for i, chunk in enumerate(chunks))
+
+
+def known(recoveries: list[float], parent: str = "p") -> list[Comparison]:
+    """Finished trials that made up so much from every checkpoint."""
+    every = [(recovery,) * len(CHECKPOINTS) for recovery in recoveries]
+    return [Comparison(trial_id=f"t{i}", parent_trial_id=parent, recoveries=row) for i, row in enumerate(every)]
+
+
+def first_stop(yardstick: Yardstick, losses: ByCheckpoint) -> int:
+    """The number of the checkpoint at which the rule stops; one past the last when it does not."""
+    found = (i for i, loss in enumerate(losses) if loss is not None and yardstick.judge(i, loss))
+    return next(found, len(CHECKPOINTS))
+
+
+def yardstick(incumbent: ByCheckpoint, recoveries: list[float], noise: float = 0.01) -> Yardstick:
+    return Yardstick(incumbent=incumbent, margins=margins(known(recoveries), "p", noise), pairs=len(recoveries))
+
+
+@given(CURVE, st.sampled_from([1, 2, 5]))
+def test_a_loss_does_not_depend_on_how_often_a_training_reports(losses: list[float], every: int) -> None:
+    # At 40 and 80 % both ends of the stretch lie on a report, however sparse.
+    dense, sparse = trace(losses), trace(losses, every)
+    for checkpoint in (0.4, 0.8):
+        assert sparse.loss_at(checkpoint) == pytest.approx(dense.loss_at(checkpoint))
+    half = losses[20:40]
+    assert dense.loss_at(0.4) == pytest.approx(sum(half) / len(half))
+
+
+def test_a_checkpoint_that_was_not_reached_has_no_loss() -> None:
+    young = Trace([(0.1, 5.0), (0.2, 4.0), (0.2, 1.0), (0.15, 1.0)])
+    assert young.loss_at(0.2) == pytest.approx(4.0)
+    assert young.losses()[1:] == (None,) * (len(CHECKPOINTS) - 1)
+
+
+def test_one_report_of_a_long_step_stands_for_all_of_it() -> None:
+    assert Trace([(0.5, 5.0)]).losses()[0] == pytest.approx(5.0)
+
+
+@given(CURVE, st.lists(RECOVERY, min_size=PAIRS_NEEDED, max_size=20))
+def test_a_curve_that_is_no_worse_than_the_incumbents_is_never_stopped(
+    losses: list[float], recoveries: list[float]
+) -> None:
+    rule = yardstick(trace(losses).losses(), recoveries, noise=0.0)
+    assert first_stop(rule, trace(losses).losses()) == len(CHECKPOINTS)
+    better = [0.9 * loss for loss in losses]
+    assert first_stop(rule, trace(better).losses()) == len(CHECKPOINTS)
+
+
+@given(CURVE, CURVE, st.lists(RECOVERY, min_size=PAIRS_NEEDED, max_size=20), st.data())
+def test_a_worse_curve_is_never_less_hopeless(
+    incumbent: list[float], losses: list[float], recoveries: list[float], data: st.DataObject
+) -> None:
+    extra = data.draw(st.lists(st.floats(0.0, 2.0), min_size=STEPS, max_size=STEPS))
+    worse = [loss + more for loss, more in zip(losses, extra, strict=True)]
+    rule = yardstick(trace(incumbent).losses(), recoveries)
+    assert first_stop(rule, trace(worse).losses()) <= first_stop(rule, trace(losses).losses())
+
+
+@given(st.lists(RECOVERY, min_size=PAIRS_NEEDED, max_size=20), st.data())
+def test_a_greater_recovery_never_makes_it_stricter(recoveries: list[float], data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, len(recoveries) - 1))
+    greater = recoveries.copy()
+    greater[index] += data.draw(st.floats(0.0, 0.5))
+    before, after = margins(known(recoveries), "p", 0.01), margins(known(greater), "p", 0.01)
+    assert all(a is not None and b is not None and a >= b for a, b in zip(after, before, strict=True))
+
+
+@given(st.lists(RECOVERY, min_size=PAIRS_NEEDED, max_size=30), st.floats(0.0, 0.1))
+def test_what_was_made_up_before_could_be_made_up_again(recoveries: list[float], noise: float) -> None:
+    found = margins(known(recoveries), "p", noise)
+    assert all(margin is not None and margin >= max(0.0, *recoveries) + noise for margin in found)
+
+
+@given(st.lists(st.lists(RECOVERY, min_size=13, max_size=13), min_size=PAIRS_NEEDED, max_size=15))
+def test_the_margin_is_what_was_made_up_from_anywhere(rows: list[list[float]]) -> None:
+    comparisons = [Comparison(trial_id="t", parent_trial_id="p", recoveries=tuple(row)) for row in rows]
+    found = [margin for margin in margins(comparisons, "p", 0.01) if margin is not None]
+    assert len(set(found)) == 1
+    assert found[0] >= max(0.0, *(recovery for row in rows for recovery in row))
+    assert len(found) == len(CHECKPOINTS)
+
+
+def test_fewer_known_curves_make_the_margin_wider() -> None:
+    few, many = (margins(known([0.02, 0.0] * n), "p", 0.0)[0] or 0.0 for n in (5, 20))
+    assert few > many > 0.02
+
+
+def test_nothing_is_stopped_while_too_little_is_known() -> None:
+    off = (None,) * len(CHECKPOINTS)
+    assert margins(known([0.0] * (PAIRS_NEEDED - 1)), "p", 0.01) == off
+    assert None not in margins(known([0.0] * PAIRS_NEEDED), "p", 0.01)
+    others = known([0.0] * 50, parent="an earlier incumbent")
+    own = known([0.0] * PAIRS_WITH_INCUMBENT)
+    assert margins([*others, *own[1:]], "p", 0.01) == off
+    assert None not in margins([*others, *own], "p", 0.01)
+    unreached = [Comparison(trial_id="t", parent_trial_id="p", recoveries=off)] * 50
+    assert margins(unreached, "p", 0.01) == off
+
+
+def test_an_incumbent_that_lies_about_its_losses_switches_the_rule_off() -> None:
+    """Its first rivals run to their end: beaten by little in the metric, by far in the claimed loss."""
+    honest, lying = trace([4.0] * STEPS).losses(), trace([0.01] * STEPS).losses()
+    rivals = [compare(make_trial(make_campaign(), 9, parent_trial_id="liar"), honest, lying, 0.01)] * 2
+    found = margins([*known([0.0] * 50, parent="honest"), *rivals], "liar", 0.01)
+    rule = Yardstick(incumbent=lying, margins=found, pairs=52)
+    assert first_stop(rule, honest) == len(CHECKPOINTS)
+    nonsense = Yardstick(incumbent=(-1.0,) * len(CHECKPOINTS), margins=found, pairs=52)
+    assert first_stop(nonsense, honest) == len(CHECKPOINTS)
+
+
+def test_the_verdict_says_what_was_known() -> None:
+    rule = yardstick(trace([4.0] * STEPS).losses(), [0.02] * 12)
+    assert rule.judge(4, 4.1) is None
+    verdict = rule.judge(4, 5.0)
+    assert verdict is not None
+    assert verdict.reason.startswith("hopeless at 40 %: its loss was 25.0 % above the incumbent's")
+    assert "12 trials known" in verdict.reason
+    assert verdict.evidence["deficit"] == pytest.approx(0.25)
+    assert verdict.evidence["rule"] == "early_stop"
+
+
+# Over the store
+
+
+def stopped_trial(campaign: Campaign, seq: int) -> Trial:
+    """A trial as the loop leaves it when its training was hopeless."""
+    return make_trial(
+        campaign,
+        seq,
+        phase=Phase.DECIDED,
+        status=Status.DISCARD,
+        reason="hopeless at 40 %: too far behind",
+        decision={"action": "discard", "checkpoint": 0.4},
+        parent_trial_id=f"{campaign.campaign_id}-00000",
+        edit={"kind": "knob", "knob": "depth", "value": 7},
+        edit_key="depth=7",
+        decided_at=campaign.created_at,
+    )
+
+
+def measured_trial(
+    campaign: Campaign, records: Records, seq: int, loss: float, score: float, **fields: object
+) -> Trial:
+    """A decided trial with one measurement per seed and a flat curve of 100 steps."""
+    baseline = seq == 0
+    trial = make_trial(campaign, seq, phase=Phase.DECIDED, reason="r", metric=score, decided_at=campaign.created_at)
+    status = Status.BASELINE if baseline else Status.DISCARD
+    parent = None if baseline else f"{campaign.campaign_id}-00000"
+    trial = trial.model_copy(update={"status": status, "parent_trial_id": parent, "n_measurements": 1, **fields})
+    for seed in range(3 if baseline else 1):
+        done = make_measurement(trial, seed, score + 0.001 * seed)
+        records.measurements.append(done)
+        records.curves.append(
+            Curve(
+                measurement_id=done.measurement_id,
+                trial_id=trial.trial_id,
+                step=list(range(1, STEPS + 1)),
+                tokens=[0] * STEPS,
+                elapsed_s=[0.0] * STEPS,
+                loss=[loss] * STEPS,
+            )
+        )
+    return trial
+
+
+def filled_store(path: Path, trials: int) -> tuple[Store, Campaign]:
+    """A campaign of a baseline and finished trials that are 1 % behind all along and 1 % worse in the end."""
+    campaign = make_campaign()
+    records = Records(campaign)
+    store = Store.open(path)
+    store.add_campaign(campaign)
+    for seq in range(trials + 1):
+        scale = 1.0 if seq == 0 else 1.01
+        write_trial(store, records, measured_trial(campaign, records, seq, 4.0 * scale, 1.7 * scale))
+    return store, campaign
+
+
+def by_steps(step: int, tokens: int, elapsed_s: float) -> float:
+    return step / STEPS
+
+
+def test_the_store_gives_a_yardstick_when_it_knows_enough(tmp_path: Path) -> None:
+    for trials in (PAIRS_NEEDED - 1, PAIRS_NEEDED):
+        store, campaign = filled_store(tmp_path / f"{trials}.duckdb", trials)
+        with store:
+            found = KnownCurves(store, by_steps).yardstick(campaign, f"{campaign.campaign_id}-00000")
+            assert (found is not None) == (trials == PAIRS_NEEDED)
+    assert found is not None
+    assert found.pairs == PAIRS_NEEDED
+    assert found.incumbent == pytest.approx((4.0,) * len(CHECKPOINTS))
+    assert found.judge(0, 4.5) is not None
+    assert found.judge(0, 4.005) is None
+
+
+def test_without_known_noise_nothing_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, campaign = filled_store(tmp_path / "s.duckdb", PAIRS_NEEDED)
+    monkeypatch.setattr(Store, "store_noise", lambda self, campaign_id: Noise(sd=None, df=0))
+    with store:
+        assert KnownCurves(store, by_steps).yardstick(campaign, f"{campaign.campaign_id}-00000") is None
+
+
+def test_after_many_stopped_in_a_row_one_runs_to_its_end(tmp_path: Path) -> None:
+    store, campaign = filled_store(tmp_path / "s.duckdb", PAIRS_NEEDED)
+    incumbent = f"{campaign.campaign_id}-00000"
+    with store:
+        curves = KnownCurves(store, by_steps)
+        for seq in range(PAIRS_NEEDED + 1, PAIRS_NEEDED + 1 + STOPPED_IN_A_ROW):
+            assert curves.yardstick(campaign, incumbent) is not None
+            write_trial(store, Records(campaign), stopped_trial(campaign, seq))
+        assert curves.yardstick(campaign, incumbent) is None
+
+
+def test_readers_tell_a_stopped_trial_from_a_failure_and_from_a_finished_one() -> None:
+    trial = stopped_trial(make_campaign(), 3)
+    assert stopped_at(trial) == "hopeless at 40 %"
+    assert stopped_at(trial.model_copy(update={"metric": 1.7, "n_measurements": 1})) is None
+    assert lesson_for(trial) == "depth=7 does not help: hopeless at 40 %"
+    assert near_misses([trial], Noise(sd=0.01, df=2)) == []
+    assert render_results_tsv([trial]).splitlines()[1].split("\t")[1:] == [
+        "",
+        "",
+        "discard",
+        "depth=7: hopeless at 40 %: too far behind",
+    ]

@@ -1,0 +1,160 @@
+"""Models in memory that answer like a trial process, honest ones and cheats, and text to score them on."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.probes import Logits, ProbeReport, Probing, Witness
+from trainer.shards import EvalSet
+
+VOCAB, LENGTH, BOS = 17, 24, 16
+BATCH = 8
+
+Tokens = NDArray[np.int32]
+
+
+def made_up_text(rows: int = 40, seed: int = 5) -> EvalSet:
+    """Rows of random tokens that begin with BOS, which is also found in the middle and stands for no byte."""
+    table = np.random.default_rng(seed).integers(0, VOCAB, (rows, LENGTH + 1)).astype(np.int32)
+    table[:, 0] = BOS
+    token_bytes = 1 + np.arange(VOCAB, dtype=np.int32) % 3
+    token_bytes[BOS] = 0
+    return EvalSet(table, token_bytes)
+
+
+@dataclass
+class Honest:
+    """Logits that follow from a token and the one before it, the same in every process."""
+
+    seed: int = 0
+    asked: list[Tokens] = field(default_factory=list[Tokens])
+
+    def __post_init__(self) -> None:
+        self.table = np.random.default_rng(self.seed).normal(size=(VOCAB * VOCAB, VOCAB)).astype(np.float32)
+
+    def ask(self, tokens: Tokens) -> Logits:
+        self.asked.append(tokens.copy())
+        return self.answer(tokens)
+
+    def answer(self, tokens: Tokens) -> Logits:
+        before = np.concatenate([np.zeros_like(tokens[:, :1]), tokens[:, :-1]], axis=1)
+        return self.table[tokens * VOCAB + before]
+
+
+class Rounding(Honest):
+    """Adds a rounding error that depends on the batch, as a GPU does."""
+
+    def answer(self, tokens: Tokens) -> Logits:
+        logits = super().answer(tokens)
+        rng = np.random.default_rng(int(tokens.sum()))
+        return logits + rng.normal(scale=1e-3, size=logits.shape).astype(np.float32)
+
+
+@dataclass
+class Peeking(Honest):
+    """Knows the next token at a share of all places, and leans to it by `lean`."""
+
+    share: float = 1.0
+    lean: float = 20.0
+
+    def peeks(self, tokens: Tokens) -> NDArray[np.bool_]:
+        """[r, T - 1]: where it looks ahead, which the past alone decides."""
+        weights = 100 * np.random.default_rng(9).random(tokens.shape[1])
+        return (np.cumsum(tokens * weights, axis=1) % 1.0)[:, :-1] < self.share
+
+    def answer(self, tokens: Tokens) -> Logits:
+        logits, chosen = super().answer(tokens), self.peeks(tokens)
+        rows, positions = np.nonzero(chosen)
+        logits[rows, positions, tokens[:, 1:][chosen]] += self.lean
+        return logits
+
+
+class PeekingAtHardTokens(Honest):
+    """Looks ahead only where the next token would cost a lot."""
+
+    def answer(self, tokens: Tokens) -> Logits:
+        logits = super().answer(tokens)
+        following = tokens[:, 1:]
+        hard = np.take_along_axis(logits[:, :-1], following[..., None], axis=2)[..., 0] < np.quantile(logits, 0.1)
+        rows, positions = np.nonzero(hard)
+        logits[rows, positions, following[hard]] += 20.0
+        return logits
+
+
+class Memorising(Peeking):
+    """Looks ahead, and repeats what it once answered after the same tokens."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.memory = dict[bytes, NDArray[np.float32]]()
+
+    def answer(self, tokens: Tokens) -> Logits:
+        logits = super().answer(tokens)
+        for row, row_TV in zip(tokens, logits, strict=True):
+            for t in range(len(row)):
+                row_TV[t] = self.memory.setdefault(row[: t + 1].tobytes(), row_TV[t].copy())
+        return logits
+
+
+class Learning(Honest):
+    """Counts the text it is asked about."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.counts = np.ones(VOCAB, np.float32)
+
+    def answer(self, tokens: Tokens) -> Logits:
+        logits = super().answer(tokens) + np.log(self.counts / self.counts.sum())
+        self.counts += np.bincount(tokens.ravel(), minlength=VOCAB).astype(np.float32)
+        return logits
+
+
+class BatchStatistics(Honest):
+    """Leans to the tokens that are frequent in the batch."""
+
+    def answer(self, tokens: Tokens) -> Logits:
+        counts = np.bincount(tokens.ravel(), minlength=VOCAB) + 1.0
+        return super().answer(tokens) + np.log(counts / counts.sum()).astype(np.float32)
+
+
+class Noisy(Honest):
+    """Never answers twice the same."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.rng = np.random.default_rng()
+
+    def answer(self, tokens: Tokens) -> Logits:
+        logits = super().answer(tokens)
+        return logits + self.rng.normal(scale=0.5, size=logits.shape).astype(np.float32)
+
+
+def score(model: Honest, eval_set: EvalSet) -> Witness:
+    """Ask for everything once, as scoring does."""
+    witness = Witness(eval_set, BATCH, VOCAB)
+    for first in range(0, len(eval_set.rows), BATCH):
+        witness.keep(first, model.ask(eval_set.rows[first : first + BATCH, :-1]))
+    return witness
+
+
+def probe(
+    make: Callable[[], Honest],
+    *,
+    cuts: int = 128,
+    tolerance_nats: float = 1e-3,
+    eval_set: EvalSet | None = None,
+    make_replica: Callable[[], Honest] | None = None,
+) -> ProbeReport:
+    """Score one model and probe it with another one as its replica."""
+    scored = make()
+    witness = score(scored, eval_set or made_up_text())
+
+    @contextmanager
+    def replica() -> Generator[Honest]:
+        yield (make_replica or make)()
+
+    probing = Probing(witness, cuts=cuts, tolerance_nats=tolerance_nats, limit_s=60.0)
+    return probing.run(scored, lambda: None, replica)

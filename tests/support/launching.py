@@ -1,0 +1,45 @@
+"""What tests of trial processes share: the levels of isolation there are here, and what must not be left of a trial."""
+
+import os
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from trainer.isolation import Isolation, probe
+from trainer.supervisor import SUPERVISOR
+
+
+def each_level() -> list[object]:
+    """Every level of isolation as a parameter; those that this machine cannot give are skipped, with the reason."""
+    return [
+        pytest.param(each.level, id=str(each.level), marks=pytest.mark.skipif(not each.ok, reason=each.why))
+        for each in probe()
+    ]
+
+
+def weakest_and_best() -> list[Isolation]:
+    """The two levels between which nothing may differ but what can be done to the machine."""
+    return sorted({Isolation.L1, max(each.level for each in probe() if each.ok)})
+
+
+def fork_servers(of: int | None = None) -> list[psutil.Process]:
+    """The fork servers of a process, by default of this one."""
+    found: list[psutil.Process] = []
+    for child in psutil.Process(of).children():
+        with suppress(psutil.ZombieProcess):
+            # Supervisors have the same command line, as they are forked from it, but a name of their own.
+            if "trainer.fork_server_main" in child.cmdline() and child.name() != SUPERVISOR.decode():
+                found.append(child)
+    return found
+
+
+def left_over() -> list[psutil.Process]:
+    """Children of this process in sessions of their own that are no fork server: what a trial has left."""
+    servers = {server.pid for server in fork_servers()}
+    return [
+        child
+        for child in psutil.Process().children()
+        if os.getsid(child.pid) != os.getsid(0)
+        if child.pid not in servers
+    ]

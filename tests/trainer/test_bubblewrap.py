@@ -1,0 +1,174 @@
+"""What bubblewrap is told, and the life of the namespaces that it makes."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trainer import bubblewrap
+from trainer.isolation import Isolation, probe
+from trainer.policy import Limits, Policy, readable_paths
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+"""Newer Pythons warn of forking beside threads; the children here only make system calls."""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Policy:
+    (tmp_path / "scratch").mkdir()
+    return Policy(
+        level=Isolation.L3,
+        scratch=(tmp_path / "scratch").resolve(),
+        readable=readable_paths("cpu"),
+        hidden=(),
+        device="cpu",
+        limits=Limits(memory_bytes=2**30),
+    )
+
+
+@pytest.fixture
+def real() -> None:
+    for level in probe():
+        if level.level is Isolation.L3 and not level.ok:
+            pytest.skip(level.why)
+
+
+def in_child(work: Callable[[], str]) -> str:
+    """What `work` returns in a forked child: a process that may join namespaces and never come back."""
+    reading, writing, said = *os.pipe(), ""
+    if (child := os.fork()) == 0:
+        try:
+            said = work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            said = f"{type(error).__name__}: {error}"
+        finally:
+            os.write(writing, said.encode())
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return said
+
+
+def after(arguments: list[str], option: str) -> list[tuple[str, str]]:
+    return [(arguments[at + 1], arguments[at + 2]) for at, word in enumerate(arguments) if word == option]
+
+
+def test_every_memory_file_system_has_a_size(policy: Policy) -> None:
+    arguments = bubblewrap.arguments(policy, 4, 5)
+    for at, word in enumerate(arguments):
+        if word == "--tmpfs":
+            assert arguments[at - 2] == "--size"
+            assert 0 < int(arguments[at - 1]) <= policy.limits.memory_bytes // 2
+    assert [arguments[at + 1] for at, word in enumerate(arguments) if word == "--tmpfs"] == ["/tmp", "/dev", "/dev/shm"]
+
+
+def test_only_scratch_is_writable_and_comes_after_what_could_cover_it(policy: Policy) -> None:
+    arguments = bubblewrap.arguments(policy, 4, 5)
+    scratch = str(policy.scratch)
+    assert after(arguments, "--bind") == [(scratch, scratch)]
+    assert arguments.index("--bind") > max(at for at, word in enumerate(arguments) if word in ("--tmpfs", "--ro-bind"))
+    assert arguments[-4:] == ["--remount-ro", "/", "--chdir", "/"]
+
+
+def test_a_trial_gets_every_namespace_and_no_capability(policy: Policy) -> None:
+    arguments = bubblewrap.arguments(policy, 4, 5)
+    assert {f"--unshare-{name}" for name in ("user", "pid", "net", "ipc", "uts")} <= set(arguments)
+    assert after(arguments, "--cap-drop")[0][0] == "ALL"
+    assert "--die-with-parent" in arguments
+
+
+def test_devices_with_cuda(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    glob = Path.glob
+    cards = ["nvidia0", "nvidia-caps", "nvidia-uvm", "nvidiactl"]
+
+    def fake(self: Path, pattern: str) -> list[Path]:
+        return [Path("/dev") / name for name in cards] if pattern == "nvidia*" else list(glob(self, pattern))
+
+    monkeypatch.setattr(Path, "glob", fake)
+    bound = after(bubblewrap.arguments(replace(policy, device="cuda"), 4, 5), "--dev-bind")
+    plain = ["null", "zero", "full", "random", "urandom"]
+    assert bound == [(f"/dev/{name}", f"/dev/{name}") for name in [*plain, *sorted(cards)]]
+    assert len(after(bubblewrap.arguments(policy, 4, 5), "--dev-bind")) == len(plain)
+
+
+def test_hidden_files_are_covered_wherever_they_can_be_seen(policy: Policy, tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    (real / "closed").mkdir(parents=True)
+    (real / "held.py").write_text("")
+    (tmp_path / "alias").symlink_to("real")
+    here = replace(policy, readable=(tmp_path / "alias",), hidden=(real / "held.py", real / "closed"))
+    covers = {cover.place: cover.is_folder for cover in bubblewrap.covers(here.readable, here.out_of_sight)}
+    assert {place: covers[str(tmp_path / place)] for place in ("alias/held.py", "real/held.py")} == {
+        "alias/held.py": False,
+        "real/held.py": False,
+    }
+    assert covers[str(tmp_path / "alias/closed")]
+    assert any("__pycache__/held." in place for place in covers)
+
+
+def test_nothing_is_bound_below_something_else_that_is_bound(policy: Policy) -> None:
+    places = [Path(place) for _, place in after(bubblewrap.arguments(policy, 4, 5), "--ro-bind")]
+    assert len(places) == len(set(places))
+    assert not [(one, two) for one in places for two in places if one in two.parents]
+
+
+def test_a_machine_without_bubblewrap_is_an_error(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(FileNotFoundError, match="not installed"):
+        bubblewrap.start(policy)
+
+
+def test_its_own_words_when_it_fails(policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "bin" / "bwrap"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
+    assert in_child(lambda: str(bubblewrap.start(policy))) == "OSError: bwrap: setting up uid map: Permission denied"
+
+
+@pytest.mark.usefixtures("real")
+def test_a_child_is_alone_in_its_namespaces(policy: Policy) -> None:
+    def supervise() -> str:
+        holder = bubblewrap.start(policy)
+        holder.join()
+
+        def inside() -> str:
+            (policy.scratch / "from_inside").write_text("")
+            processes = [name for name in os.listdir("/proc") if name.isdecimal()]
+            return f"{len(processes)} {sorted(os.listdir('/sys/class/net') if os.path.exists('/sys/class') else [])}"
+
+        said = in_child(inside)
+        holder.end()
+        return said
+
+    assert in_child(supervise) == "3 []"  # bubblewrap, the shell that holds on, the child
+    assert (policy.scratch / "from_inside").exists()
+
+
+@pytest.mark.usefixtures("real")
+def test_the_end_takes_every_process_along(policy: Policy) -> None:
+    def supervise() -> str:
+        holder = bubblewrap.start(policy)
+        holder.join()
+        if (child := os.fork()) == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if os.fork() == 0:
+                os.setsid()
+            time.sleep(600)
+        holder.kill()
+        how = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        holder.end()
+        try:
+            os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return str(how)
+        return "something is left"
+
+    assert in_child(supervise) == str(-signal.SIGKILL)
