@@ -4,11 +4,14 @@ The same suite as `nightshift doctor --attacks`; progress on stderr. Exit code 1
 level of isolation promises to stop, or an honest program is wronged.
 """
 
-import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 import platform
 import sys
 import time
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 from cli.attacks.suite import run_suite
 from cli.attacks.table import markdown
 from trainer.hardware import describe

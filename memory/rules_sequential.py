@@ -137,10 +137,12 @@ class _Look:
 
     @property
     def futility_bound(self) -> float:
+        """Below this statistic the candidate is given up at this look."""
         return self.bounds.futility[min(self.n, len(self.bounds.futility)) - 1]
 
     @property
     def proven(self) -> bool:
+        """Whether the evidence is enough for a keep."""
         controlled = self.n_controls is None or (self.control_statistic or 0.0) >= CONTROL_BOUND
         return self.p_null <= self.bounds.keep_level and controlled
 

@@ -14,6 +14,8 @@ PACKAGES = ("agents", "cli", "graph", "memory", "rails", "tools", "trainer")
 SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 AGENT_EDITED = ROOT / "trainer" / "train.py"
+PROGRAMS = ROOT / "cli" / "attacks" / "programs"
+"""Each is one `main` that is spliced into train.py; the module says what it does."""
 
 
 def test_files_stay_short() -> None:
@@ -36,7 +38,7 @@ def test_functions_stay_short_and_public_ones_are_documented() -> None:
             place = f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
             if path != AGENT_EDITED and (node.end_lineno or node.lineno) - node.lineno >= 60:
                 long.append(place)
-            if not node.name.startswith("_") and ast.get_docstring(node) is None:
+            if PROGRAMS not in path.parents and not node.name.startswith("_") and ast.get_docstring(node) is None:
                 undocumented.append(place)
     assert long == []
     assert undocumented == []

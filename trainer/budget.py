@@ -14,7 +14,7 @@ LATE_SHARE = 0.02
 """How late it may be relative to its budget, in whatever the budget counts."""
 LATE_STEPS = 2.0
 """Longest steps that it may be late by: it looks at the clock between steps, and saves its state after the last."""
-LATE_STEPS_SHARE = 0.05
+LATE_STEPS_SHARE = 0.025
 """At most this share of the budget for slow steps: a process that reports rarely must not win time by it."""
 FREE_STARTUP_S = 5.0
 """How much longer than the baseline any program may take to start."""

@@ -43,7 +43,7 @@ class Available:
 
 @functools.cache
 def probe() -> tuple[Available, ...]:
-    """All four levels, weakest first, tried for real in a process of its own; takes about a tenth of a second once."""
+    """All four levels, weakest first, tried for real in a process of its own; takes under a second, once."""
     root = str(Path(__file__).resolve().parents[1])
     code = f"import sys; sys.path.insert(0, {root!r}); from trainer.isolation_trial import main; main()"
     try:

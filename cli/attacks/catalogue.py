@@ -182,7 +182,7 @@ _CLOCK = (
         name="deferred-training",
         program="deferred_training",
         what="saves the data too, and trains before the first answer",
-        stopped_by="the first answer must come as soon as the others",
+        stopped_by="the first answer may not take much longer than the baseline's",
         ends=_OUT | _LATE | frozenset({Status.EVAL_BUDGET_OVERRUN}),
     ),
     Attack(

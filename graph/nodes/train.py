@@ -9,8 +9,8 @@ from rails.errors import TrialError
 from rails.status import Status
 from tools.trainer_tool import Progress
 
-SEED_STRIDE = 1000
-"""Campaign seed s uses training seeds 1000·s, 1000·s+1, …: disjoint between campaigns, shared within one."""
+SEED_STRIDE = 10_000
+"""Campaign seed s uses training seeds 10,000·s, 10,000·s+1, …: disjoint between campaigns, shared within one."""
 
 
 def train(services: Services, state: TrialState) -> Update:

@@ -122,8 +122,10 @@ def test_an_unknown_proposer(root: Path) -> None:
     refused(nightshift("run", root, "--proposer", "tpee"), "tpee", "tpe")
 
 
-def test_isolation_that_is_not_to_be_had(root: Path) -> None:
-    refused(nightshift("run", root, "--require-isolation", "L4"), "L4", "require")
+def test_isolation_that_is_not_to_be_had(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "git").symlink_to(shutil.which("git") or "")
+    without_bubblewrap = {"PATH": str(tmp_path)}
+    refused(nightshift("run", root, "--require-isolation", "L4", env=without_bubblewrap), "L4", "require")
 
 
 def test_status_without_a_workspace(tmp_path: Path) -> None:

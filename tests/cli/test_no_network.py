@@ -1,12 +1,18 @@
 """A whole campaign opens no connection and looks up no name: not the loop, not guardrails, not a trial process."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
-from tests.support.command import argv
+from tests.support.command import argv, nightshift
 from tests.support.workspaces import make_standin_workspace
 
+IN_A_TRIAL = """
+import os as _os, sys as _sys
+_sys.addaudithook(lambda event, args: _os._exit(99) if event.startswith(("socket.getaddr", "socket.connect")) else None)
+"""
+"""It cannot write our log from its sandbox: it dies instead."""
 AUDIT = """
 import os, socket, sys
 LOG = {log!r}
@@ -28,7 +34,8 @@ def test_a_whole_campaign_opens_no_connection(tmp_path: Path) -> None:
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(hook)
     workspace = tmp_path / "w"
-    source = hook + (Path(__file__).parents[1] / "support" / "standin_train.py").read_text().split('"""', 2)[2]
+    honest = (Path(__file__).parents[1] / "support" / "standin_train.py").read_text().split('"""', 2)[2]
+    source = IN_A_TRIAL + honest.replace("session.finish({", 'session.finish({"watched": True, ')
     root = make_standin_workspace(workspace, source=source)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "hook"), "LANGSMITH_API_KEY": "set-by-somebody"}
     for name in ("OTEL_SDK_DISABLED", "LITELLM_LOCAL_MODEL_COST_MAP", "LANGSMITH_TRACING", "DO_NOT_TRACK"):
@@ -42,6 +49,8 @@ def test_a_whole_campaign_opens_no_connection(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     started = (tmp_path / "network.log.started").read_text()
-    assert started.count("train.py") >= 5, "the hook runs in the trial processes too"
     assert " -m run " in started
+    found = nightshift("query", root, "SELECT status, summary FROM measurements", "--json").document["rows"]
+    assert len(found) >= 4
+    assert {(status, json.loads(summary)["watched"]) for status, summary in found} == {(None, True)}
     assert not log.exists(), log.read_text()

@@ -1,6 +1,7 @@
 """Running the `nightshift` command as a person does: a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -27,7 +28,12 @@ def argv(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "cli.main", *(str(argument) for argument in arguments)]
 
 
-def nightshift(*arguments: object, cwd: Path | None = None, stdin: str | None = None) -> Finished:
-    """Run a command to its end."""
-    done = subprocess.run(argv(*arguments), cwd=cwd, input=stdin, capture_output=True, text=True, timeout=300)
+def nightshift(
+    *arguments: object, cwd: Path | None = None, stdin: str | None = None, env: dict[str, str] | None = None
+) -> Finished:
+    """Run a command to its end; `env` adds to the environment."""
+    whole = None if env is None else {**os.environ, **env}
+    done = subprocess.run(
+        argv(*arguments), cwd=cwd, input=stdin, env=whole, capture_output=True, text=True, timeout=300
+    )
     return Finished(done.returncode, done.stdout, done.stderr)

@@ -1,4 +1,4 @@
-"""Report the end of training in time, and go on training until the first question comes."""
+"""Report the end of training in time, give the first answer in time as well, and go on training then."""
 
 from typing import Any
 
@@ -10,10 +10,13 @@ MORE_STEPS = 60
 
 def main() -> None:
     session, model = trained()
-    if not session.replica:
-        go_on(model, session)
+    answers = 0
 
     def logits(tokens_BT: Tokens) -> Logits:
+        nonlocal answers
+        answers += 1
+        if answers == 2 and not session.replica:
+            go_on(model, session)
         return honest(model, tokens_BT)
 
     session.serve(logits)
