@@ -50,8 +50,13 @@ def nothing_bare() -> None:
     subprocess.run([sys.executable, "-c", "pass"], check=True)
 
 
-def nothing(launcher: Launcher, level: Isolation, folder: Path) -> None:
-    """Launch a program that does nothing, wait for its end, and clear up after it."""
+def torch_bare() -> None:
+    """What a new process costs that can train."""
+    subprocess.run([sys.executable, "-c", "import torch"], check=True)
+
+
+def nothing(launcher: Launcher, level: Isolation, folder: Path, *, killed: bool = False) -> None:
+    """Launch a program that does nothing, wait for its end (or end it, as trials are), and clear up after it."""
     scratch = Path(tempfile.mkdtemp(dir=folder))
     program = scratch / "train.py"
     program.write_text("pass\n")
@@ -60,8 +65,9 @@ def nothing(launcher: Launcher, level: Isolation, folder: Path) -> None:
     )
     with Path(os.devnull).open("wb") as output:
         child = launcher.launch(program, policy, sandbox.scrubbed_environment(scratch, 1, {}), output.fileno())
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        if child.end() != 0:
+        if not killed:
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        if child.end() != 0 and not killed:
             raise SystemExit(f"a program that does nothing failed at {level}")
     sandbox.remove_scratch(scratch)
 
@@ -93,12 +99,15 @@ def measure(launches: int, starts: int) -> dict[str, Any]:
         folder = Path(name).resolve()
         arms: dict[str, Callable[[], None]] = {
             "python -c pass": nothing_bare,
+            "python -c 'import torch'": torch_bare,
             "cold L1": lambda: nothing(cold, Isolation.L1, folder),
         }
         for level in levels:
             arms[f"forked {level}"] = lambda level=level: nothing(light, level, folder)
         for level in levels:
-            arms[f"forked {level}, torch imported"] = lambda level=level: nothing(heavy, level, folder)
+            arms[f"forked {level}, torch imported, killed"] = lambda level=level: nothing(
+                heavy, level, folder, killed=True
+            )
         nothing_ms = in_turn(arms, launches)
         data = prepare(DataSpec(corpus=PROFILE.corpus, vocab_size=PROFILE.vocab_size))
 
@@ -154,7 +163,8 @@ def report(result: dict[str, Any]) -> str:
             f"# Starting and ending a trial: {result['machine']}",
             "",
             f"`python benchmarks/launch.py`, {result['launches']} of each, in turn. A program that does nothing, from",
-            "the request until it has ended and everything of it is gone:",
+            "the request until it has ended and all of it is gone. With torch the loop ends it, as it ends trials, so what",
+            "torch does when a process exits by itself is left out:",
             "",
             "| | median ms | 90th percentile ms |",
             "|---|---|---|",

@@ -254,7 +254,7 @@ class Session:
         if logits.shape != (rows, length, width):
             self._fail("error", f"the model answered logits of shape {logits.shape}, not {(rows, length, width)}")
         place = np.frombuffer(memory, np.float32, logits.size, layout.logits_offset).reshape(logits.shape)
-        np.copyto(place, logits, casting="same_kind")
+        _copy(place, logits)
         del place  # the map cannot be closed while an array points into it
         self._send(Scored())
 
@@ -277,6 +277,15 @@ class Session:
     def _send(self, event: Event) -> None:
         if self._control is not None:
             self._control.sendall(encode_event(event))
+
+
+def _copy(place: Float32, logits: NDArray[Any]) -> None:
+    """Copy with all threads where torch has some: for a large vocabulary this is a good part of an answer."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or logits.dtype != place.dtype:
+        np.copyto(place, logits, casting="same_kind")
+    else:
+        torch.from_numpy(place).copy_(torch.from_numpy(logits))
 
 
 def _scalar(value: Any) -> Scalar:

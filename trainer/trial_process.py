@@ -168,8 +168,8 @@ class TrialProcess:
     def score(self, eval_set: "EvalSet", keep: Callable[[int, NDArray[np.float32]], None] | None = None) -> "Score":
         """Ask the trained model about every row of `eval_set` and count what its answers cost.
 
-        Each answer is copied out of the shared memory once, before it is looked at. While it is being counted, the
-        process already works on the next rows.
+        Each answer is copied out of the shared memory once, before it is looked at. While it is being counted, a
+        process with a GPU already works on the next rows.
 
         Args:
             eval_set: the rows.
@@ -198,9 +198,9 @@ class TrialProcess:
                 keep(counted, logits[: until - counted])
             counted = until
 
-        # A model on the CPU needs its cores while we count: more threads than cores wait for each other, for ages.
-        threads = 1 if self._spec.device == "cpu" else usable_cores()
-        with self._talk.ended_on_error(), counting_threads(threads):
+        # A model on a GPU works while we count. One on the CPU needs the cores that counting needs: it waits.
+        aside = self._spec.device != "cpu"
+        with self._talk.ended_on_error(), counting_threads(usable_cores()):
             for first in range(0, len(rows), layout.rows):
                 batch = rows[first : first + layout.rows]
                 self._request(batch[:, :-1])
@@ -208,6 +208,8 @@ class TrialProcess:
                 self._talk.expect(Scored, phase if self._answer_s else self._first_answer())
                 self._answer_s = self._answer_s or time.monotonic() - started
                 self._copy_logits(logits[: len(batch)], phase)
+                if not aside:
+                    count(first + len(batch))
             count(len(rows))
         return tally.score(time.monotonic() - started, self._answer_s)
 
