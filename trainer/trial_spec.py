@@ -11,6 +11,8 @@ from trainer.wire import Progress, Scalar, SharedLayout
 CPU_EVAL_BYTES = 16 * 2**20
 """Logits of one request. A CPU answers small ones fastest, out of its caches: 64 MiB took it 1.7 times as long."""
 ACCELERATOR_EVAL_BYTES = 256 * 2**20
+CPU_EVAL_TOKENS = 4096
+"""Tokens of one request to a CPU, for the same reason: with a small vocabulary the hidden layers are what must fit."""
 MAX_EVAL_ROWS = 32
 
 
@@ -62,8 +64,9 @@ class TrialSpec:
     @property
     def layout(self) -> SharedLayout:
         """The memory shared for scoring: as many rows at a time as the device answers best."""
-        size = CPU_EVAL_BYTES if self.device == "cpu" else ACCELERATOR_EVAL_BYTES
-        rows = size // (4 * self.eval_seq_len * self.vocab_size)
+        cpu = self.device == "cpu"
+        rows = (CPU_EVAL_BYTES if cpu else ACCELERATOR_EVAL_BYTES) // (4 * self.eval_seq_len * self.vocab_size)
+        rows = min(rows, CPU_EVAL_TOKENS // self.eval_seq_len) if cpu else rows
         return SharedLayout(
             rows=min(MAX_EVAL_ROWS, max(1, rows)), seq_len=self.eval_seq_len, vocab_size=self.vocab_size
         )
