@@ -40,7 +40,7 @@ def show(
 
 
 def _print(document: dict[str, Any]) -> None:
-    from cli.output import bpb, cell, gain_text, seconds, stdout, table
+    from cli.output import bpb, cell, gain_text, stdout, table
 
     out, trial, proposal = stdout(), document["trial"], document["proposal"]
 
@@ -63,19 +63,9 @@ def _print(document: dict[str, Any]) -> None:
         out.print(table(("attempt", "rail", "verdict", "reason"), rows))
     if document["measurements"]:
         line("")
-        rows = [
-            (
-                m["seed_index"],
-                m["purpose"],
-                m["state"],
-                bpb(m["val_bpb"]),
-                m["steps"],
-                seconds(m["train_s"]),
-                m["reason"],
-            )
-            for m in document["measurements"]
-        ]
-        out.print(table(("seed", "for", "state", "bpb", "steps", "trained", "reason"), rows, right=("bpb", "steps")))
+        right = ("bpb", "steps", "cuts")
+        columns = ("seed", "for", "state", "bpb", "steps", "trained", "level", "cuts", "reason")
+        out.print(table(columns, map(_measurement_row, document["measurements"]), right=right))
     if document["decision"]:
         line("")
         out.print(table(("evidence", ""), document["decision"].items()))
@@ -89,3 +79,21 @@ def _print(document: dict[str, Any]) -> None:
     if document["diff"]:
         line("")
         line(document["diff"])
+
+
+def _measurement_row(m: dict[str, Any]) -> tuple[Any, ...]:
+    """Level: how its process was isolated. Cuts: at how many places it was seen not to look ahead."""
+    from cli.output import bpb, seconds
+
+    cuts = (m["probes"] or {}).get("cuts")
+    return (
+        m["seed_index"],
+        m["purpose"],
+        m["state"],
+        bpb(m["val_bpb"]),
+        m["steps"],
+        seconds(m["train_s"]),
+        m["isolation"],
+        cuts,
+        m["reason"],
+    )

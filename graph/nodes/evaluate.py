@@ -113,15 +113,14 @@ def _probed(services: Services, trial: Trial, scored: Measurement, model: Traine
 
 
 def _cuts(services: Services, trial: Trial, scored: Measurement) -> int:
-    """At how many cuts to look: at all before a keep, and at all of the baseline once, to learn what is normal here.
+    """At how many cuts to look: at all before a keep.
 
     All, too, when only a measurement of the incumbent is missing: the candidate may be kept after it.
     """
     stored = measured(services.store.measurements(scored.trial_id))
-    if scored.trial_id != trial.trial_id or scored.purpose is Purpose.FINAL or probed_deeply(stored):
+    search = scored.trial_id == trial.trial_id and scored.purpose is Purpose.SEARCH
+    if not search or trial.kind is TrialKind.BASELINE or probed_deeply(stored):
         return QUICK_CUTS
-    if trial.kind is TrialKind.BASELINE:
-        return DEEP_CUTS
     decision = services.rule.decide(evidence_for(services, trial, scored))
     may_be_kept = decision.action == "keep" or (decision.target == "incumbent" and len(stored) > 0)
     sent_back = (trial.decision or {}).get("unprobed", False)
