@@ -5,7 +5,6 @@ import socket
 from collections.abc import Generator
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: what a test forks must have a single thread
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: its threads must not spin while trial processes work
 
 import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]

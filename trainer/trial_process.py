@@ -205,7 +205,8 @@ class TrialProcess:
                 batch = rows[first : first + layout.rows]
                 self._request(batch[:, :-1])
                 count(first)
-                self._talk.expect(Scored, phase if self._answer_s else self._first_answer())
+                first_answer = not self._answer_s and self._spec.caps.answer_s < self._spec.caps.score_s
+                self._talk.expect(Scored, self._first_answer() if first_answer else phase)
                 self._answer_s = self._answer_s or time.monotonic() - started
                 self._copy_logits(logits[: len(batch)], phase)
                 if not aside:
@@ -358,8 +359,7 @@ class TrialProcess:
 
     def _first_answer(self) -> Phase:
         """What was trained is saved: a process that needs long before it answers could be training all the same."""
-        caps = self._spec.caps
-        cap_s = min(caps.answer_s, caps.score_s)
+        cap_s = self._spec.caps.answer_s
         overdue = f"killed: its first answer took longer than {cap_s:.3g} s"
         return replace(self._asking("scored", cap_s), overdue=overdue)
 

@@ -1,17 +1,15 @@
 """What bubblewrap is told, and the life of the namespaces that it makes."""
 
-import os
 import signal
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.support.forking import end_of_all, in_child, in_fresh_process, namespaced, processes_in_sight
 from trainer import bubblewrap
 from trainer.isolation import Isolation, probe
-from trainer.policy import Limits, Policy, readable_paths
+from trainer.policy import Policy
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 """Newer Pythons warn of forking beside threads; the children here only make system calls."""
@@ -20,14 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"
 @pytest.fixture
 def policy(tmp_path: Path) -> Policy:
     (tmp_path / "scratch").mkdir()
-    return Policy(
-        level=Isolation.L3,
-        scratch=(tmp_path / "scratch").resolve(),
-        readable=readable_paths("cpu"),
-        hidden=(),
-        device="cpu",
-        limits=Limits(memory_bytes=2**30),
-    )
+    return namespaced(str((tmp_path / "scratch").resolve()))
 
 
 @pytest.fixture
@@ -35,24 +26,6 @@ def real() -> None:
     for level in probe():
         if level.level is Isolation.L3 and not level.ok:
             pytest.skip(level.why)
-
-
-def in_child(work: Callable[[], str]) -> str:
-    """What `work` returns in a forked child: a process that may join namespaces and never come back."""
-    reading, writing, said = *os.pipe(), ""
-    if (child := os.fork()) == 0:
-        try:
-            said = work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            said = f"{type(error).__name__}: {error}"
-        finally:
-            os.write(writing, said.encode())
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        said = pipe.read()
-    os.waitpid(child, 0)
-    return said
 
 
 def after(arguments: list[str], option: str) -> list[tuple[str, str]]:
@@ -135,40 +108,11 @@ def test_its_own_words_when_it_fails(policy: Policy, tmp_path: Path, monkeypatch
 
 @pytest.mark.usefixtures("real")
 def test_a_child_is_alone_in_its_namespaces(policy: Policy) -> None:
-    def supervise() -> str:
-        holder = bubblewrap.start(policy)
-        holder.join()
-
-        def inside() -> str:
-            (policy.scratch / "from_inside").write_text("")
-            processes = [name for name in os.listdir("/proc") if name.isdecimal()]
-            return f"{len(processes)} {sorted(os.listdir('/sys/class/net') if os.path.exists('/sys/class') else [])}"
-
-        said = in_child(inside)
-        holder.end()
-        return said
-
-    assert in_child(supervise) == "3 []"  # bubblewrap, the shell that holds on, the child
+    # bubblewrap, the shell that holds on, the child
+    assert in_fresh_process(processes_in_sight, str(policy.scratch)) == "3 []"
     assert (policy.scratch / "from_inside").exists()
 
 
 @pytest.mark.usefixtures("real")
 def test_the_end_takes_every_process_along(policy: Policy) -> None:
-    def supervise() -> str:
-        holder = bubblewrap.start(policy)
-        holder.join()
-        if (child := os.fork()) == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            if os.fork() == 0:
-                os.setsid()
-            time.sleep(600)
-        holder.kill()
-        how = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        holder.end()
-        try:
-            os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return str(how)
-        return "something is left"
-
-    assert in_child(supervise) == str(-signal.SIGKILL)
+    assert in_fresh_process(end_of_all, str(policy.scratch)) == str(-signal.SIGKILL)

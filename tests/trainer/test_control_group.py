@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.forking import LIMITS, in_fresh_process, tasks_until_refused
 from trainer import control_group
 from trainer.control_group import ControlGroup, Place
 from trainer.isolation import Isolation, probe
-from trainer.policy import Limits
-
-LIMITS = Limits(memory_bytes=64 * 2**20, processes=5)
 
 V1 = """\
 30 23 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw
@@ -112,26 +110,8 @@ def test_everything_in_it_is_killed_and_it_is_removed(group: ControlGroup) -> No
 
 
 def test_tasks_end_at_the_limit(group: ControlGroup) -> None:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        join(group)
-        made = 0
-        try:
-            while True:
-                made += 1
-                if os.fork() == 0:
-                    time.sleep(600)
-                    os._exit(0)
-        except OSError:
-            os.write(writing, str(made).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert int(os.read(reading, 16)) == LIMITS.tasks  # the last one failed, and the maker counts too
-    group.kill()
-    group.remove()
-    os.close(reading)
-    os.close(writing)
+    group.remove()  # another is made: only whether there are any was asked
+    assert int(in_fresh_process(tasks_until_refused)) == LIMITS.tasks  # the last one failed, and the maker counts too
 
 
 def test_memory_over_the_limit_is_reported(group: ControlGroup) -> None:
