@@ -8,12 +8,11 @@ so that a machine that changes meanwhile hits both alike. Only here is the held-
 from collections.abc import Iterator
 from typing import Any
 
-from graph.events import TrainingProgress
 from graph.nodes.evaluate import score_trained
-from graph.nodes.train import SEED_STRIDE, fail, measurement_id_of
+from graph.nodes.train import fail, measurement_id_of, new_measurement, show_progress
 from graph.services import Services
 from memory.noise import Noise
-from memory.records import Measurement, MeasurementState, Purpose, Trial, utc_now
+from memory.records import Measurement, MeasurementState, Purpose, Trial
 from memory.rules_base import Evidence, Points, estimate
 from memory.snapshot import publish
 from rails.errors import TrialError, UserError
@@ -61,7 +60,7 @@ def measure_result(services: Services, stop_reason: str) -> str:
     trouble: str | None = None
     try:
         for target, seed_index in _plan(services, baseline, incumbent):
-            if services.interrupted:
+            if services.stop.requested:
                 return INTERRUPTED
             _measure(services, target, seed_index)
     except TrialError as error:
@@ -104,18 +103,7 @@ def _measure(services: Services, target: Trial, seed_index: int) -> None:
     before = stored.get(measurement_id)
     if before is not None and _is_over(before):
         return
-    measurement = Measurement(
-        measurement_id=measurement_id,
-        campaign_id=services.campaign_id,
-        trial_id=target.trial_id,
-        seed_index=seed_index,
-        seed=SEED_STRIDE * services.campaign.seed + seed_index,
-        state=MeasurementState.RUNNING,
-        attempt=1 if before is None else before.attempt + 1,
-        isolation=services.trainer.isolation,
-        started_at=utc_now(),
-        purpose=Purpose.FINAL,
-    )
+    measurement = new_measurement(services, target, seed_index, before, Purpose.FINAL)
     services.store.open_measurement(measurement)
     services.observer.measuring_result(target, seed_index)
     before = len(services.spans)
@@ -129,18 +117,7 @@ def _measure(services: Services, target: Trial, seed_index: int) -> None:
 
 def _train_and_score(services: Services, target: Trial, measurement: Measurement) -> None:
     def report(progress: Progress) -> None:
-        services.observer.training(
-            TrainingProgress(
-                trial_seq=target.seq,
-                measured_seq=target.seq,
-                seed_index=measurement.seed_index,
-                step=progress.step,
-                tokens=progress.tokens,
-                elapsed_s=progress.elapsed_s,
-                loss=progress.loss,
-                fraction=services.trainer.fraction(progress),
-            )
-        )
+        show_progress(services, target, target, measurement, progress)
 
     try:
         model = services.trainer.train(services.source_of(target), measurement.seed, report)

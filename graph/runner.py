@@ -1,10 +1,6 @@
 """The outer loop: one `invoke` per trial, limits, and a clean stop."""
 
-import signal
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
-from types import FrameType
 
 from graph.build import build_graph
 from graph.finale import INTERRUPTED, measure_result, unfinished_finale
@@ -66,10 +62,10 @@ class Runner:
         unfinished = self._unfinished_trial()
         publish(services.store, services.workspace.snapshot_dir)  # readers see the campaign from its first second
         services.observer.campaign_started(services.campaign, unfinished.seq if unfinished else None)
-        with self._signals():
+        with services.stop.listening(self._on_signal):
             try:
                 reason = unfinished_finale(services) or self._loop(unfinished)
-                if not services.interrupted:
+                if not services.stop.requested:
                     reason = measure_result(services, reason)
             finally:
                 services.close_live()
@@ -101,7 +97,7 @@ class Runner:
         except TrialError as error:
             if error.status is not Status.INTERRUPTED:
                 raise
-            services.interrupted = True  # the baseline: it stays open and is measured when the campaign goes on
+            services.stop.ask()  # the baseline: it stays open and is measured when the campaign goes on
         except NightshiftError as error:
             self._abort(trial, error)
             raise
@@ -169,7 +165,7 @@ class Runner:
     def stop_reason(self) -> str | None:
         """Why the campaign should stop before the next trial, or None to go on."""
         services = self._services
-        if services.interrupted:
+        if services.stop.requested:
             return INTERRUPTED
         trials = [t for t in services.store.trials(services.campaign_id) if t.kind is TrialKind.SEARCH]
         limits = services.limits
@@ -187,22 +183,7 @@ class Runner:
             return f"{streak} trials in a row failed, the last with {trials[-1].status}: {trials[-1].reason}"
         return None
 
-    @contextmanager
-    def _signals(self) -> Generator[None]:
-        """First SIGINT or SIGTERM: end the trial in hand as `interrupted`. Second: stop at once."""
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            if self._services.interrupted:
-                raise KeyboardInterrupt
-            self._services.interrupted = True
-            self._services.observer.note(
-                f"{signal.Signals(number).name}: ending the trial in hand; once more stops at once"
-            )
-            self._services.trainer.stop()
-
-        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, old in previous.items():
-                signal.signal(number, old)
+    def _on_signal(self, name: str) -> None:
+        """End the trial in hand as `interrupted`."""
+        self._services.observer.note(f"{name}: ending the trial in hand; once more stops at once")
+        self._services.trainer.stop()

@@ -1,4 +1,4 @@
-"""What the nodes work with: one object per running campaign, made by `graph/session.py`, shared by the five nodes."""
+"""What the nodes work with: one object per running campaign, made by `graph/campaign.py`, shared by the five nodes."""
 
 import time
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from functools import cached_property
 
 from agents.base import Proposer
 from graph.events import Observer
+from graph.stopping import StopRequest
 from graph.workspace import Workspace
 from memory.decide import KeepRule
 from memory.known_curves import KnownCurves
@@ -37,8 +38,8 @@ class Services:
     """Trained models waiting to be scored, by measurement id: the one thing that cannot live in the store."""
     spans: list[Span] = field(default_factory=list[Span])
     trial_started: float = field(default_factory=time.monotonic)
-    interrupted: bool = False
-    """Set by the first signal: the trial in hand ends as `interrupted`."""
+    stop: StopRequest = field(default_factory=StopRequest)
+    """Asked by the first signal: the trial in hand ends as `interrupted`."""
 
     @property
     def campaign(self) -> Campaign:

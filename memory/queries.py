@@ -9,11 +9,12 @@ import duckdb
 
 from memory.hopeless import stopped_at
 from memory.noise import Noise, pool
-from memory.records import Call, Campaign, Curve, Lesson, LineageBlock, Measurement, Record, Span, Trial, Verdict
+from memory.records import Call, Campaign, Curve, Event, Lesson, LineageBlock, Measurement, Record, Span, Trial, Verdict
 from memory.rows import (
     CALLS,
     CAMPAIGNS,
     CURVES,
+    EVENTS,
     LESSONS,
     LINEAGE_BLOCKS,
     MEASUREMENTS,
@@ -126,6 +127,10 @@ class Queries:
         joined = "raw.lessons l JOIN raw.trials t USING (trial_id)"
         sql = f"SELECT {columns} FROM {joined} WHERE l.campaign_id = ? ORDER BY t.seq"
         return [LESSONS.to_record(row) for row in self._fetch(sql, [campaign_id])]
+
+    def events(self, campaign_id: str) -> list[Event]:
+        """What happened to the loop in this campaign, in the order of writing."""
+        return self._records(EVENTS, "campaign_id = ?", [campaign_id], "ordinal")
 
     def spans(self, trial_id: str) -> list[Span]:
         """Where the seconds of a trial went, in the order of writing."""

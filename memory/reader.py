@@ -23,7 +23,7 @@ from rails.errors import UserError
 
 VIEWS = (
     "trials", "measurements", "curves", "calls", "verdicts", "lessons", "near_misses", "noise", "campaigns",
-    "lineage_blocks", "spans",
+    "lineage_blocks", "spans", "events",
 )  # fmt: skip
 """The documented views, as named in memory/views.sql."""
 

@@ -61,6 +61,17 @@ class Purpose(StrEnum):
     """To report the campaign: incumbent and baseline on common, fresh seeds, scored on the test text as well."""
 
 
+class CampaignState(StrEnum):
+    """What a loop does with a campaign now, or did when it was last heard of."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    """Between two trials, until a person resumes it or the disk has room again."""
+    WAITING = "waiting"
+    """For an endpoint that does not answer."""
+    ENDED = "ended"
+
+
 class Campaign(Record):
     """One unattended search in a workspace, on branch `autoresearch/<tag>`."""
 
@@ -92,6 +103,15 @@ class Campaign(Record):
     ended_at: datetime | None = None
     final: dict[str, Any] | None = None
     """Incumbent against baseline, both measured again at the end; None before that, or when nothing was kept."""
+    fallback: str | None = None
+    """The proposer that is asked while the campaign's own does not answer; None: nobody."""
+    state: CampaignState = CampaignState.RUNNING
+    state_reason: str | None = None
+    """Why it is paused or waits, in one sentence."""
+    active_s: float = 0.0
+    """Seconds that loops have worked on it, by the monotonic clock; pauses left out. What the limit of hours counts."""
+    joules: float | None = None
+    """Energy that the machine took meanwhile; None where it has no meter."""
 
 
 class Trial(Record):
@@ -219,6 +239,8 @@ class Measurement(Record):
     """On the held-back test text; only of a measurement whose purpose is `final`."""
     probes: dict[str, Any] | None = None
     """What the probes of the trained model found: how many cuts, and the largest effect of each kind in nats."""
+    machine: str = ""
+    """Fingerprint of the hardware it ran on: only scores of one machine are compared."""
 
 
 class Curve(Record):
@@ -251,6 +273,8 @@ class Call(Record):
     latency_s: float
     usd: float | None = None
     created_at: datetime
+    message: dict[str, Any] | None = None
+    """The model's whole message in the form of the protocol, so that a conversation cut off by a crash can go on."""
 
 
 class Verdict(Record):
@@ -281,6 +305,36 @@ class Lesson(Record):
     text: str
     source: str
     """`rule`, or the model that wrote it."""
+    created_at: datetime
+
+
+class EventKind(StrEnum):
+    """What kind of thing happened to the loop itself."""
+
+    RESUMED = "resumed"
+    """The loop went on with an unfinished campaign: after a crash, a signal, or a reboot."""
+    INTERRUPTED = "interrupted"
+    PAUSED = "paused"
+    UNPAUSED = "unpaused"
+    ENDPOINT_LOST = "endpoint_lost"
+    ENDPOINT_BACK = "endpoint_back"
+    FALLBACK = "fallback"
+    DISK_FULL = "disk_full"
+    DISK_FREE = "disk_free"
+    MACHINE_CHANGED = "machine_changed"
+    ISOLATION_CHANGED = "isolation_changed"
+    STOPPED = "stopped"
+
+
+class Event(Record):
+    """Something that happened to the loop, not to a hypothesis: what a person asks of the night in the morning."""
+
+    campaign_id: str
+    trial_seq: int | None = None
+    """The trial in hand; None between trials."""
+    kind: EventKind
+    text: str
+    """One sentence."""
     created_at: datetime
 
 

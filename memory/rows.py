@@ -15,6 +15,7 @@ from memory.records import (
     Call,
     Campaign,
     Curve,
+    Event,
     Lesson,
     LineageBlock,
     Measurement,
@@ -134,8 +135,12 @@ VERDICTS = _table("verdicts", Verdict, "trial_id", "attempt", "position")
 LINEAGE_BLOCKS = _table("lineage_blocks", LineageBlock, "sha256")
 LESSONS = _table("lessons", Lesson, "trial_id")
 SPANS = _table("spans", Span)
+EVENTS = _table("events", Event)
 
 TRIAL_TABLES: tuple[Table[Any], ...] = (TRIALS, MEASUREMENTS, CURVES, CALLS, VERDICTS, LESSONS, SPANS)
 """Tables whose rows belong to one trial, by `trial_id`."""
 
-ALL_TABLES: tuple[Table[Any], ...] = (CAMPAIGNS, *TRIAL_TABLES, LINEAGE_BLOCKS)
+NUMBERED_TABLES: tuple[Table[Any], ...] = (LINEAGE_BLOCKS, EVENTS)
+"""Tables of rows that only ever are added, numbered by a hidden column `ordinal`."""
+
+ALL_TABLES: tuple[Table[Any], ...] = (CAMPAIGNS, *TRIAL_TABLES, *NUMBERED_TABLES)

@@ -16,13 +16,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from memory.rows import CAMPAIGNS, LINEAGE_BLOCKS, TRIAL_TABLES
+from memory.rows import CAMPAIGNS, NUMBERED_TABLES, TRIAL_TABLES
 from memory.store import Store
 from rails.errors import HaltError, UserError
 
 MANIFEST = "manifest.json"
 SEGMENT = 16
 BLOCK = 128
+_NUMBERED = {table.name for table in NUMBERED_TABLES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +139,9 @@ def _parts(store: Store, directory: Path, before: Manifest | None) -> dict[Part,
 def _wanted(store: Store) -> Iterator[tuple[Part, list[str]]]:
     """Every part that a snapshot of the present store has, with the ids of its trials where it is made of trials."""
     yield Part(CAMPAIGNS.name, "", 0, 0), []
-    for start, size in cover(store.lineage_block_count()):
-        yield Part(LINEAGE_BLOCKS.name, "", start, size), []
+    for table in NUMBERED_TABLES:
+        for start, size in cover(store.row_count(table.name)):
+            yield Part(table.name, "", start, size), []
     for campaign in store.campaigns():
         trials = store.trials(campaign.campaign_id)
         ids = {trial.seq: trial.trial_id for trial in trials}
@@ -151,7 +153,7 @@ def _wanted(store: Store) -> Iterator[tuple[Part, list[str]]]:
 
 def _write(store: Store, directory: Path, part: Part, ids: list[str]) -> str | None:
     condition = "true"
-    if part.table == LINEAGE_BLOCKS.name:
+    if part.table in _NUMBERED:
         condition = f"ordinal BETWEEN {part.start} AND {part.start + part.size - 1}"
     elif ids:
         condition = f"trial_id IN ({', '.join(map(quoted, ids))})"

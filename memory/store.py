@@ -19,6 +19,7 @@ from memory.records import (
     Call,
     Campaign,
     Curve,
+    Event,
     Lesson,
     LineageBlock,
     Measurement,
@@ -32,14 +33,16 @@ from memory.rows import (
     CALLS,
     CAMPAIGNS,
     CURVES,
+    EVENTS,
     LESSONS,
     LINEAGE_BLOCKS,
     MEASUREMENTS,
     SPANS,
     TRIALS,
     VERDICTS,
+    Table,
 )
-from memory.writer import Writer, conflict
+from memory.writer import R, Writer, conflict
 from rails.errors import BusyError, HaltError, NightshiftError, UserError
 
 _OUTCOME = ("status", "metric", "gain", "candidate_commit", "commit_sha")
@@ -206,9 +209,7 @@ class Store(Writer):
         with self.transaction():
             stored = self.lineage_block(block.sha256) if self._stored_keys(LINEAGE_BLOCKS, [block]) else None
             if stored is None:
-                values = [*LINEAGE_BLOCKS.to_row(block), self.lineage_block_count()]
-                self._fetch("INSERT INTO raw.lineage_blocks VALUES (?, ?, ?, ?, ?)", values)
-                self._note(LINEAGE_BLOCKS, block)
+                self._append(LINEAGE_BLOCKS, block)
             elif stored.text != block.text:
                 raise conflict(LINEAGE_BLOCKS, block)
 
@@ -267,11 +268,23 @@ class Store(Writer):
             if spans:
                 self._write_rows(SPANS, spans)
 
+    def add_event(self, event: Event) -> None:
+        """Add something that happened to the loop. Events have no id: adding one twice tells it twice."""
+        with self.transaction():
+            self._append(EVENTS, event)
+
+    def _append(self, table: Table[R], record: R) -> None:
+        """Add a row to a numbered table."""
+        places = ", ".join("?" * (len(table.columns) + 1))
+        sql = f"INSERT INTO raw.{table.name} ({table.column_list}, ordinal) VALUES ({places})"
+        self._fetch(sql, [*table.to_row(record), self.row_count(table.name)])
+        self._note(table, record)
+
     # What the snapshot needs to know
 
-    def lineage_block_count(self) -> int:
-        """How many blocks are stored; their ordinals are 0 … count-1."""
-        return int(self._fetch("SELECT count(*) FROM raw.lineage_blocks")[0][0])
+    def row_count(self, table: str) -> int:
+        """How many rows a numbered table has; their ordinals are 0 … count-1."""
+        return int(self._fetch(f"SELECT count(*) FROM raw.{table}")[0][0])
 
     def export(self, sql: str, path: Path) -> int:
         """Write the rows of a SELECT to a new Parquet file and return how many there are.

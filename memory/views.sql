@@ -7,7 +7,7 @@ SELECT
     (SELECT seq FROM raw.trials t WHERE t.trial_id = c.incumbent_trial_id) AS incumbent,
     (SELECT count(*) FROM raw.trials t WHERE t.campaign_id = c.campaign_id AND t.phase = 'decided' AND t.kind = 'search') AS trials,
     baseline_commit, head_commit, stop_reason, final, created_at, ended_at, task, limits, versions, hardware, hardware_fingerprint,
-    corpus_sha256, campaign_id
+    corpus_sha256, fallback, state, state_reason, active_s, joules, campaign_id
 FROM raw.campaigns c
 ORDER BY created_at, campaign_id;
 
@@ -30,7 +30,7 @@ SELECT
     t.seq AS trial, m.seed_index, m.seed, m.state, m.val_bpb, m.status, m.reason, m.attempt, m.isolation,
     m.startup_s, m.train_s, m.score_s, m.steps, m.tokens, m.params, m.flops, m.mfu, m.peak_rss_bytes, m.peak_device_bytes,
     m.total_nats, m.total_bytes, m.scored_tokens, m.summary, m.log_tail, m.started_at, m.finished_at,
-    m.purpose, m.answer_s, m.test_bpb, m.probes, m.measurement_id, c.tag AS campaign
+    m.purpose, m.answer_s, m.test_bpb, m.probes, m.machine, m.measurement_id, c.tag AS campaign
 FROM raw.measurements m
 JOIN raw.trials t USING (trial_id)
 JOIN raw.campaigns c ON c.campaign_id = m.campaign_id
@@ -48,7 +48,7 @@ JOIN raw.campaigns c ON c.campaign_id = m.campaign_id;
 CREATE TEMP VIEW calls AS
 SELECT
     t.seq AS trial, k.attempt, k.position, k.proposer, k.model, k.raw_reply, k.error, k.prompt_tokens, k.completion_tokens,
-    k.latency_s, k.usd, k.prompt, k.created_at, k.call_id, c.tag AS campaign
+    k.latency_s, k.usd, k.prompt, k.message, k.created_at, k.call_id, c.tag AS campaign
 FROM raw.calls k
 JOIN raw.trials t USING (trial_id)
 JOIN raw.campaigns c USING (campaign_id)
@@ -79,6 +79,13 @@ SELECT t.seq AS trial, s.node, s.part, s.seconds, c.tag AS campaign
 FROM raw.spans s
 JOIN raw.trials t USING (trial_id)
 JOIN raw.campaigns c USING (campaign_id);
+
+-- What happened to the loop itself: pauses, endpoints that went and came back, a full disk, another machine.
+CREATE TEMP VIEW events AS
+SELECT e.kind, e.text, e.trial_seq AS trial, e.created_at, c.tag AS campaign
+FROM raw.events e
+JOIN raw.campaigns c USING (campaign_id)
+ORDER BY e.ordinal;
 
 -- The pooled spread of one measurement within each campaign. Keep rules pool it further, over all campaigns of the store
 -- that measure alike: squares and degrees of freedom add up. A replicate is the same program with another seed: the same

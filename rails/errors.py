@@ -4,6 +4,7 @@ NightshiftError                what happened, where, what to do next; exit code 
 ├── UserError                  the person's input or machine is not as it must be
 ├── BusyError                  another loop owns this workspace; exit code 75
 ├── HaltError                  the loop must stop now: nothing is lost, a person has to look
+│   └── DiskFullError          no room to write: the loop pauses until there is
 ├── ProposerError              no proposal could be had (endpoint refused, recording used up)
 └── TrialError                 this trial is over, with a status; the loop goes on
 """
@@ -44,6 +45,10 @@ class BusyError(NightshiftError):
 
 class HaltError(NightshiftError):
     """The loop cannot go on safely (disk full, branch moved by a person). Everything recorded survives."""
+
+
+class DiskFullError(HaltError):
+    """There is no room to write. Nothing recorded is lost; the loop pauses until there is room again."""
 
 
 class ProposerError(NightshiftError):

@@ -149,12 +149,23 @@ class RailsConfig(Table):
     max_diff_lines: int = Field(default=80, ge=1, le=10_000)
 
 
+class ProposerConfig(Table):
+    """What is done when the campaign's proposer does not answer."""
+
+    fallback: str = Field(default="", max_length=4096)
+    """The proposer to ask meanwhile; empty: nobody, the loop waits."""
+
+
 class LimitsConfig(Table):
     """When a campaign ends by itself."""
 
     trials: int = Field(default=12, ge=1, le=1_000_000)
     hours: float = Field(default=0.0, ge=0, le=10_000)
-    """0: no limit of time."""
+    """Of running, pauses left out. 0: no limit of time."""
+    usd: float = Field(default=0.0, ge=0, le=1e9)
+    """What the proposer's calls may cost. 0: no limit of money."""
+    joules: float = Field(default=0.0, ge=0, le=1e15)
+    """What the machine may take while it runs. 0: no limit of energy."""
     failures_in_a_row: int = Field(default=20, ge=1, le=1_000_000)
 
 
@@ -172,6 +183,7 @@ class Task(Table):
     early_stop: EarlyStopConfig = EarlyStopConfig()
     final: FinalConfig = FinalConfig()
     rails: RailsConfig = RailsConfig()
+    proposer: ProposerConfig = ProposerConfig()
     limits: LimitsConfig = LimitsConfig()
     size: SizeRule | None = None
     menu: Menu

@@ -16,8 +16,9 @@ from cli.attacks.catalogue import Arena, Attack
 from cli.attacks.controls import ARENA_KNOBS, Control
 from cli.attacks.splice import edited
 from cli.attacks.stage import PACKAGES, Stage
-from graph.campaign import RunOptions, open_campaign
+from graph.campaign import open_campaign
 from graph.events import Observer
+from graph.options import RunOptions
 from graph.runner import Runner
 from graph.services import Services
 from memory.ratchet import init_workspace

@@ -93,7 +93,7 @@ def _endpoint(directory: Path) -> dict[str, Any]:
 def _disk(directory: Path) -> dict[str, Any]:
     import shutil
 
-    from graph.campaign import MIN_FREE_BYTES
+    from graph.preflight import MIN_FREE_BYTES
     from trainer.data_cache import default_cache
 
     def free(folder: Path) -> int:

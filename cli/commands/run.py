@@ -46,7 +46,8 @@ def run(  # noqa: PLR0913, PLR0917  (the options are the command line's contract
 
     Progress goes to stderr, the result to stdout. Ctrl-C ends the trial in hand and stops; `nightshift run` goes on.
     """
-    from graph.campaign import RunOptions, open_campaign
+    from graph.campaign import open_campaign
+    from graph.options import RunOptions
     from graph.runner import Runner
     from memory.lineage import render_lineage
 

@@ -4,7 +4,7 @@ from graph.early_stop import HopelessError, watch_for
 from graph.events import TrainingProgress
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
-from memory.records import Measurement, MeasurementState, Phase, Trial, TrialKind, utc_now
+from memory.records import Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind, utc_now
 from rails.errors import TrialError
 from rails.status import Status
 from tools.trainer_tool import Progress
@@ -25,17 +25,7 @@ def train(services: Services, state: TrialState) -> Update:
     stored = {m.measurement_id: m for m in services.store.measurements(target.trial_id)}
     before = stored.get(measurement_id)
     if before is None or before.state is MeasurementState.RUNNING or _failed_for_another(before, trial):
-        measurement = Measurement(
-            measurement_id=measurement_id,
-            campaign_id=services.campaign_id,
-            trial_id=target.trial_id,
-            seed_index=seed_index,
-            seed=SEED_STRIDE * services.campaign.seed + seed_index,
-            state=MeasurementState.RUNNING,
-            attempt=1 if before is None else before.attempt + 1,
-            isolation=services.trainer.isolation,
-            started_at=utc_now(),
-        )
+        measurement = new_measurement(services, target, seed_index, before)
         with services.store.transaction():
             services.store.open_measurement(measurement)
             services.store.update_trial(trial.trial_id, phase=Phase.RUNNING)
@@ -50,6 +40,42 @@ def measurement_id_of(target: Trial, seed_index: int) -> str:
     return f"{target.trial_id}-r{target.repairs}-s{seed_index}"
 
 
+def new_measurement(
+    services: Services, target: Trial, seed_index: int, before: Measurement | None, purpose: Purpose = Purpose.SEARCH
+) -> Measurement:
+    """A measurement that begins now; `before` is its earlier attempt, if there was one."""
+    return Measurement(
+        measurement_id=measurement_id_of(target, seed_index),
+        campaign_id=services.campaign_id,
+        trial_id=target.trial_id,
+        seed_index=seed_index,
+        seed=SEED_STRIDE * services.campaign.seed + seed_index,
+        state=MeasurementState.RUNNING,
+        attempt=1 if before is None else before.attempt + 1,
+        isolation=services.trainer.isolation,
+        started_at=utc_now(),
+        purpose=purpose,
+    )
+
+
+def show_progress(
+    services: Services, trial: Trial, target: Trial, measurement: Measurement, progress: Progress
+) -> None:
+    """Tell the observer of one report of a training: of `target`, on behalf of `trial`."""
+    services.observer.training(
+        TrainingProgress(
+            trial_seq=trial.seq,
+            measured_seq=target.seq,
+            seed_index=measurement.seed_index,
+            step=progress.step,
+            tokens=progress.tokens,
+            elapsed_s=progress.elapsed_s,
+            loss=progress.loss,
+            fraction=services.trainer.fraction(progress),
+        )
+    )
+
+
 def _failed_for_another(before: Measurement, trial: Trial) -> bool:
     """Whether an incumbent's measurement failed: on behalf of an earlier trial, and no reason not to try again."""
     return before.state is MeasurementState.FAILED and before.trial_id != trial.trial_id
@@ -59,18 +85,7 @@ def _run(services: Services, trial: Trial, target: Trial, measurement: Measureme
     watch = watch_for(services, trial, target)
 
     def report(progress: Progress) -> None:
-        services.observer.training(
-            TrainingProgress(
-                trial_seq=trial.seq,
-                measured_seq=target.seq,
-                seed_index=measurement.seed_index,
-                step=progress.step,
-                tokens=progress.tokens,
-                elapsed_s=progress.elapsed_s,
-                loss=progress.loss,
-                fraction=services.trainer.fraction(progress),
-            )
-        )
+        show_progress(services, trial, target, measurement, progress)
         if watch is not None:
             watch.see(progress)
 

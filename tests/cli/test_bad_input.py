@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from graph import campaign
-from graph.campaign import RunOptions
+from graph import preflight
+from graph.options import RunOptions
 from graph.runner import Runner
 from rails.errors import UserError
 from tests.support.chat_server import ChatServer, failing, ok
@@ -94,7 +94,7 @@ def test_a_branch_that_exists(root: Path) -> None:
 
 def test_a_disk_without_space(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(root)
-    monkeypatch.setattr(campaign.shutil, "disk_usage", lambda path: usage._replace(free=10 * 2**20))
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage._replace(free=10 * 2**20))
     with pytest.raises(UserError, match=r"only 10 MiB are free.*free some space"), standin_campaign(root):
         pass
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from graph.campaign import RunOptions
+from graph.options import RunOptions
 from graph.runner import Runner
 from memory.reader import Reader
 from memory.records import Trial

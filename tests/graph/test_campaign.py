@@ -9,7 +9,8 @@ import pytest
 
 from agents.base import ProposalContext
 from agents.scripted import ScriptedProposer
-from graph.campaign import RunOptions
+from graph.events import Observer
+from graph.options import RunOptions
 from graph.runner import Runner
 from graph.services import Services
 from memory.reader import Reader
@@ -268,3 +269,19 @@ def test_a_persons_uncommitted_work_is_never_touched(tmp_path: Path) -> None:
     assert (root / "program.md").read_text() == notes
     assert (root / "train.py").read_text().endswith("# a person's remark\n")
     assert "rows: int = 32" in git(root, "show", "HEAD:train.py")
+
+
+def test_going_on_at_another_isolation_is_said_and_kept(tmp_path: Path) -> None:
+    root = make_standin_workspace(tmp_path)
+    with standin_campaign(root) as services:
+        best = services.trainer.isolation
+        services.store.update_campaign(services.campaign_id, isolation="L0")
+    notes: list[str] = []
+
+    class Listener(Observer):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    with standin_campaign(root, observer=Listener()) as services:
+        assert services.campaign.isolation == best
+    assert f"trials run at isolation {best} from here on; before they ran at L0" in notes

@@ -9,10 +9,10 @@ import pytest
 
 from agents.scripted import ScriptedProposer
 from cli.documents import result_lines, status_document, status_sentence
-from graph.campaign import RunOptions
 from graph.events import Observer
 from graph.finale import FIRST_SEED
 from graph.nodes.evaluate import evidence_for
+from graph.options import RunOptions
 from graph.runner import Runner
 from memory.reader import Reader
 from memory.records import Campaign, Measurement, Purpose, Trial
@@ -132,7 +132,7 @@ def test_an_interrupted_finale_leaves_the_campaign_to_be_gone_on_with(
     with standin_campaign(root, proposer=ScriptedProposer([BETTER]), options=OPTIONS) as services:
 
         def interrupt() -> None:  # what the signal handler does
-            services.interrupted = True
+            services.stop.ask()
             services.trainer.stop()
 
         watching = Watching(2, interrupt)

@@ -4,7 +4,7 @@ import itertools
 import json
 from pathlib import Path
 
-from graph.campaign import RunOptions
+from graph.options import RunOptions
 from graph.runner import Runner
 from memory.reader import Reader
 from memory.records import Call, Trial

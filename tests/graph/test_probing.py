@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agents.scripted import ScriptedProposer
-from graph.campaign import RunOptions
 from graph.events import Observer
+from graph.options import RunOptions
 from graph.probing import probed_deeply, tolerance_nats
 from graph.runner import Runner
 from graph.services import Services

@@ -21,6 +21,7 @@ FIRST_COLUMNS = {
     "campaigns": ["campaign", "branch", "proposer"],
     "lineage_blocks": ["sha256", "text"],
     "spans": ["trial", "node", "part", "seconds"],
+    "events": ["kind", "text", "trial"],
 }
 
 

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agents.base import Proposer
-from graph.campaign import RunOptions, open_campaign
+from graph.campaign import open_campaign
 from graph.events import Observer
+from graph.options import RunOptions
 from graph.services import Services
 from memory.ratchet import init_workspace
 from tests.support.corpus import make_corpus

@@ -10,6 +10,7 @@ import pytest
 from rails.errors import TrialError
 from rails.status import Status
 from tests.support.launching import left_over, weakest_and_best
+from tests.support.raw_trial import PRELUDE
 from tests.support.tiny_data import SEQ_LEN, STANDIN, VOCAB_SIZE, eval_set, trial_spec
 from trainer import saved_state
 from trainer.budget import Budget, BudgetKind, Caps
@@ -20,17 +21,6 @@ from trainer.trial_process import TrialProcess
 from trainer.trial_spec import TrialSpec
 
 SOURCE = STANDIN.read_text()
-PRELUDE = """
-import json, mmap, os, socket, time
-spec = json.loads(os.environ["NIGHTSHIFT_SPEC"])
-control = socket.socket(fileno=spec["control_fd"])
-def send(event, **rest):
-    control.sendall(json.dumps({"event": event, **rest}).encode() + b"\\n")
-def start():
-    send("start", params=1, flops_per_token=1.0, device="cpu")
-def hang():
-    time.sleep(1000)
-"""
 
 
 @pytest.fixture(scope="module")

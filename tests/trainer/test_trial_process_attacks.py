@@ -10,6 +10,7 @@ import pytest
 from rails.errors import TrialError
 from rails.status import Status
 from tests.support.launching import left_over, weakest_and_best
+from tests.support.raw_trial import PRELUDE
 from tests.support.tiny_data import STANDIN, eval_set, trial_spec
 from trainer.budget import Budget, BudgetKind, Caps
 from trainer.isolation import Isolation
@@ -18,20 +19,6 @@ from trainer.policy import Limits
 from trainer.trial_process import TrialProcess
 from trainer.trial_spec import TrialSpec
 
-PRELUDE = """
-import json, os, signal, socket, sys, time
-spec = json.loads(os.environ["NIGHTSHIFT_SPEC"])
-control = socket.socket(fileno=spec["control_fd"])
-def send(event, **rest):
-    control.sendall(json.dumps({"event": event, **rest}).encode() + b"\\n")
-def start():
-    send("start", params=1, flops_per_token=1.0, device="cpu")
-def progress(step, loss=1.0):
-    send("progress", step=step, tokens=step, elapsed_s=0.1, loss=loss)
-def hang():
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    time.sleep(1000)
-"""
 QUICK = Caps(startup_s=20, score_s=20)
 SECOND = Budget(kind=BudgetKind.SECONDS, amount=0.1)
 

@@ -1,0 +1,94 @@
+"""What is checked and made ready before a night is spent on it: isolation, disk, program, machine, data."""
+
+import shutil
+from pathlib import Path
+
+from graph.events import Observer
+from graph.options import RunOptions
+from graph.workspace import Workspace
+from rails.errors import UserError
+from rails.surface import check_surface
+from rails.task import Task
+from trainer.data_cache import default_cache
+from trainer.hardware import Hardware, describe
+from trainer.isolation import Isolation, best_isolation, probe
+from trainer.prepare import DataSpec, PreparedData, prepare
+from trainer.prepare_progress import PrepareProgress
+
+MIN_FREE_BYTES = 512 * 1024 * 1024
+"""Below this a night would tear: the store, the snapshot and one trial's scratch must fit."""
+
+
+def check_isolation(options: RunOptions) -> Isolation:
+    """The best isolation that this machine can give; refuses to start below the one that the person requires.
+
+    Raises:
+        UserError: the level is not available.
+    """
+    wanted, best = options.require_isolation, best_isolation()
+    if wanted is not None and wanted > best:
+        why = next(level.why for level in probe() if level.level == wanted)
+        raise UserError(
+            f"isolation {wanted} is required, but trials run at {best} here: {why}",
+            fix=f"require {best}, or leave --require-isolation out",
+        )
+    return best
+
+
+def check_disk(root: Path) -> None:
+    """Refuse to start a night that the disk cannot hold.
+
+    Raises:
+        UserError: less than `MIN_FREE_BYTES` free at the workspace or the cache.
+    """
+    for folder in (root, default_cache()):
+        place = next(p for p in (folder, *folder.parents) if p.exists())
+        free = shutil.disk_usage(place).free
+        if free < MIN_FREE_BYTES:
+            raise UserError(
+                f"only {free / 2**20:.0f} MiB are free, {MIN_FREE_BYTES / 2**20:.0f} are needed",
+                where=str(folder),
+                fix="free some space, or put the workspace on another disk",
+            )
+
+
+def check_program(workspace: Workspace, task: Task) -> None:
+    """The menu and the program must agree before a night is spent on them.
+
+    Raises:
+        UserError: there is no program, or a knob of the menu is not in it with an allowed value.
+    """
+    path = workspace.root / task.edit.file
+    if not path.is_file():
+        raise UserError(f"there is no {task.edit.file}", where=str(workspace.root), fix="restore it with git")
+    check_surface(task, path.read_text(encoding="utf-8"), str(path))
+
+
+def describe_hardware(task: Task) -> Hardware:
+    """The machine behind the task's device.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    try:
+        return describe(task.trial.device)
+    except ValueError as error:
+        raise UserError(
+            str(error), where="[trial] device", fix='use "auto", or a device that this machine has'
+        ) from error
+
+
+def prepare_data(workspace: Workspace, task: Task, observer: Observer) -> PreparedData:
+    """The corpus of the task, tokenised; from the cache when it has been made before."""
+    told: set[str] = set()
+
+    def report(progress: PrepareProgress) -> None:
+        if progress.stage not in told:
+            told.add(progress.stage)
+            observer.note(f"preparing data: {progress.stage}")
+
+    corpus = task.data.corpus
+    if corpus != "stdlib" and not corpus.startswith("parquet:"):
+        corpus = str(workspace.root / corpus)  # a folder named in task.toml is meant as seen from there
+    spec = DataSpec(corpus=corpus, vocab_size=task.data.vocab_size, shards=task.data.shards or 0)
+    return prepare(spec, progress=report)
