@@ -11,7 +11,8 @@ from graph.workspace import Workspace
 from memory.decide import KeepRule
 from memory.known_curves import KnownCurves
 from memory.ratchet import Ratchet
-from memory.records import Campaign, Span, Trial, TrialKind
+from memory.records import Campaign, CampaignState, Event, EventKind, Span, Trial, TrialKind, utc_now
+from memory.snapshot import publish
 from memory.store import Store
 from rails.edits import program_key
 from rails.guard import Rails
@@ -74,6 +75,17 @@ class Services:
     def baseline_program_key(self) -> str:
         """The key of the program that the search starts from, so that going back to it counts as a repeat."""
         return program_key(self.ratchet.source(self.campaign.baseline_commit))
+
+    def tell(self, kind: EventKind, text: str, trial_seq: int | None = None) -> None:
+        """Put on record what happened to the loop itself, and tell whoever is watching."""
+        event = Event(campaign_id=self.campaign_id, trial_seq=trial_seq, kind=kind, text=text, created_at=utc_now())
+        self.store.add_event(event)
+        self.observer.note(text)
+
+    def set_state(self, state: CampaignState, reason: str | None = None) -> None:
+        """Put on record what the loop does now, and publish it."""
+        self.store.update_campaign(self.campaign_id, state=state, state_reason=reason)
+        publish(self.store, self.workspace.snapshot_dir)
 
     def add_spans(self, spans: list[Span]) -> None:
         """Collect the seconds of a node visit; written at the end of the trial."""
