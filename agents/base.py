@@ -5,14 +5,21 @@ recording pass through the same gate. An answer that is bad is still a `Reply`; 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
 
+from agents.journal import CallInfo, Journal
 from agents.texts import storable
 from memory.records import Trial
 from rails.errors import ProposerError
 from rails.menu import Menu
 from rails.task import Task
+
+
+def _never() -> bool:
+    return False
+
 
 KnobValue = int | float | str | bool
 """What a field of the `Knobs` dataclass may hold."""
@@ -54,34 +61,22 @@ class ProposalContext:
     seed: int
     """The campaign's seed; a proposer draws from (seed, trial_seq, attempt) and keeps no random state."""
     incumbent_metric: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallInfo:
-    """One request to a model and what came back. Texts are safe to store: no secret, no lone surrogate."""
-
-    model: str | None
-    prompt: list[dict[str, Any]] | None
-    """The messages as sent; None for a proposer that reads no text."""
-    raw_reply: str | None
-    error: str | None
-    """Why there is no reply, in one sentence; None when there is one."""
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    latency_s: float
-    usd: float | None
-    """None when models.toml states no price or the server reports no usage."""
+    journal: Journal = field(default_factory=Journal, compare=False)
+    """What was answered before in this attempt, and the place for every further request."""
+    stopping: Callable[[], bool] = field(default=_never, compare=False)
+    """Whether the loop is asked to stop: then no request is sent any more, and one in flight gets a grace time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """A proposer's answer, exactly as it was given.
 
-    `raw` may hold anything a server can send, lone surrogates included: check it first, store `calls` instead.
+    `raw` may hold anything a server can send, lone surrogates included: check it first, store calls instead.
     """
 
     raw: str
     calls: tuple[CallInfo, ...] = ()
+    """What the journal does not have: the one answer of a proposer that asks nobody."""
 
 
 def local_call(raw: str, latency_s: float) -> CallInfo:
@@ -98,19 +93,39 @@ def local_call(raw: str, latency_s: float) -> CallInfo:
     )
 
 
+class NoReplyKind(StrEnum):
+    """What no answer says about the next try."""
+
+    PASSING = "passing"
+    """The same request may be answered later: a timeout, a lost connection, a busy or broken server."""
+    LASTING = "lasting"
+    """Somebody has to change something: a key, a model's name, credit, the request."""
+    USED_UP = "used_up"
+    """There is nothing left to answer with: a recording, a script or a menu is at its end."""
+
+
 class NoReplyError(ProposerError):
-    """No proposal could be had. Carries the calls that were made, for the record.
+    """No proposal could be had. Every request that was made is in the journal.
 
     Args:
         what: what happened, without a final full stop.
         where: the address or file.
         fix: what to do next.
-        calls: every request that was made, failed ones included.
+        kind: whether it is worth asking again.
+        retry_after_s: how long the endpoint asks to be left alone; None when it does not say.
     """
 
-    def __init__(self, what: str, *, where: str = "", fix: str = "", calls: tuple[CallInfo, ...] = ()) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        fix: str = "",
+        kind: NoReplyKind = NoReplyKind.USED_UP,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(what, where=where, fix=fix)
-        self.calls = calls
+        self.kind, self.retry_after_s = kind, retry_after_s
 
 
 class Proposer(Protocol):
@@ -135,7 +150,7 @@ class Proposer(Protocol):
         ...
 
     def propose(self, context: ProposalContext) -> Reply:
-        """Answer with one proposal as raw text.
+        """Answer with one proposal as raw text. Every request is tried once: waiting is the loop's business.
 
         Raises:
             NoReplyError: no answer could be had (endpoint refused, recording used up).

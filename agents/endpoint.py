@@ -1,7 +1,8 @@
-"""One OpenAI-compatible endpoint: a request, its bounds, its retries, and what went wrong in one sentence.
+"""One OpenAI-compatible endpoint: a request, tried once, its bounds, and what went wrong in one sentence.
 
 `ChatOpenAI` builds and reads the messages. Around it this module bounds what it leaves open: the time of a whole
-request (its own timeout starts again with every byte), the size of an answer, and the retries.
+request (its own timeout starts again with every byte), the size of an answer, and how long a person who stops the
+loop waits for it. Trying again is not its business: see `graph/weather.py`.
 """
 
 import rails.bootstrap  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -10,8 +11,9 @@ import rails.bootstrap  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -22,23 +24,24 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from agents.base import CallInfo, NoReplyError
+from agents.background import AbandonedError, in_background
+from agents.base import NoReplyError, NoReplyKind
+from agents.journal import CallInfo
+from agents.messages import protocol_message, read_completion, reply_text
 from agents.models import ModelConfig
-from agents.refusals import Refusal, explain
-from agents.texts import storable
+from agents.refusals import Refusal, UnsentError, explain
+from agents.texts import storable, storable_json
 
-MAX_RETRIES = 2
-"""Further tries after a failure that may pass by itself."""
-
-MAX_WAIT_S = 30.0
-"""Longest wait before a retry, whatever the endpoint asks for."""
-
-FIRST_WAIT_S = 1.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-
+GRACE_S = 10.0
+"""How long a request in flight may still take once the loop is asked to stop: its answer may be paid for."""
 
 CONNECT_TIMEOUT_S = 5.0
 """How long `check_ready` waits for an endpoint to accept a connection."""
+
+
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What the client makes of a body that it cannot read as a chat completion."""
 
 
 class RequestRejectedError(Exception):
@@ -65,15 +68,15 @@ class Endpoint:
 
     Args:
         config: the model's entry of models.toml.
-        sleep: waits between retries; tests put their own here.
+        grace_s: how long a request in flight may still take once the loop is asked to stop.
 
     Raises:
         UserError: the key's environment variable is not set.
     """
 
-    def __init__(self, config: ModelConfig, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, config: ModelConfig, *, grace_s: float = GRACE_S) -> None:
         self._config = config
-        self._sleep = sleep
+        self._grace_s = grace_s
         self._key = config.api_key()
         self._chat = ChatOpenAI(
             model=config.model,
@@ -105,64 +108,102 @@ class Endpoint:
         except OSError as error:
             what = f"nobody answers there ({error.strerror or error})"
             fix = "start the server, correct base_url in models.toml, or use --proposer tpe"
-            raise NoReplyError(what, where=self.place, fix=fix) from error
+            raise NoReplyError(what, where=self.place, fix=fix, kind=NoReplyKind.PASSING) from error
 
-    def ask(self, request: Request, calls: list[CallInfo]) -> AIMessage:
-        """Send a request, again after failures that may pass. Every try is appended to `calls`.
+    def ask(self, request: Request, record: Callable[[CallInfo], None], stopping: Callable[[], bool]) -> AIMessage:
+        """Send a request, once.
+
+        Args:
+            request: what is asked.
+            record: is given the request with its answer or failure, before anything is done with it.
+            stopping: whether the loop is asked to stop.
 
         Raises:
             RequestRejectedError: 400 or 422: another form of the request may be served.
-            NoReplyError: no answer; carries `calls`.
+            NoReplyError: no answer.
         """
-        wait_s = FIRST_WAIT_S
-        for tries_left in range(MAX_RETRIES, -1, -1):
-            answer = self._try(request, calls)
-            if isinstance(answer, AIMessage):
-                return answer
-            if answer.rejected:
-                raise RequestRejectedError(answer)
-            if not answer.transient or not tries_left:
-                raise self.no_reply(answer, calls)
-            asked_s = wait_s if answer.retry_after_s is None else answer.retry_after_s
-            self._sleep(min(asked_s, MAX_WAIT_S))
-            wait_s *= 2
-        raise AssertionError("the last try returns or raises")
+        if stopping():
+            raise self.no_reply(_stopped("nothing was asked"))
+        started = time.monotonic()
+        try:
+            message, usage = in_background(lambda: self._send(request), stopping, self._grace_s)
+        except AbandonedError:
+            refusal = _stopped(f"no answer within {self._grace_s:g} s")
+        except (openai.OpenAIError, UnsentError, *_UNREADABLE) as error:
+            refusal = explain(error, self._config)
+        else:
+            record(self._answered(request, message, usage, time.monotonic() - started))
+            return message
+        record(self._failed(request, refusal, time.monotonic() - started))
+        if refusal.rejected:
+            raise RequestRejectedError(refusal)
+        raise self.no_reply(refusal)
 
-    def no_reply(self, refusal: Refusal, calls: Sequence[CallInfo]) -> NoReplyError:
+    def no_reply(self, refusal: Refusal) -> NoReplyError:
         """The error that ends a proposal, with address and way out."""
-        return NoReplyError(self._safe(refusal.what), where=self.place, fix=refusal.fix, calls=tuple(calls))
+        return NoReplyError(
+            self._safe(refusal.what),
+            where=self.place,
+            fix=refusal.fix,
+            kind=refusal.kind,
+            retry_after_s=refusal.retry_after_s,
+        )
 
-    def _try(self, request: Request, calls: list[CallInfo]) -> AIMessage | Refusal:
+    def _send(self, request: Request) -> tuple[AIMessage, tuple[int, int] | None]:
+        """The answer, and the tokens of prompt and reply. Runs in a thread of its own and touches nothing else."""
         extra: dict[str, Any] = {}
         if request.response_format is not None:
             # Not as `response_format`: the client would then parse the reply itself and lose a truncated one.
             extra["extra_body"] = {"response_format": request.response_format}
         if request.tools:
             extra["tools"] = [convert_to_openai_tool(tool) for tool in request.tools]
-        started = time.monotonic()
+        received = _Received()
+        _received.set(received)
         try:
-            message = self._chat.bind(seed=request.seed, **extra).invoke(request.messages)
-        except (openai.OpenAIError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            # The last five are what the client makes of an answer that is no chat completion.
-            refusal = explain(error, self._config)
-            calls.append(self._call(request, None, self._safe(refusal.what), time.monotonic() - started))
-            return refusal
-        calls.append(self._call(request, message, None, time.monotonic() - started))
-        return message
+            message: Any = self._chat.bind(seed=request.seed, **extra).invoke(request.messages)
+            if not isinstance(message, AIMessage):
+                raise TypeError(f"a message of the {message.type}")
+        except _UNREADABLE as error:
+            if not received.arrived:
+                raise UnsentError(repr(error)) from error
+            salvaged = read_completion(bytes(received.body))
+            if salvaged is None:
+                raise
+            return salvaged
+        usage = message.usage_metadata
+        return message, (usage["input_tokens"], usage["output_tokens"]) if usage else None
 
-    def _call(self, request: Request, message: AIMessage | None, error: str | None, latency_s: float) -> CallInfo:
-        usage = message.usage_metadata if message else None
-        prompt_tokens, completion_tokens = (usage["input_tokens"], usage["output_tokens"]) if usage else (None, None)
+    def _answered(
+        self, request: Request, message: AIMessage, usage: tuple[int, int] | None, latency_s: float
+    ) -> CallInfo:
+        prompt_tokens, completion_tokens = usage or (None, None)
+        whole = protocol_message(message)
         return CallInfo(
             model=self._config.model,
-            prompt=json.loads(self._safe(json.dumps(request.messages))),
-            raw_reply=None if message is None else self._safe(reply_text(message)),
-            error=error,
+            prompt=self._safe_messages(request.messages),
+            raw_reply=self._safe(reply_text(message)),
+            error=None,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
             latency_s=latency_s,
             usd=self._config.usd(prompt_tokens, completion_tokens),
+            message=self._safe_messages([whole])[0],
         )
+
+    def _failed(self, request: Request, refusal: Refusal, latency_s: float) -> CallInfo:
+        return CallInfo(
+            model=self._config.model,
+            prompt=self._safe_messages(request.messages),
+            raw_reply=None,
+            error=self._safe(refusal.what),
+            prompt_tokens=None,
+            completion_tokens=None,
+            latency_s=latency_s,
+            usd=None,
+        )
+
+    def _safe_messages(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return json.loads(self._safe(json.dumps(storable_json(messages))))
 
     def _safe(self, text: str) -> str:
         """`text` without the key, in a form that can be stored."""
@@ -170,28 +211,21 @@ class Endpoint:
         return storable(text.replace(secret, "[key]") if secret else text)
 
 
-def reply_text(message: AIMessage) -> str:
-    """The raw text of an answer: its content, or else its refusal, or else its tool calls as JSON."""
-    content: Any = message.content
-    text = content if isinstance(content, str) else "".join(_parts(content))
-    if text:
-        return text
-    refusal = message.additional_kwargs.get("refusal")
-    if isinstance(refusal, str) and refusal:
-        return refusal
-    called = [*message.tool_calls, *message.invalid_tool_calls]
-    return json.dumps({"tool_calls": [{"name": c["name"], "args": c["args"]} for c in called]}) if called else ""
+@dataclass(slots=True)
+class _Received:
+    """What came back for a request: kept for when the client cannot read it."""
+
+    body: bytearray = field(default_factory=bytearray)
+    arrived: bool = False
+    """Whether the server said anything at all."""
 
 
-def _parts(content: list[Any]) -> Iterator[str]:
-    for part in content:
-        match part:
-            case str():
-                yield part
-            case {"text": str(text)}:
-                yield text
-            case _:
-                continue
+_received: ContextVar[_Received | None] = ContextVar("received", default=None)
+"""What comes back for this thread's request."""
+
+
+def _stopped(what: str) -> Refusal:
+    return Refusal(what=f"the loop was asked to stop, and {what}", fix="run again to go on", kind=NoReplyKind.PASSING)
 
 
 class _BoundedStream(httpx.SyncByteStream):
@@ -202,13 +236,15 @@ class _BoundedStream(httpx.SyncByteStream):
         self._deadline = deadline
 
     def __iter__(self) -> Iterator[bytes]:
-        size = 0
+        size, received = 0, _received.get()
         for chunk in self._inner:
             size += len(chunk)
             if time.monotonic() > self._deadline:
                 raise httpx.ReadTimeout("the answer was not complete in time")
             if size > MAX_ANSWER_BYTES:
                 raise httpx.ReadError(f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MiB")
+            if received is not None:
+                received.body += chunk
             yield chunk
 
     def close(self) -> None:
@@ -228,6 +264,8 @@ def _bounded_client(timeout_s: float) -> httpx.Client:
 
     def bound(response: httpx.Response) -> None:
         """Put the bounds around a response's body."""
+        if (received := _received.get()) is not None:
+            received.arrived = True
         if isinstance(response.stream, httpx.SyncByteStream):
             deadline = response.request.extensions["started"] + timeout_s
             response.stream = _BoundedStream(response.stream, deadline)

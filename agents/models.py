@@ -73,6 +73,11 @@ class ModelConfig(Table):
             raise UserError(f"the environment variable {self.api_key_env} is not set", where=self.address, fix=fix)
         return key
 
+    @property
+    def has_prices(self) -> bool:
+        """Whether it states what a call costs."""
+        return self.usd_per_million_prompt is not None and self.usd_per_million_completion is not None
+
     def usd(self, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
         """What a request cost; None when a price or a count is missing."""
         prices = (self.usd_per_million_prompt, self.usd_per_million_completion)

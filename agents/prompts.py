@@ -19,6 +19,10 @@ MAX_SOURCE_CHARS = 40_000
 MAX_CRASH_CHARS = 4_000
 MAX_REPLY_CHARS = 1_500
 
+_TEMPLATE_OPENING = re.compile(r"<(?=[|/\w<｜])")
+"""How the delimiters of chat templates begin: `<|im_start|>`, `</s>`, `<<SYS>>`, `<start_of_turn>`."""
+_TEMPLATE_TAG = re.compile(r"\[(/?\s*(?:INST|SYS|SYSTEM)\s*)\]", re.IGNORECASE)
+
 KNOB_FORM = '{"knob": "<name>", "new_value": <number or string>, "reason": "<why, one or two sentences>"}'
 DIFF_FORM = (
     '{"diff": "<unified diff of the file>", "hypothesis": "<what should happen and why>", '
@@ -75,7 +79,7 @@ def user_message(context: ProposalContext) -> str:
         tail = context.crash.strip()[-MAX_CRASH_CHARS:]
         sections.append(
             "# The last candidate of this trial crashed\n\nRepair it, or propose something else. Its log ends:\n\n"
-            + _fenced(tail)
+            + _quoted(tail)
         )
     if context.feedback:
         sections.append(_feedback_section(context))
@@ -173,8 +177,13 @@ def _feedback_section(context: ProposalContext) -> str:
     parts = ["# Refused attempts at this trial", "", "Correct what was refused; do not repeat it."]
     for count, item in enumerate(context.feedback, start=1):
         reply = shorten(item.raw_reply.strip(), MAX_REPLY_CHARS) or "(empty)"
-        parts.append(f"\nAttempt {count} was refused by the rail `{item.rail}`: {item.reason}\n\n{_fenced(reply)}")
+        parts.append(f"\nAttempt {count} was refused by the rail `{item.rail}`: {item.reason}\n\n{_quoted(reply)}")
     return "\n".join(parts)
+
+
+def _quoted(text: str) -> str:
+    """A model's reply or a program's log, fenced, in which no chat template sees a delimiter of its own."""
+    return _fenced(_TEMPLATE_TAG.sub(r"(\1)", _TEMPLATE_OPENING.sub("‹", text)))
 
 
 def _fenced(text: str) -> str:

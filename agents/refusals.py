@@ -2,10 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
+import httpx
 import openai
 
+from agents.base import NoReplyKind
 from agents.models import ModelConfig
 from rails.text import clean_text
 
@@ -18,14 +22,17 @@ PASSING = frozenset({408, 409, 425, 429})
 _ELSEWHERE = "or use another proposer, such as --proposer tpe"
 
 
+class UnsentError(Exception):
+    """The client could not make or send the request: the next try would fail just the same."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """Why there is no answer."""
 
     what: str
     fix: str
-    transient: bool = False
-    """Whether the same request may succeed in a moment."""
+    kind: NoReplyKind
     rejected: bool = False
     """Whether another form of the request may succeed."""
     retry_after_s: float | None = None
@@ -35,17 +42,20 @@ def explain(error: Exception, config: ModelConfig) -> Refusal:
     """Read a failure of the client: refused connection, timeout, HTTP status, or an answer that is no completion."""
     if isinstance(error, openai.APITimeoutError):
         what = f"no complete answer within {config.timeout_s:g} s"
-        return Refusal(what=what, fix=f"raise timeout_s in models.toml, {_ELSEWHERE}", transient=True)
+        return Refusal(what=what, fix=f"raise timeout_s in models.toml, {_ELSEWHERE}", kind=NoReplyKind.PASSING)
     if isinstance(error, openai.APIStatusError):
         return _status(error, config)
+    if isinstance(error, UnsentError):
+        what = f"the request could not be made ({clean_text(str(error), MAX_MESSAGE_CHARS)})"
+        return _lasting(what, "report this with the trial's prompt")
     if isinstance(error, openai.APIConnectionError):
         cause = _root(error)
         what = f"the connection failed ({clean_text(str(cause) or type(cause).__name__, MAX_MESSAGE_CHARS)})"
         fix = f"start the server or correct base_url in models.toml, {_ELSEWHERE}"
-        return Refusal(what=what, fix=fix, transient=True)
+        return Refusal(what=what, fix=fix, kind=NoReplyKind.PASSING)
     what = f"the answer is no chat completion ({type(error).__name__}: {clean_text(str(error), MAX_MESSAGE_CHARS)})"
     fix = f"check that base_url in models.toml ends with the API's version part, as in …/v1, {_ELSEWHERE}"
-    return Refusal(what=what, fix=fix, transient=True)
+    return Refusal(what=what, fix=fix, kind=NoReplyKind.PASSING)
 
 
 def _status(error: openai.APIStatusError, config: ModelConfig) -> Refusal:
@@ -53,22 +63,25 @@ def _status(error: openai.APIStatusError, config: ModelConfig) -> Refusal:
     message = f"HTTP {code}: {clean_text(_message(error), MAX_MESSAGE_CHARS)}"
     if code in DENIED:
         variable = f"the key in {config.api_key_env}" if config.api_key_env else "api_key_env in models.toml"
-        return Refusal(what=f"the endpoint refused the key ({message})", fix=f"check {variable}, {_ELSEWHERE}")
+        return _lasting(f"the endpoint refused the key ({message})", f"check {variable}")
     if code == 404:
         what = f"the endpoint knows no such model or address ({message})"
-        return Refusal(what=what, fix=f"correct model or base_url in models.toml, {_ELSEWHERE}")
+        return _lasting(what, "correct model or base_url in models.toml")
     if code in REJECTED:
-        fix = f"compare models.toml with what the endpoint supports, {_ELSEWHERE}"
-        return Refusal(what=f"the endpoint rejected the request ({message})", fix=fix, rejected=True)
+        fix = "compare models.toml with what the endpoint supports"
+        return _lasting(f"the endpoint rejected the request ({message})", fix, rejected=True)
     if _out_of_credit(error):
-        what = f"the account has no credit left ({message})"
-        return Refusal(what=what, fix=f"top it up, {_ELSEWHERE}")
+        return _lasting(f"the account has no credit left ({message})", "top it up")
     return Refusal(
         what=f"the endpoint {'is busy' if code == 429 else 'failed'} ({message})",
         fix=f"try again later, {_ELSEWHERE}",
-        transient=code in PASSING or code >= 500,
-        retry_after_s=_retry_after_s(error),
+        kind=NoReplyKind.PASSING if code in PASSING or code >= 500 else NoReplyKind.LASTING,
+        retry_after_s=retry_after_s(error.response.headers),
     )
+
+
+def _lasting(what: str, fix: str, *, rejected: bool = False) -> Refusal:
+    return Refusal(what=what, fix=f"{fix}, {_ELSEWHERE}", kind=NoReplyKind.LASTING, rejected=rejected)
 
 
 def _out_of_credit(error: openai.APIStatusError) -> bool:
@@ -87,13 +100,27 @@ def _message(error: openai.APIStatusError) -> str:
             return error.message
 
 
-def _retry_after_s(error: openai.APIStatusError) -> float | None:
-    """The server's wish in seconds; None when it states none, or a date."""
+def retry_after_s(headers: httpx.Headers) -> float | None:
+    """The server's wish in seconds, stated as such or as a date; None when it states none that makes sense."""
+    stated = headers.get("retry-after", "")
     try:
-        seconds = float(error.response.headers.get("retry-after", ""))
+        seconds = float(stated)
     except ValueError:
-        return None
+        until, now = _date(stated), _date(headers.get("date", ""))
+        if until is None:
+            return None
+        # By the server's own clock where it tells the time: ours may be wrong.
+        seconds = (until - (now or datetime.now(UTC))).total_seconds()
     return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def _date(text: str) -> datetime | None:
+    """An HTTP date, or None."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _root(error: BaseException) -> BaseException:

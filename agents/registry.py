@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.base import Proposer
-from agents.models import ModelConfig, load_models, workspace_models
+from agents.models import MODELS_FILE, ModelConfig, load_models, workspace_models
 from agents.replay import ReplayProposer
 from agents.statistical import RandomProposer, TpeProposer
 from rails.errors import UserError
@@ -63,6 +63,26 @@ def make_proposer(name: str, *, workspace: Path, seed: int, trajectory: "Traject
     from agents.planner import Planner  # here: langchain takes seconds to import
 
     return Planner(model, models[model], trajectory=trajectory)
+
+
+def require_prices(name: str, workspace: Path) -> None:
+    """A limit of money needs to know what a call costs. Proposers that ask no model cost nothing.
+
+    Args:
+        name: a proposer's name, as for `make_proposer`.
+        workspace: where models.toml is looked for.
+
+    Raises:
+        UserError: the model's entry in models.toml states no prices; or a malformed models.toml.
+    """
+    models = _models(workspace)
+    model = (_configured_model(workspace, models) or "") if name == "planner" else name
+    config = models.get(model)
+    if config is not None and not config.has_prices:
+        what = f"models.toml states no prices for {model!r}, so what its calls cost cannot be limited"
+        keys = f"usd_per_million_prompt and usd_per_million_completion in [models.{model}]"
+        fix = f"state {keys} (0 for a model of your own), or leave the limit of money out"
+        raise UserError(what, where=str(workspace / MODELS_FILE), fix=fix)
 
 
 def choose_default(workspace: Path) -> tuple[str, str | None]:

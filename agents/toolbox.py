@@ -1,6 +1,5 @@
 """What a planner may call before it answers, and how a call is answered: exact names only, everything else denied."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool
 
 from agents.base import ProposalContext
-from agents.endpoint import reply_text
+from agents.messages import protocol_message
 from agents.texts import storable
 from rails.errors import NightshiftError
 from rails.text import clean_text, quote
@@ -32,23 +31,12 @@ def build_toolbox(context: ProposalContext, trajectory: Trajectory | None) -> tu
 
 def assistant_message(message: AIMessage) -> dict[str, Any]:
     """A model's message with tool calls, as it goes back to the model in the next request."""
-    calls = [
-        *((call["id"], call["name"], json.dumps(call["args"])) for call in message.tool_calls),
+    whole = protocol_message(message)
+    whole.pop("refusal", None)
+    for call in whole["tool_calls"][len(message.tool_calls) :]:
         # Arguments that are not JSON make servers refuse the whole conversation: they go back as none.
-        *((call["id"], call["name"], "{}") for call in message.invalid_tool_calls),
-    ]
-    return {
-        "role": "assistant",
-        "content": storable(reply_text(message)) if message.content else None,
-        "tool_calls": [
-            {
-                "id": storable(call_id or f"call_{position}"),
-                "type": "function",
-                "function": {"name": storable(name or "unnamed"), "arguments": arguments},
-            }
-            for position, (call_id, name, arguments) in enumerate(calls)
-        ],
-    }
+        call["function"]["arguments"] = "{}"
+    return whole
 
 
 def answer_tool_calls(message: AIMessage, tools: Sequence[BaseTool]) -> list[dict[str, Any]]:
@@ -74,6 +62,6 @@ def _answer(by_name: dict[str, BaseTool], name: str, arguments: dict[str, Any]) 
         return f"there is no tool {quote(name)}; the tools are {', '.join(by_name)}"
     try:
         return str(tool.invoke(arguments))
-    except (NightshiftError, ValueError, TypeError, LookupError) as error:
-        # Arguments that do not fit, or a query that is no SELECT: the model may correct itself.
+    except (NightshiftError, ValueError, TypeError, LookupError, RecursionError) as error:
+        # Arguments that do not fit or are too deep, or a query that is no SELECT: the model may correct itself.
         return f"not answered: {clean_text(str(error), MAX_ANSWER_CHARS)}"

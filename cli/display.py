@@ -1,6 +1,8 @@
 """The live view of a running campaign: a terminal gets a redrawn panel, anything else gets lines."""
 
 import time
+from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +14,8 @@ from rich.text import Text
 from cli.documents import result_lines
 from cli.output import bpb, gain_text, seconds, table
 from graph.events import Observer, TrainingProgress
-from memory.records import Campaign, Measurement, MeasurementState, Trial, TrialKind
+from graph.standing import Standing
+from memory.records import Campaign, CampaignState, Measurement, MeasurementState, Trial, TrialKind
 from rails.status import FINISHED, Status
 
 _LAST_TRIALS = 8
@@ -44,9 +47,9 @@ class Lines(Observer):
         """See `Observer`."""
         self._say(text)
 
-    def campaign_started(self, campaign: Campaign, resumed_at_seq: int | None) -> None:
+    def campaign_started(self, campaign: Campaign, standing: Standing | None) -> None:
         """See `Observer`."""
-        self._say(headline(campaign, resumed_at_seq))
+        self._say(headline(campaign, standing))
 
     def proposed(self, trial: Trial, attempt: int) -> None:
         """See `Observer`."""
@@ -86,6 +89,30 @@ class Lines(Observer):
         self._say(f"stopped: {campaign.stop_reason}")
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A time in which the loop does nothing: paused or waiting."""
+
+    what: str
+    reason: str
+    at: str
+    """The time of day, for the person at this terminal."""
+    since: float
+    """By the monotonic clock."""
+
+    @property
+    def text(self) -> str:
+        """For how long, and why."""
+        return f"{self.what} for {seconds(time.monotonic() - self.since)}, since {self.at}: {self.reason}"
+
+
+def held(state: CampaignState, reason: str | None) -> Held | None:
+    """What is shown from now on, in place of the work; None while there is work."""
+    if state not in {CampaignState.PAUSED, CampaignState.WAITING}:
+        return None
+    return Held(str(state), reason or "", f"{datetime.now().astimezone():%H:%M}", time.monotonic())
+
+
 class LiveView(Observer):
     """A panel that is redrawn in place: what runs now, the incumbent, the last trials."""
 
@@ -93,6 +120,7 @@ class LiveView(Observer):
         self._started = time.monotonic()
         self._headline = ""
         self._doing = "starting"
+        self._held: Held | None = None
         self._progress: TrainingProgress | None = None
         self._incumbent: Trial | None = None
         self._trials: list[Trial] = []
@@ -111,9 +139,13 @@ class LiveView(Observer):
         """See `Observer`."""
         self._live.console.print(Text(text), soft_wrap=True)
 
-    def campaign_started(self, campaign: Campaign, resumed_at_seq: int | None) -> None:
+    def campaign_started(self, campaign: Campaign, standing: Standing | None) -> None:
         """See `Observer`."""
-        self._headline = headline(campaign, resumed_at_seq)
+        self._headline = headline(campaign, standing)
+
+    def state_changed(self, state: CampaignState, reason: str | None) -> None:
+        """See `Observer`."""
+        self._held = held(state, reason)
 
     def trial_opened(self, trial: Trial) -> None:
         """See `Observer`."""
@@ -155,6 +187,9 @@ class LiveView(Observer):
         if self._trials:
             lines.append(trials_table(self._trials[-_LAST_TRIALS:]))
             lines.append(Text(""))
+        if self._held is not None:
+            lines.append(Text(self._held.text, style="bold"))
+            return Group(*lines)
         lines.append(Text(self._doing, overflow="ellipsis", no_wrap=True))
         if self._progress is not None:
             full = round(_BAR_CELLS * self._progress.fraction)
@@ -168,14 +203,15 @@ def observer_for(console: Console) -> LiveView | Lines:
     return LiveView(console) if console.is_terminal else Lines(console)
 
 
-def headline(campaign: Campaign, resumed_at_seq: int | None) -> str:
-    """The campaign in one line: branch, proposer, lineage, isolation."""
-    verb = "nightshift" if resumed_at_seq is None else f"going on at trial {resumed_at_seq} of"
+def headline(campaign: Campaign, standing: Standing | None) -> str:
+    """The campaign in one line: branch, proposer, lineage, isolation; and where it goes on."""
     lineage = "on" if campaign.lineage else "off"
-    return (
-        f"{verb} {campaign.branch} · proposer {campaign.proposer} · lineage {lineage} · rule {campaign.keep_rule} · "
-        f"isolation {campaign.isolation}"
+    fallback = f" (or {campaign.fallback})" if campaign.fallback else ""
+    line = (
+        f"nightshift {campaign.branch} · proposer {campaign.proposer}{fallback} · lineage {lineage} · "
+        f"rule {campaign.keep_rule} · isolation {campaign.isolation}"
     )
+    return line if standing is None else f"{line}\n{standing.sentence}"
 
 
 def incumbent_text(incumbent: Trial) -> str:

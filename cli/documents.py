@@ -7,11 +7,16 @@ from typing import Any, Protocol
 from cli.output import bpb, gain_text, seconds
 from memory.decide import Evidence
 from memory.noise import Noise
-from memory.records import Campaign, Measurement, MeasurementState, Purpose, Trial, TrialKind, utc_now
+from memory.records import Campaign, CampaignState, Event, Measurement, MeasurementState, Purpose, Trial, TrialKind
 from memory.rules_base import Points, compare
 
+_GO_ON = "`nightshift run` goes on with the campaign"
 UNEVEN = 0.1
 """From this spread of speed on, between measurements of one program, a person is told that the machine changed."""
+
+
+LAST_EVENTS = 10
+"""How many events a person sees; `nightshift query` has all of them."""
 
 
 class Records(Protocol):
@@ -25,19 +30,28 @@ class Records(Protocol):
         """The measurements of a trial."""
         ...
 
+    def events(self, campaign_id: str) -> list[Event]:
+        """What happened to the loop, in order."""
+        ...
+
     def store_noise(self, campaign_id: str) -> Noise:
         """The spread between measurements of identical programs, over all campaigns that measure alike."""
         ...
 
 
-def status_document(records: Records, campaign: Campaign) -> dict[str, Any]:
-    """Where a campaign is. `trials` leaves the baseline row out; gains are relative to the baseline."""
+def status_document(records: Records, campaign: Campaign, *, at_work: bool = True) -> dict[str, Any]:
+    """Where a campaign is. `trials` leaves the baseline row out; gains are relative to the baseline.
+
+    Args:
+        records: the store, or a reader of its snapshot.
+        campaign: to tell of.
+        at_work: whether a loop holds the workspace. A campaign that says it goes on, with no loop, is dead.
+    """
     rows = records.trials(campaign.campaign_id)
     search = [t for t in rows if t.kind is TrialKind.SEARCH]
     baseline = next((t for t in rows if t.kind is TrialKind.BASELINE and t.metric is not None), None)
     incumbent = next((t for t in rows if t.trial_id == campaign.incumbent_trial_id), None)
     noise = records.store_noise(campaign.campaign_id)
-    end = campaign.ended_at or max([campaign.created_at, *(t.decided_at for t in rows if t.decided_at)])
     return {
         "campaign": campaign.campaign_id,
         "tag": campaign.tag,
@@ -53,12 +67,27 @@ def status_document(records: Records, campaign: Campaign) -> dict[str, Any]:
         "final": campaign.final,
         "machine": _machine(records, campaign, [t for t in (baseline, incumbent) if t is not None]),
         "isolation": campaign.isolation,
+        "state": str(campaign.state) if at_work or campaign.state is CampaignState.ENDED else "dead",
+        "state_reason": campaign.state_reason,
         "stop_reason": campaign.stop_reason,
-        "elapsed_s": ((end if campaign.stop_reason else max(end, utc_now())) - campaign.created_at).total_seconds(),
+        "elapsed_s": campaign.active_s,
+        "energy_joules": campaign.joules,
         "usd": sum(t.usd for t in rows if t.usd is not None) if any(t.usd is not None for t in rows) else None,
         "corpus_sha256": campaign.corpus_sha256,
         "hardware": campaign.hardware,
+        "events": [_event(event) for event in records.events(campaign.campaign_id)[-LAST_EVENTS:]],
     }
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {"at": event.created_at, "trial": event.trial_seq, "kind": str(event.kind), "text": event.text}
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """An event for a person."""
+    trial = f"trial {event['trial']}"
+    trial = "" if event["trial"] is None or trial in event["text"] else f"{trial}: "
+    return f"{event['at']:%Y-%m-%d %H:%M} UTC  {event['kind'].replace('_', ' '):<16}{trial}{event['text']}"
 
 
 def _points(records: Records, trial: Trial) -> Points:
@@ -151,10 +180,24 @@ def status_sentence(document: dict[str, Any]) -> str:
         lines.append(f"incumbent: {_incumbent_text(incumbent)}")
     if document["machine"] is not None and document["machine"]["spread"] > UNEVEN:
         lines.append(_uneven_text(document["machine"]))
-    lines.append(f"stopped: {document['stop_reason']}" if document["stop_reason"] else "not finished")
+    lines.append(_state_text(document))
     if document["stop_reason"] and document["final"] is None:
         lines.append(f"no result was measured on fresh seeds: {_why_no_result(document)}")
     return "\n".join(lines)
+
+
+def _state_text(document: dict[str, Any]) -> str:
+    """What the loop does, or why it does no more."""
+    if document["stop_reason"]:
+        return f"stopped: {document['stop_reason']}"
+    reason = f": {document['state_reason']}" if document["state_reason"] else ""
+    match document["state"]:
+        case "dead":
+            return f"no loop is at work here any more{reason and f', it was last heard of{reason}'}; {_GO_ON}"
+        case "ended":
+            return f"not finished, the loop ended{reason}; {_GO_ON}"
+        case state:
+            return f"{state}{reason}"
 
 
 def _why_no_result(document: dict[str, Any]) -> str:

@@ -14,15 +14,21 @@ from cli.commands.doctor import doctor
 from cli.commands.init import init
 from cli.commands.lineage import lineage
 from cli.commands.near_misses import near_misses
+from cli.commands.pause import pause
 from cli.commands.query import query
 from cli.commands.rails import rails_app
+from cli.commands.resume import resume
 from cli.commands.run import run
 from cli.commands.show import show
 from cli.commands.status import status
+from cli.output import GONE
 from rails.errors import NightshiftError
 
 # With rich at hand typer escapes brackets in help texts for a markup that is turned off below.
 typer.core.HAS_RICH = False  # pyright: ignore[reportConstantRedefinition]
+
+STOPPED_AT_ONCE = 130
+"""How a command ends that a person stops with Ctrl-C, or a loop with the second one."""
 
 app = typer.Typer(
     name="nightshift",
@@ -32,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-for command in (init, run, status, lineage, near_misses, query, show, analyze, doctor):
+for command in (init, run, pause, resume, status, lineage, near_misses, query, show, analyze, doctor):
     app.command()(command)
 app.add_typer(rails_app, name="rails")
 
@@ -42,17 +48,25 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     try:
         app(args=None if arguments is None else list(arguments))
     except SystemExit as end:  # how click ends, also when all went well
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if code == STOPPED_AT_ONCE:  # what typer makes of a KeyboardInterrupt
+            _say("stopped at once; the record is whole, `nightshift run` goes on")
+        return code
     except NightshiftError as error:
-        print(f"nightshift: {error}", file=sys.stderr)
+        _say(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        print("nightshift: stopped; the record is whole, `nightshift run` goes on", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `nightshift query … | head`
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+        # The reader of our output has gone, as in `nightshift query … | head`, or the terminal was closed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # nobody may be there to read it
+        print(f"nightshift: {text}", file=sys.stderr)
 
 
 def main() -> None:
@@ -62,9 +76,9 @@ def main() -> None:
     libraries (a second or more) and print DuckDB's complaints about objects that those threads still hold.
     """
     code = run_command()
-    with suppress(BrokenPipeError):
-        sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
     os._exit(code)
 
 

@@ -1,16 +1,21 @@
 """Printing: results on stdout (a table for people or one JSON document), everything else on stderr."""
 
+import errno
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+GONE = frozenset({errno.EPIPE, errno.EIO, errno.ECONNRESET})
+"""How writing fails when the other end of a pipe or the terminal is gone."""
 
 NOTHING = "–"
 """What a person sees where a value is absent; JSON has null."""
@@ -22,8 +27,48 @@ def stdout() -> Console:
 
 
 def stderr() -> Console:
-    """The console for progress and notes."""
-    return Console(file=sys.stderr, highlight=False)
+    """The console for progress and notes. A night goes on when nobody can see it any more."""
+    return Console(file=cast(IO[str], Unbreakable(sys.stderr)), highlight=False)
+
+
+class Unbreakable:
+    """A text stream that goes quiet when its reader is gone: a closed terminal, or the other end of a pipe."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if anybody is there."""
+        with _nobody_there():
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if anybody is there."""
+        with _nobody_there():
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Of the stream itself."""
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:
+        """Of the stream itself."""
+        return self._stream.encoding
+
+
+@contextmanager
+def _nobody_there() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
 
 
 def print_json(document: Any) -> None:

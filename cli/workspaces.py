@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from graph.workspace import Workspace
+from memory.lock import Holder, holder
 from memory.reader import Reader
 from memory.records import Campaign, Trial
 from rails.errors import UserError
@@ -22,6 +23,12 @@ def find_workspace(directory: Path) -> Workspace:
             fix="make one with `nightshift init DIR`, or name the right folder",
         )
     return workspace
+
+
+def holder_of(workspace: Workspace) -> Holder | None:
+    """The loop that is at work in the workspace, or None."""
+    found = holder(workspace.lock_path)
+    return found if found is not None and found.alive else None
 
 
 def open_reader(directory: Path) -> Reader:

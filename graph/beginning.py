@@ -2,19 +2,23 @@
 
 import platform
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from itertools import count
 from uuid import uuid4
 
+from agents.base import Proposer
 from agents.registry import choose_default
 from graph.events import Observer
+from graph.finale import INTERRUPTED
 from graph.options import RunOptions, limits_of
 from graph.workspace import Workspace
 from memory.ratchet import Ratchet
-from memory.records import Campaign, utc_now
+from memory.records import Campaign, CampaignState, Phase, utc_now
 from memory.store import Store
+from memory.workspace import check_tag
 from rails.errors import UserError
-from rails.task import Task
+from rails.task import LimitsConfig, Task, load_task
 from trainer.hardware import Hardware
 from trainer.isolation import Isolation
 from trainer.prepare import PreparedData
@@ -29,7 +33,7 @@ def find_unfinished(store: Store, options: RunOptions) -> Campaign | None:
         UserError: the options ask for something the unfinished campaign is not.
     """
     campaign = store.latest_campaign()
-    if campaign is None or (campaign.stop_reason is not None and not was_interrupted(campaign)):
+    if campaign is None or not _goes_on(store, campaign):
         return None
     asked = {"tag": options.tag, "proposer": options.proposer, "seed": options.seed, "lineage": options.lineage}
     for name, value in asked.items():
@@ -41,12 +45,62 @@ def find_unfinished(store: Store, options: RunOptions) -> Campaign | None:
     return campaign
 
 
-def was_interrupted(campaign: Campaign) -> bool:
-    """Whether a signal stopped it, so that `run` goes on with it."""
-    return campaign.stop_reason is not None and campaign.stop_reason.startswith("interrupted")
+def _goes_on(store: Store, campaign: Campaign) -> bool:
+    """Whether there is more to do: it was killed, a signal ended it, or its proposer left a trial without an answer."""
+    if campaign.stop_reason is None or campaign.stop_reason == INTERRUPTED:
+        return True
+    return any(trial.phase is not Phase.DECIDED for trial in store.trials(campaign.campaign_id))
 
 
-def choose_proposer(workspace: Workspace, options: RunOptions, unfinished: Campaign | None, observer: Observer) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What a run is about, before anything is changed: the unfinished campaign, or what a new one will be."""
+
+    unfinished: Campaign | None
+    task: Task
+    limits: LimitsConfig
+    seed: int
+    proposer: str
+    fallback: str | None
+
+
+def intend(
+    store: Store, workspace: Workspace, options: RunOptions, observer: Observer, proposer: Proposer | None
+) -> Intent:
+    """What the options ask for, given what the store holds. A campaign that goes on keeps its task as it was.
+
+    Args:
+        store: of the workspace.
+        workspace: with the task of a new campaign.
+        options: what the person asked for.
+        observer: told which proposer is the default, and why.
+        proposer: used instead of the one that `options` names.
+
+    Raises:
+        UserError: the options contradict the unfinished campaign, or task.toml or models.toml is not as it must be.
+    """
+    campaign = None if options.fresh else find_unfinished(store, options)
+    if campaign is None:
+        task = load_task(workspace.task_path)
+        limits, fallback, seed = task.limits, task.proposer.fallback, options.seed or 0
+    else:
+        task, limits = Task.model_validate(campaign.task), LimitsConfig.model_validate(campaign.limits)
+        fallback, seed = campaign.fallback, campaign.seed
+    name = proposer.name if proposer else _proposer_name(workspace, options, campaign, observer)
+    fallback = (fallback if options.fallback is None else options.fallback) or None
+    if fallback == name:
+        raise UserError(f"the fallback {name!r} is the proposer itself", fix='name another, or "" for none')
+    return Intent(
+        unfinished=campaign,
+        task=task,
+        limits=limits_of(limits, options),
+        seed=seed,
+        proposer=name,
+        fallback=fallback,
+    )
+
+
+def _proposer_name(workspace: Workspace, options: RunOptions, unfinished: Campaign | None, observer: Observer) -> str:
     """The proposer's name: as asked, as the campaign has it, or the default with a sentence that says so."""
     if options.proposer is not None:
         return options.proposer
@@ -59,47 +113,62 @@ def choose_proposer(workspace: Workspace, options: RunOptions, unfinished: Campa
 
 
 @dataclass(frozen=True, slots=True)
-class NewCampaign:
-    """What a new campaign is made of."""
+class Circumstances:
+    """The data and the machine that a campaign meets."""
 
-    options: RunOptions
-    proposer: str
-    seed: int
-    task: Task
     data: PreparedData
     hardware: Hardware
     isolation: Isolation
 
 
-def start_campaign(store: Store, ratchet: Ratchet, new: NewCampaign) -> Campaign:
-    """Make the branch and the campaign's row.
+def start_campaign(
+    store: Store, ratchet: Ratchet, options: RunOptions, intent: Intent, found: Circumstances
+) -> Campaign:
+    """Store the campaign's row, then make its branch: a loop that is killed in between makes it when it goes on.
 
     Raises:
-        UserError: the branch exists.
+        UserError: the branch exists, or cannot be made.
     """
-    tag = new.options.tag or free_tag(ratchet)
-    head = ratchet.start(tag)
+    tag = options.tag or free_tag(ratchet)
+    check_tag(tag)
+    if ratchet.has_branch(tag):
+        raise UserError(f"the branch autoresearch/{tag} exists already", fix="choose another name with --tag")
+    head = ratchet.check_workspace()
     campaign = Campaign(
         campaign_id=f"{tag}-{uuid4().hex[:8]}",
         tag=tag,
         branch=f"autoresearch/{tag}",
-        proposer=new.proposer,
-        lineage=new.options.lineage is not False,
-        seed=new.seed,
-        keep_rule=new.task.keep.rule,
-        task=new.task.model_dump(mode="json", by_alias=True),
-        limits=limits_of(new.task.limits, new.options).model_dump(),
-        corpus_sha256=new.data.corpus_sha256,
-        hardware=asdict(new.hardware),
-        hardware_fingerprint=new.hardware.fingerprint,
-        isolation=new.isolation,
+        proposer=intent.proposer,
+        fallback=intent.fallback,
+        lineage=options.lineage is not False,
+        seed=intent.seed,
+        keep_rule=intent.task.keep.rule,
+        task=intent.task.model_dump(mode="json", by_alias=True),
+        limits=intent.limits.model_dump(),
+        corpus_sha256=found.data.corpus_sha256,
+        hardware=asdict(found.hardware),
+        hardware_fingerprint=found.hardware.fingerprint,
+        isolation=found.isolation,
         versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
         baseline_commit=head,
         head_commit=head,
-        created_at=utc_now(),
+        created_at=_after_all(store),
     )
     store.add_campaign(campaign)
+    try:
+        ratchet.start(tag)
+    except UserError as error:
+        store.update_campaign(
+            campaign.campaign_id, state=CampaignState.ENDED, stop_reason=f"its branch could not be made: {error.what}"
+        )
+        raise
     return campaign
+
+
+def _after_all(store: Store) -> datetime:
+    """Now, but after every campaign there is, whatever the clock says: the latest one is the one that goes on."""
+    latest, now = store.latest_campaign(), utc_now()
+    return now if latest is None else max(now, latest.created_at + timedelta(microseconds=1))
 
 
 def free_tag(ratchet: Ratchet) -> str:

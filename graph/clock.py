@@ -2,8 +2,9 @@
 
 from typing import TypedDict
 
+from graph.evidence import measured
 from graph.services import Services
-from memory.records import Measurement, MeasurementState, Purpose, Trial
+from memory.records import Trial
 from memory.rules_sequential import REFRESH_TRIALS
 
 
@@ -26,7 +27,11 @@ def clock_evidence(services: Services, trial: Trial) -> ClockEvidence:
 
 
 def _since_control(services: Services, trial: Trial) -> int:
-    """Trials since the incumbent's newest measurement; counted no further than to the number that matters."""
+    """Trials since the incumbent's newest measurement; counted no further than to the number that matters.
+
+    What was measured again after a change of machine counts as old as the trial it belongs to: the next candidate may
+    get a control that it could do without, but none is ever left out when a machine is come back to.
+    """
     known = _seeds(services, trial.parent_trial_id or "")
     if not known:
         return 0
@@ -41,8 +46,4 @@ def _since_control(services: Services, trial: Trial) -> int:
 
 
 def _seeds(services: Services, trial_id: str) -> set[int]:
-    return {m.seed_index for m in services.store.measurements(trial_id) if _counts(m)}
-
-
-def _counts(measurement: Measurement) -> bool:
-    return measurement.state is MeasurementState.MEASURED and measurement.purpose is Purpose.SEARCH
+    return {m.seed_index for m in measured(services, trial_id)}

@@ -1,9 +1,10 @@
 """Watches a candidate's first training and ends it when its curve is hopeless (`memory/hopeless.py`)."""
 
+from graph.evidence import measured
 from graph.services import Services
 from memory.hopeless import CHECKPOINTS, Trace, Verdict, Yardstick
 from memory.known_curves import Share
-from memory.records import Curve, Measurement, MeasurementState, Trial, TrialKind
+from memory.records import Curve, Measurement, Trial, TrialKind
 from tools.trainer_tool import Progress
 
 
@@ -59,7 +60,7 @@ def watch_for(services: Services, trial: Trial, target: Trial) -> Watch | None:
     """
     if not services.task.early_stop.enabled or trial.kind is not TrialKind.SEARCH or target.trial_id != trial.trial_id:
         return None
-    if any(m.state is MeasurementState.MEASURED for m in services.store.measurements(trial.trial_id)):
+    if measured(services, trial.trial_id):
         return None
     known = services.known_curves
     yardstick = known.yardstick(services.campaign, trial.parent_trial_id or "")

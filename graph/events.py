@@ -1,8 +1,12 @@
 """What the loop tells whoever is watching. The command line draws it; tests collect it; nothing depends on it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from memory.records import Campaign, Measurement, Trial
+from memory.records import Campaign, CampaignState, Measurement, Trial
+
+if TYPE_CHECKING:
+    from graph.standing import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +29,11 @@ class TrainingProgress:
 class Observer:
     """Base class of observers: every method does nothing until overridden."""
 
-    def campaign_started(self, campaign: Campaign, resumed_at_seq: int | None) -> None:
-        """The loop begins, or goes on at trial `resumed_at_seq`."""
+    def campaign_started(self, campaign: Campaign, standing: "Standing | None") -> None:
+        """The loop begins, or goes on where `standing` says with a campaign that an earlier loop began."""
+
+    def state_changed(self, state: CampaignState, reason: str | None) -> None:
+        """The loop works, is paused, or waits; and why."""
 
     def trial_opened(self, trial: Trial) -> None:
         """A trial begins."""

@@ -8,8 +8,8 @@ so that a machine that changes meanwhile hits both alike. Only here is the held-
 from collections.abc import Iterator
 from typing import Any
 
-from graph.nodes.evaluate import score_trained
-from graph.nodes.train import fail, measurement_id_of, new_measurement, show_progress
+from graph.again import measure
+from graph.measuring import stored_measurement
 from graph.services import Services
 from memory.noise import Noise
 from memory.records import Measurement, MeasurementState, Purpose, Trial
@@ -17,7 +17,6 @@ from memory.rules_base import Evidence, Points, estimate
 from memory.snapshot import publish
 from rails.errors import TrialError, UserError
 from rails.status import Status
-from tools.trainer_tool import Progress
 
 FIRST_SEED = 1000
 """Index of the first fresh seed: beyond all that a search asks for."""
@@ -98,37 +97,11 @@ def _measure(services: Services, target: Trial, seed_index: int) -> None:
     Raises:
         TrialError: interrupted; the measurement is made anew when the campaign goes on.
     """
-    measurement_id = measurement_id_of(target, seed_index)
-    stored = {m.measurement_id: m for m in services.store.measurements(target.trial_id)}
-    before = stored.get(measurement_id)
+    before = stored_measurement(services, target, seed_index)
     if before is not None and _is_over(before):
         return
-    measurement = new_measurement(services, target, seed_index, before, Purpose.FINAL)
-    services.store.open_measurement(measurement)
     services.observer.measuring_result(target, seed_index)
-    before = len(services.spans)
-    try:
-        _train_and_score(services, target, measurement)
-    finally:
-        # These seconds are the campaign's: they must not look like those of the trial that is measured again.
-        of_finale = [s.model_copy(update={"node": NODE, "part": f"final_{s.part}"}) for s in services.spans[before:]]
-        services.spans[before:] = of_finale
-
-
-def _train_and_score(services: Services, target: Trial, measurement: Measurement) -> None:
-    def report(progress: Progress) -> None:
-        show_progress(services, target, target, measurement, progress)
-
-    try:
-        model = services.trainer.train(services.source_of(target), measurement.seed, report)
-    except TrialError as error:
-        if error.status is Status.INTERRUPTED:
-            raise
-        fail(services, target, measurement, error)
-        return
-    services.waited(target.trial_id, NODE, "startup", model.outcome.startup_s)
-    services.waited(target.trial_id, NODE, "train", model.outcome.train_s)
-    score_trained(services, target, measurement, model)
+    measure(services, target, seed_index, Purpose.FINAL, NODE)
 
 
 def _is_over(measurement: Measurement) -> bool:
@@ -192,7 +165,10 @@ def _compared(services: Services, noise: Noise, candidate: Points, baseline: Poi
 
 
 def _finals(services: Services, trial: Trial) -> list[Measurement]:
-    return [m for m in services.store.measurements(trial.trial_id) if m.purpose is Purpose.FINAL]
+    """A result is of one machine: what another one measured before the campaign moved is left out."""
+    machine = services.campaign.hardware_fingerprint
+    stored = services.store.measurements(trial.trial_id)
+    return [m for m in stored if m.purpose is Purpose.FINAL and m.machine == machine]
 
 
 def _scored(measurements: list[Measurement]) -> dict[int, Measurement]:

@@ -1,22 +1,19 @@
 """What is checked and made ready before a night is spent on it: isolation, disk, program, machine, data."""
 
-import shutil
 from pathlib import Path
 
+from graph.ballast import too_full
 from graph.events import Observer
 from graph.options import RunOptions
+from graph.room import MIB, MIN_FREE_BYTES
 from graph.workspace import Workspace
 from rails.errors import UserError
 from rails.surface import check_surface
 from rails.task import Task
-from trainer.data_cache import default_cache
 from trainer.hardware import Hardware, describe
 from trainer.isolation import Isolation, best_isolation, probe
 from trainer.prepare import DataSpec, PreparedData, prepare
 from trainer.prepare_progress import PrepareProgress
-
-MIN_FREE_BYTES = 512 * 1024 * 1024
-"""Below this a night would tear: the store, the snapshot and one trial's scratch must fit."""
 
 
 def check_isolation(options: RunOptions) -> Isolation:
@@ -41,15 +38,13 @@ def check_disk(root: Path) -> None:
     Raises:
         UserError: less than `MIN_FREE_BYTES` free at the workspace or the cache.
     """
-    for folder in (root, default_cache()):
-        place = next(p for p in (folder, *folder.parents) if p.exists())
-        free = shutil.disk_usage(place).free
-        if free < MIN_FREE_BYTES:
-            raise UserError(
-                f"only {free / 2**20:.0f} MiB are free, {MIN_FREE_BYTES / 2**20:.0f} are needed",
-                where=str(folder),
-                fix="free some space, or put the workspace on another disk",
-            )
+    if short := too_full(Workspace(root)):
+        folder, free = short
+        raise UserError(
+            f"only {free / MIB:.0f} MiB are free, {MIN_FREE_BYTES / MIB:.0f} are needed",
+            where=str(folder),
+            fix="free some space, or put the workspace on another disk",
+        )
 
 
 def check_program(workspace: Workspace, task: Task) -> None:

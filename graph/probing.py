@@ -1,6 +1,6 @@
 """How deeply a measurement is probed, and what is tolerated: read from the store, so that a crash changes neither."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from graph.services import Services
@@ -9,22 +9,25 @@ from trainer.probes import DEEP_CUTS, calibrated_tolerance
 
 
 def tolerance_nats(services: Services, measured: Measurement) -> float:
-    """The effect of a probe that is tolerated in this campaign, as its baseline calibrated it.
+    """The effect of a probe that is tolerated in this campaign, as its baseline calibrated it on this machine.
 
-    The baseline itself is judged without its own help: with the most that is ever tolerated.
+    Until it is, the baseline itself is judged without its own help: with the most that is ever tolerated.
     """
-    baseline = services.store.trial_by_seq(services.campaign_id, 0)
-    if baseline is None or (measured.trial_id == baseline.trial_id and baseline.status is None):
+    baseline, machine = services.store.trial_by_seq(services.campaign_id, 0), services.campaign.hardware_fingerprint
+    if baseline is None:
         return calibrated_tolerance([])
-    return calibrated_tolerance(_passed(services.store.measurements(baseline.trial_id)))
+    passed = _passed(m for m in services.store.measurements(baseline.trial_id) if m.machine == machine)
+    if measured.trial_id == baseline.trial_id and len(passed) < services.task.baseline.seeds:
+        return calibrated_tolerance([])
+    return calibrated_tolerance(passed)
 
 
-def probed_deeply(measurements: Sequence[Measurement]) -> bool:
+def probed_deeply(measurements: Iterable[Measurement]) -> bool:
     """Whether these measurements of one program passed `DEEP_CUTS` cuts in all, or as many as a short text has."""
     reports = _passed(measurements)
     needed = max((report["cuts_drawn"] for report in reports), default=DEEP_CUTS)
     return sum(report["cuts"] for report in reports) >= needed
 
 
-def _passed(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+def _passed(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
     return [m.probes for m in measurements if m.state is MeasurementState.MEASURED and m.probes is not None]

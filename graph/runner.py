@@ -1,21 +1,29 @@
-"""The outer loop: one `invoke` per trial, limits, and a clean stop."""
+"""The outer loop: one `invoke` per trial, pauses, limits, and a clean stop."""
 
 import time
+from contextlib import suppress
 
+from agents.base import NoReplyError, NoReplyKind
 from graph.build import build_graph
+from graph.ending import end_trial
 from graph.finale import INTERRUPTED, measure_result, unfinished_finale
+from graph.limits import limit_reached
 from graph.nodes.check_rails import check_rails
-from graph.nodes.curate import curate
+from graph.nodes.curate import curate, project
 from graph.nodes.evaluate import evaluate
 from graph.nodes.propose import propose
 from graph.nodes.train import train
+from graph.pausing import end_pause, wait_while_paused
+from graph.rebaseline import measure_again
+from graph.room import require_room
 from graph.services import Services
+from graph.standing import Standing, find_standing
 from graph.state import Node, TrialState, Update, initial_state
 from graph.wrap import NodeFunction
-from memory.records import Campaign, Phase, Trial, TrialKind, utc_now
+from memory.records import Campaign, CampaignState, EventKind, Phase, Trial, TrialKind, utc_now
 from memory.snapshot import publish
-from rails.errors import HaltError, NightshiftError, TrialError
-from rails.status import FINISHED, QUARANTINED, Status
+from rails.errors import DiskFullError, HaltError, NightshiftError, TrialError
+from rails.status import Status
 
 RECURSION_LIMIT = 100
 """Node visits a trial may take: corrections, repairs and replicates are all bounded well below this."""
@@ -38,7 +46,6 @@ class Runner:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._started = time.monotonic()
         nodes = {node: self._bind(node) for node in Node}
         self._graph = build_graph(nodes, services.add_spans)
 
@@ -56,54 +63,100 @@ class Runner:
         At a limit the result is measured again on fresh seeds, as the last thing.
 
         Raises:
+            DiskFullError: nothing was marked; the campaign goes on from here once there is room, like after a kill.
             NightshiftError: the loop could not go on; the campaign stays unfinished and can be resumed.
         """
         services = self._services
-        unfinished = self._unfinished_trial()
-        publish(services.store, services.workspace.snapshot_dir)  # readers see the campaign from its first second
-        services.observer.campaign_started(services.campaign, unfinished.seq if unfinished else None)
-        with services.stop.listening(self._on_signal):
-            try:
-                reason = unfinished_finale(services) or self._loop(unfinished)
-                if not services.stop.requested:
-                    reason = measure_result(services, reason)
-            finally:
-                services.close_live()
-                services.flush_spans()
-        services.store.update_campaign(services.campaign_id, stop_reason=reason, ended_at=utc_now())
-        publish(services.store, services.workspace.snapshot_dir)
-        services.observer.campaign_stopped(services.campaign)
-        return services.campaign
+        self._begin()
+        try:
+            reason = self._work()
+            services.flush_spans()
+        except DiskFullError:
+            raise
+        except NightshiftError as error:
+            self._give_up(error)
+            raise
+        finally:
+            services.close_live()
+        return self._end(reason)
 
-    def _loop(self, unfinished: Trial | None) -> str:
-        trial = unfinished
+    def _begin(self) -> None:
+        """Start the clocks, finish what the last decision left undone, and tell where the campaign is."""
+        services = self._services
+        if services.limits.hours:
+            services.deadline = time.monotonic() + 3600 * services.limits.hours - services.meters.active_s
+        standing = self._take_up() if services.resumed else None
+        publish(services.store, services.workspace.snapshot_dir)  # readers see the campaign from its first second
+        services.observer.campaign_started(services.campaign, standing)
+
+    def _take_up(self) -> Standing:
+        services = self._services
+        decided = [t for t in services.store.trials(services.campaign_id) if t.phase is Phase.DECIDED]
+        if decided:
+            project(services, decided[-1])  # the loop may have been killed right after its commit point
+        standing = find_standing(services)
+        services.record(EventKind.RESUMED, standing.sentence, standing.trial_seq)
+        return standing
+
+    def _work(self) -> str:
+        """Search, then measure the result; why it is over."""
+        services = self._services
+        wait_while_paused(services)
+        if services.stop.requested:
+            return INTERRUPTED
+        reason = unfinished_finale(services) or measure_again(services) or self._search()
+        return INTERRUPTED if services.stop.requested else measure_result(services, reason)
+
+    def _search(self) -> str:
+        """One trial after the other, the unfinished one first; why there is no other."""
+        services = self._services
+        trials = services.store.trials(services.campaign_id)
+        trial = next((t for t in trials if t.phase is not Phase.DECIDED), None)
         while True:
-            started = time.monotonic()
             if trial is None:
+                wait_while_paused(services)
                 if reason := self.stop_reason():
                     return reason
-                trial = self._open_trial()
-            self._run_trial(trial)
-            self._services.waited(trial.trial_id, "trial", "total", time.monotonic() - started)
-            self._services.flush_spans()
+            started = time.monotonic()
+            require_room(services.workspace)
+            trial = trial or self._open_trial()
+            try:
+                self._run_trial(trial)
+            except NoReplyError as error:
+                if error.kind is not NoReplyKind.USED_UP:
+                    raise
+                return str(error)
+            services.waited(trial.trial_id, "trial", "total", time.monotonic() - started)
+            services.flush_spans()
             trial = None
 
     def _run_trial(self, trial: Trial) -> None:
         services = self._services
         services.trial_started = time.monotonic()
+        services.meters.begin_trial()
         services.observer.trial_opened(trial)
         try:
             self._graph.invoke(initial_state(trial), {"recursion_limit": RECURSION_LIMIT})
         except TrialError as error:
             if error.status is not Status.INTERRUPTED:
                 raise
-            services.stop.ask()  # the baseline: it stays open and is measured when the campaign goes on
+            self._interrupted(trial, error.what)
+        except (DiskFullError, NoReplyError):
+            raise  # the trial stays as it is, and goes on from there
         except NightshiftError as error:
             self._abort(trial, error)
             raise
         finally:
             services.close_live()
         self._require_baseline(services.trial(trial.trial_id))
+
+    def _interrupted(self, trial: Trial, reason: str) -> None:
+        """A search trial ends here; the baseline stays open, and is measured when the campaign goes on."""
+        services = self._services
+        if trial.kind is TrialKind.SEARCH:
+            end_trial(services, services.trial(trial.trial_id), Status.INTERRUPTED, reason)
+        if services.deadline is None or time.monotonic() < services.deadline:
+            services.stop.ask()
 
     def _require_baseline(self, trial: Trial) -> None:
         """Without a baseline there is nothing to compare with: end the campaign.
@@ -115,37 +168,20 @@ class Runner:
             return
         services = self._services
         what = f"the baseline could not be measured ({trial.status}): {trial.reason}"
-        services.store.update_campaign(services.campaign_id, stop_reason=what, ended_at=utc_now())
-        publish(services.store, services.workspace.snapshot_dir)
+        self._end(what)
         where = str(services.workspace.root / services.task.edit.file)
         raise HaltError(what, where=where, fix="make it run, commit it, and run again")
 
     def _abort(self, trial: Trial, error: NightshiftError) -> None:
         """A search trial that the harness could not finish says nothing about its hypothesis."""
-        current = self._services.trial(trial.trial_id)
-        if current.kind is TrialKind.BASELINE or current.phase is Phase.DECIDED:
-            return
-        final = current.model_copy(
-            update={
-                "phase": Phase.DECIDED,
-                "status": Status.HARNESS_ABORT,
-                "reason": error.what,
-                "metric": None,
-                "total_s": time.monotonic() - self._services.trial_started,
-                "decided_at": utc_now(),
-            }
-        )
-        self._services.store.decide(final, None, None, None)
-        publish(self._services.store, self._services.workspace.snapshot_dir)
-
-    def _unfinished_trial(self) -> Trial | None:
-        trials = self._services.store.trials(self._services.campaign_id)
-        return next((t for t in trials if t.phase is not Phase.DECIDED), None)
+        with suppress(NightshiftError):  # what could not go on may not be able to write either; `error` says why
+            current = self._services.trial(trial.trial_id)
+            if current.kind is not TrialKind.BASELINE and current.phase is not Phase.DECIDED:
+                end_trial(self._services, current, Status.HARNESS_ABORT, error.what)
 
     def _open_trial(self) -> Trial:
         services, campaign = self._services, self._services.campaign
-        trials = services.store.trials(campaign.campaign_id)
-        seq = len(trials)
+        seq = len(services.store.trials(campaign.campaign_id))
         baseline = seq == 0
         trial = Trial(
             trial_id=f"{campaign.campaign_id}-{seq:05d}",
@@ -167,23 +203,31 @@ class Runner:
         services = self._services
         if services.stop.requested:
             return INTERRUPTED
-        trials = [t for t in services.store.trials(services.campaign_id) if t.kind is TrialKind.SEARCH]
-        limits = services.limits
-        counted = [t for t in trials if t.status not in QUARANTINED]
-        if limits.trials and len(counted) >= limits.trials:
-            return f"limit of {limits.trials} trials reached"
-        if limits.hours and time.monotonic() - self._started >= 3600 * limits.hours:
-            return f"limit of {limits.hours:g} hours reached"
-        streak = 0
-        for trial in reversed(trials):
-            if trial.status in FINISHED:
-                break
-            streak += 1
-        if limits.failures_in_a_row and streak >= limits.failures_in_a_row:
-            return f"{streak} trials in a row failed, the last with {trials[-1].status}: {trials[-1].reason}"
-        return None
+        return limit_reached(services.limits, services.store.trials(services.campaign_id), services.meters.spent)
 
-    def _on_signal(self, name: str) -> None:
-        """End the trial in hand as `interrupted`."""
-        self._services.observer.note(f"{name}: ending the trial in hand; once more stops at once")
-        self._services.trainer.stop()
+    def _end(self, reason: str) -> Campaign:
+        """Put on record why the campaign ended; a pause that was asked for meanwhile is over with it."""
+        services = self._services
+        if reason == INTERRUPTED:
+            services.record(EventKind.INTERRUPTED, f"{services.stop.signal or 'a request'} stopped the loop")
+        else:
+            services.record(EventKind.STOPPED, reason)
+            end_pause(services.workspace)
+        self._close(stop_reason=reason, state_reason=None, ended_at=utc_now())
+        services.observer.campaign_stopped(services.campaign)
+        return services.campaign
+
+    def _give_up(self, error: NightshiftError) -> None:
+        """Put on record that no loop works on the campaign any more, and why, if anything can be put on record."""
+        with suppress(NightshiftError):
+            if self._services.campaign.stop_reason is not None:
+                return
+            self._services.record(EventKind.STOPPED, str(error))
+            lasting = isinstance(error, NoReplyError)
+            self._close(stop_reason=error.what if lasting else None, state_reason=str(error), ended_at=utc_now())
+
+    def _close(self, **fields: object) -> None:
+        services = self._services
+        used = {"active_s": services.meters.active_s, "joules": services.meters.joules}
+        services.store.update_campaign(services.campaign_id, state=CampaignState.ENDED, **used, **fields)
+        publish(services.store, services.workspace.snapshot_dir)

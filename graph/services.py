@@ -6,12 +6,14 @@ from functools import cached_property
 
 from agents.base import Proposer
 from graph.events import Observer
+from graph.meters import Meter, Meters
 from graph.stopping import StopRequest
+from graph.weather import Weather
 from graph.workspace import Workspace
 from memory.decide import KeepRule
 from memory.known_curves import KnownCurves
 from memory.ratchet import Ratchet
-from memory.records import Campaign, CampaignState, Event, EventKind, Span, Trial, TrialKind, utc_now
+from memory.records import Campaign, CampaignState, Event, EventKind, Lesson, Span, Trial, TrialKind, utc_now
 from memory.snapshot import publish
 from memory.store import Store
 from rails.edits import program_key
@@ -41,11 +43,26 @@ class Services:
     trial_started: float = field(default_factory=time.monotonic)
     stop: StopRequest = field(default_factory=StopRequest)
     """Asked by the first signal: the trial in hand ends as `interrupted`."""
+    fallback: Proposer | None = None
+    """Asked while the campaign's own proposer does not answer; None: nobody."""
+    deadline: float | None = None
+    """When the limit of hours is reached, by `time.monotonic`; None: never. No wait may go beyond it."""
+    meter: Meter | None = None
+    """What the machine's energy is read from; None where there is none."""
+    weather: Weather = field(default_factory=Weather)
+    """What is done while an endpoint does not answer."""
+    resumed: bool = False
+    """Whether the campaign was begun by another loop, which ended or was killed."""
 
     @property
     def campaign(self) -> Campaign:
         """The campaign's row as it is now."""
         return self.store.campaign(self.campaign_id)
+
+    @cached_property
+    def meters(self) -> Meters:
+        """Running time and energy of the campaign; they count from when they are first asked for."""
+        return Meters(self.campaign, self.meter)
 
     @cached_property
     def known_curves(self) -> KnownCurves:
@@ -76,16 +93,32 @@ class Services:
         """The key of the program that the search starts from, so that going back to it counts as a repeat."""
         return program_key(self.ratchet.source(self.campaign.baseline_commit))
 
-    def tell(self, kind: EventKind, text: str, trial_seq: int | None = None) -> None:
-        """Put on record what happened to the loop itself, and tell whoever is watching."""
+    def decide(self, trial: Trial, head: str | None, incumbent: str | None, lesson: Lesson | None) -> None:
+        """The commit point of a trial, as `Store.decide`; with what it and the campaign have used up, all in one.
+
+        Raises:
+            HaltError: the record cannot be written, or the trial was decided otherwise before.
+        """
+        final = trial.model_copy(update={"joules": self.meters.trial_joules})
+        with self.store.transaction():
+            self.store.decide(final, head, incumbent, lesson)
+            self.store.update_campaign(self.campaign_id, active_s=self.meters.active_s, joules=self.meters.joules)
+
+    def record(self, kind: EventKind, text: str, trial_seq: int | None = None) -> None:
+        """Put on record what happened to the loop itself."""
         event = Event(campaign_id=self.campaign_id, trial_seq=trial_seq, kind=kind, text=text, created_at=utc_now())
         self.store.add_event(event)
+
+    def tell(self, kind: EventKind, text: str, trial_seq: int | None = None) -> None:
+        """Put on record what happened to the loop itself, and tell whoever is watching."""
+        self.record(kind, text, trial_seq)
         self.observer.note(text)
 
     def set_state(self, state: CampaignState, reason: str | None = None) -> None:
-        """Put on record what the loop does now, and publish it."""
+        """Put on record what the loop does now, publish it, and show it to whoever is watching."""
         self.store.update_campaign(self.campaign_id, state=state, state_reason=reason)
         publish(self.store, self.workspace.snapshot_dir)
+        self.observer.state_changed(state, reason)
 
     def add_spans(self, spans: list[Span]) -> None:
         """Collect the seconds of a node visit; written at the end of the trial."""

@@ -7,9 +7,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rails.errors import HaltError
+from rails.errors import DiskFullError, HaltError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def atomic_write_text(path: Path, text: str) -> None:
@@ -79,12 +79,32 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def disk_errors(place: Path) -> Generator[None]:
-    """Turn an operating-system error while writing at `place` into a HaltError with a way out."""
+    """Turn an operating-system error while writing at `place` into a HaltError with a way out.
+
+    Raises:
+        DiskFullError: there is no room, or no more than a quota or a limit allows.
+        HaltError: it cannot be written for another reason.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            fix = "free some space, then run the same command again; nothing recorded is lost"
-            raise HaltError("the disk is full", where=str(place), fix=fix) from error
-        what = f"cannot be written ({error.strerror or error})"
-        raise HaltError(what, where=str(place), fix="check the folder's permissions, then run again") from error
+        raise write_error(place, error) from error
+
+
+def write_error(place: Path, error: OSError) -> HaltError:
+    """What an operating-system error while writing at `place` means, with a way out."""
+    if error.errno in _FULL:
+        return disk_full(place)
+    what = f"cannot be written ({error.strerror or error})"
+    return HaltError(what, where=str(place), fix="check the folder's permissions, then run again")
+
+
+def disk_full(place: Path) -> DiskFullError:
+    """The error for a disk that is full when something is written at `place`."""
+    fix = "free some space, then run the same command again; nothing recorded is lost"
+    return DiskFullError("the disk is full", where=str(place), fix=fix)
+
+
+def says_full(text: str) -> bool:
+    """Whether a library's or a program's own words say that there was no room to write."""
+    return any(os.strerror(number) in text for number in _FULL)

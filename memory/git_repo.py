@@ -1,17 +1,21 @@
 """A person's git repository, opened so that nothing in their set-up can interfere with an unattended loop.
 
 Every git process runs without hooks, file-system monitors, prompts and optional locks, under the loop's own name.
-Loose objects are read and written in this process; refs, the index and packs are git's own business.
+Loose objects and the loop's own refs are read and written in this process; all other refs, the index and packs are
+git's own business.
 """
 
 import os
 import re
 import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memory.atomic import disk_full, says_full
 from memory.git_locks import wait_for_locks
+from memory.ref_files import RefFiles
 from rails.errors import HaltError, NightshiftError, UserError
 
 if TYPE_CHECKING:
@@ -23,6 +27,9 @@ AUTHOR_EMAIL = "nightshift@localhost"
 
 NO_COMMIT = "0" * 40
 """As the old value of a ref: it must not exist yet."""
+
+_NO_ROOM_BYTES = 1024 * 1024
+"""With less free than this, whatever git could not do it could not do for want of room."""
 
 _AT_ONCE = 100
 """Refs deleted by one process: what is said to it must fit into a pipe."""
@@ -146,6 +153,7 @@ class GitRepo:
         self._runner = GitRunner(self.path)
         self._repo = self._open()
         self.git_dir, self.common_dir = Path(self._repo.git_dir), Path(self._repo.common_dir)
+        self._ref_files = RefFiles(self.git_dir, self.common_dir)
         self._check_kind()
 
     def run(self, *arguments: str, stdin: str = "") -> GitResult:
@@ -166,8 +174,9 @@ class GitRepo:
     def failure(self, what: str, result: GitResult) -> NightshiftError:
         """The error for a git process that failed unexpectedly, with git's own last words."""
         said = _last_words(result.err)
-        if "No space left on device" in result.err or "Disk quota exceeded" in result.err:
-            return HaltError("the disk is full", where=str(self.path), fix="free some space, then run again")
+        # "couldn't write …lock" is all that git says when a ref does not fit on the disk.
+        if says_full(result.err) or shutil.disk_usage(self.path).free < _NO_ROOM_BYTES:
+            return disk_full(self.path)
         fix = f"see what {self.command('status')} says, then run again; nothing recorded is lost"
         return HaltError(f"{what}: {said}" if said else what, where=str(self.path), fix=fix)
 
@@ -188,6 +197,10 @@ class GitRepo:
         """The commit that a ref is at; None when there is no such ref."""
         result = self.run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
         return result.text if result.status == 0 else None
+
+    def is_at(self, name: str, commit: str) -> bool:
+        """Whether a ref is at a commit. Looks into its file first: that costs no process."""
+        return self._ref_files.says(name, commit) or self.ref(name) == commit
 
     def branch(self) -> str | None:
         """The full name of the ref that HEAD is attached to; None when detached."""
@@ -228,6 +241,9 @@ class GitRepo:
         Raises:
             HaltError: as for `move_ref`.
         """
+        if self._ref_files.in_use:
+            self._ref_files.write(name, commit)
+            return
         result = self._transaction([f"update {name} {commit}"])
         if result.status != 0:
             raise self.failure(f"{name} cannot be made", result)
@@ -238,8 +254,9 @@ class GitRepo:
         Raises:
             HaltError: as for `move_ref`.
         """
-        for start in range(0, len(names), _AT_ONCE):
-            batch = names[start : start + _AT_ONCE]
+        left = [name for name in names if not (self._ref_files.in_use and self._ref_files.remove(name))]
+        for start in range(0, len(left), _AT_ONCE):
+            batch = left[start : start + _AT_ONCE]
             result = self._transaction([f"delete {name}" for name in batch])
             if result.status != 0:
                 raise self.failure(f"{batch[0]} cannot be deleted", result)

@@ -202,11 +202,12 @@ def margins(known: Sequence[Comparison], incumbent_trial_id: str, noise: float) 
         None at a checkpoint where too few are known.
     """
     bounds: list[float | None] = []
+    own = [c for c in known if c.parent_trial_id == incumbent_trial_id]
     for index in range(len(CHECKPOINTS)):
-        reached = [c for c in known if c.recoveries[index] is not None]
-        with_incumbent = sum(c.parent_trial_id == incumbent_trial_id for c in reached)
+        reached = [recovery for c in known if (recovery := c.recoveries[index]) is not None]
+        with_incumbent = sum(c.recoveries[index] is not None for c in own)
         enough = len(reached) >= PAIRS_NEEDED and with_incumbent >= PAIRS_WITH_INCUMBENT
-        bounds.append(_greatest_recovery([c.recoveries[index] or 0.0 for c in reached]) if enough else None)
+        bounds.append(_greatest_recovery(reached) if enough else None)
     greatest = max((bound for bound in bounds if bound is not None), default=0.0)
     return tuple(None if bound is None else greatest + noise for bound in bounds)
 
@@ -221,10 +222,10 @@ def stopped_at(trial: Trial) -> str | None:
 
 def _greatest_recovery(recoveries: Sequence[float]) -> float:
     """The greatest one seen, and at least the prediction bound for the next."""
-    lucky = [max(0.0, recovery) for recovery in recoveries]
-    n = len(lucky)
-    spread = math.sqrt(2.0 * math.fsum(value * value for value in lucky) / n)
-    return max(*lucky, t_quantile(CONFIDENCE, n) * spread * math.sqrt(1.0 + 1.0 / n))
+    lucky = [recovery for recovery in recoveries if recovery > 0.0]
+    n = len(recoveries)
+    spread = math.sqrt(2.0 * math.fsum([value * value for value in lucky]) / n)
+    return max(0.0, *lucky, t_quantile(CONFIDENCE, n) * spread * math.sqrt(1.0 + 1.0 / n))
 
 
 def _mean_of_known(values: Sequence[float | None]) -> float | None:

@@ -1,15 +1,16 @@
 """What the store's curves say about catching up: rows in, comparisons and a yardstick for the next candidate out."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from memory.drift import since_change
 from memory.hopeless import ByCheckpoint, Comparison, Trace, Yardstick, compare, margins, mean_losses, stopped_at
+from memory.measured import measured_on
 from memory.noise import Noise
 from memory.queries import measures_as
-from memory.records import Campaign, Curve, Measurement, MeasurementState, Purpose, Trial, TrialKind
+from memory.records import Campaign, Curve, Measurement, Trial, TrialKind
 from rails.status import FINISHED
 
 Share: TypeAlias = Callable[[int, int, float], float]
@@ -55,6 +56,8 @@ class KnownCurves:
     def __init__(self, source: CurveSource, share: Share) -> None:
         self._source, self.share = source, share
         self._losses: dict[str, ByCheckpoint | None] = {}
+        self._programs: dict[str, _Program | None] = {}
+        self._compared: dict[str, tuple[Trial, str, _Program | None, Comparison | None]] = {}
 
     def yardstick(self, campaign: Campaign, incumbent_trial_id: str) -> Yardstick | None:
         """What the next candidate's curve is held against; None when nothing may be stopped now."""
@@ -88,16 +91,36 @@ class KnownCurves:
         alike = [c for c in self._source.campaigns() if measures_as(c) == measures_as(campaign)]
         trials = [(c, t) for c in alike for t in self._source.trials(c.campaign_id)]
         sd = self._source.store_noise(campaign.campaign_id).sd
-        found = (self._comparison(c, t, sd) for c, t in trials)
+        programs: dict[str, _Program | None] = {}
+        found: list[Comparison | None] = []
+        for its_campaign, trial in trials:
+            parent_id = trial.parent_trial_id
+            if trial.kind is TrialKind.SEARCH and trial.status in FINISHED and parent_id is not None:
+                if parent_id not in programs:
+                    programs[parent_id] = self._same_program(its_campaign, parent_id, sd)
+                found.append(self._same_comparison(its_campaign, trial, programs[parent_id]))
         return [comparison for comparison in found if comparison is not None]
 
-    def _comparison(self, campaign: Campaign, trial: Trial, sd: float | None) -> Comparison | None:
-        parent_id = trial.parent_trial_id
-        if trial.kind is not TrialKind.SEARCH or trial.status not in FINISHED or parent_id is None:
-            return None
-        first = min(_measured(self._source.measurements(trial.trial_id)), key=lambda m: m.started_at, default=None)
+    def _same_program(self, campaign: Campaign, trial_id: str, sd: float | None) -> "_Program | None":
+        """As `_program`, and the same object for as long as nothing about it changes."""
+        program = self._program(campaign, trial_id, sd)
+        if self._programs.get(trial_id) != program:
+            self._programs[trial_id] = program
+        return self._programs.get(trial_id)
+
+    def _same_comparison(self, campaign: Campaign, trial: Trial, parent: "_Program | None") -> Comparison | None:
+        """As `_comparison`, and the same object for as long as the finished trial and its parent stay as they are."""
+        machine = campaign.hardware_fingerprint
+        known = self._compared.get(trial.trial_id)
+        if known is None or known[0] is not trial or known[1] != machine or known[2] is not parent:
+            known = trial, machine, parent, self._comparison(campaign, trial, parent)
+            self._compared[trial.trial_id] = known
+        return known[3]
+
+    def _comparison(self, campaign: Campaign, trial: Trial, parent: "_Program | None") -> Comparison | None:
+        # Seeds are in the order of measuring; times of day are not, on a clock that is put back.
+        first = min(self._measured(campaign, trial.trial_id), key=lambda m: m.seed_index, default=None)
         losses = first and self.losses_of(first)
-        parent = self._program(campaign, parent_id, sd)
         if first is None or first.val_bpb is None or losses is None or parent is None:
             return None
         sign = -1.0 if campaign.task["metric"]["direction"] == "maximize" else 1.0
@@ -106,7 +129,7 @@ class KnownCurves:
 
     def _program(self, campaign: Campaign, trial_id: str, sd: float | None) -> "_Program | None":
         """A program by all its measurements; on a wall clock by those since the machine last changed."""
-        done = [(m, m.val_bpb) for m in _measured(self._source.measurements(trial_id)) if m.val_bpb is not None]
+        done = [(m, m.val_bpb) for m in self._measured(campaign, trial_id) if m.val_bpb is not None]
         if (campaign.task.get("budget") or {}).get("kind") == "seconds":
             since = {seed for seed, _ in since_change(tuple((m.seed_index, score) for m, score in done), sd)}
             done = [(m, score) for m, score in done if m.seed_index in since]
@@ -115,6 +138,9 @@ class KnownCurves:
             return None
         score = math.fsum(score for _, score in done) / len(done)
         return _Program(losses=mean_losses(curves), score=score, count=len(done))
+
+    def _measured(self, campaign: Campaign, trial_id: str) -> list[Measurement]:
+        return measured_on(self._source.measurements(trial_id), campaign.hardware_fingerprint)
 
     def _due_to_finish(self, campaign: Campaign) -> bool:
         """Whether the latest trials that got as far as training were all stopped."""
@@ -138,7 +164,3 @@ class _Program:
     def noise(self, sd: float) -> float:
         """Standard deviation of one measurement of another program against this one's mean, relative to that."""
         return sd * math.sqrt(1.0 + 1.0 / self.count) / (abs(self.score) or 1.0)
-
-
-def _measured(measurements: Sequence[Measurement]) -> list[Measurement]:
-    return [m for m in measurements if m.state is MeasurementState.MEASURED and m.purpose is Purpose.SEARCH]

@@ -8,6 +8,7 @@ interrupted or aborted say nothing about their hypothesis and are left out.
 
 import hashlib
 import re
+from functools import lru_cache
 from math import ceil
 from typing import Protocol
 
@@ -78,6 +79,7 @@ def lineage_sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+@lru_cache(maxsize=4096)  # from trial to trial most lines stay the same
 def count_tokens(text: str) -> int:
     """About as many tokens as a byte-pair tokenizer makes of `text`; rather too many than too few.
 

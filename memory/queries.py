@@ -144,7 +144,8 @@ class Queries:
     def store_noise(self, campaign_id: str) -> Noise:
         """The spread of one measurement, pooled over all campaigns that measure as this one does. What keep rules use.
 
-        Those are the campaigns with the same machine, corpus, budget, evaluation window and metric.
+        Those are the campaigns with the same machine, corpus, budget, evaluation window and metric. A campaign that
+        moved counts with what was measured on the machine that it runs on now, or ran on last.
         """
         campaigns = self.campaigns()
         wanted = measures_as(self.campaign(campaign_id))
@@ -174,8 +175,8 @@ class Queries:
         """
         tried: dict[str, str] = {}
         for trial in self.trials(campaign_id):
-            if trial.program_key and trial.status and trial.status not in NOT_TRIED:
-                tried.setdefault(trial.program_key, _outcome(trial))
+            if trial.program_key and is_tried(trial):
+                tried.setdefault(trial.program_key, outcome_of(trial))
         return tried
 
 
@@ -194,7 +195,13 @@ def measures_as(campaign: Campaign) -> tuple[object, ...]:
     )
 
 
-def _outcome(trial: Trial) -> str:
+def is_tried(trial: Trial) -> bool:
+    """Whether its program ran to a verdict: proposing it again would be a repeat."""
+    return trial.status is not None and trial.status not in NOT_TRIED
+
+
+def outcome_of(trial: Trial) -> str:
+    """What became of a tried program, in a few words."""
     shown = f"{trial.metric:.4f}" if trial.status in FINISHED and trial.metric is not None else stopped_at(trial)
     return f"trial {trial.seq}: {trial.status}" + (f", {shown}" if shown else "")
 

@@ -210,9 +210,8 @@ class Ratchet:
         Raises:
             HaltError: a person moved the branch, the disk is full, or git failed.
         """
-        found = self._repo.ref(self._branch)
-        if found != head:
-            raise self._moved(RefMovedError(self._branch, found, head), head)
+        if not self._repo.is_at(self._branch, head):
+            raise self._moved(RefMovedError(self._branch, self._repo.ref(self._branch), head), head)
         self._worktree.sweep()
         return self._project(head, results_tsv.encode("utf-8"), None)
 

@@ -15,10 +15,11 @@ from typing import Any, Self
 
 import duckdb
 
-from memory.migrations.runner import migrate, migrations
+from memory.migrations.runner import migrate, newest_version
 from memory.queries import CONNECT_CONFIG, Queries, create_views
 from memory.rows import ALL_TABLES
 from memory.snapshot import Manifest, quoted, read_manifest
+from memory.tail import read_tail
 from rails.errors import UserError
 
 VIEWS = (
@@ -27,6 +28,8 @@ VIEWS = (
 )  # fmt: skip
 """The documented views, as named in memory/views.sql."""
 
+_TAIL_ROWS = 64
+"""Rows of the tail that one statement adds."""
 _READING = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is PIVOT
 _LOCKED_DOWN = """
 SET temp_directory = '';
@@ -49,7 +52,7 @@ class Reader(Queries):
 
     @classmethod
     def open(cls, directory: Path) -> Self:
-        """Load the snapshot in `directory`, also while a loop is publishing the next.
+        """Load the snapshot in `directory`, also while a loop is publishing the next; or a rescue of a damaged store.
 
         Raises:
             UserError: there is no snapshot, it is damaged, or a newer nightshift wrote it.
@@ -57,7 +60,7 @@ class Reader(Queries):
         manifest = read_manifest(directory)
         while True:
             try:
-                return cls(_load(directory, manifest))
+                return cls(_load_for_reading(directory, manifest))
             except duckdb.Error as error:
                 # A file may have gone because newer ones took its place; without a newer manifest it is damage.
                 newer = read_manifest(directory)
@@ -101,9 +104,14 @@ class Reader(Queries):
         self.close()
 
 
-def _load(directory: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
-    """A database in memory with the snapshot's rows under the newest schema, with views, and locked down."""
-    if manifest.schema > len(migrations()):
+def load(directory: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
+    """A database in memory with the rows of a snapshot or a rescue under the newest schema.
+
+    Raises:
+        UserError: a newer nightshift wrote it.
+        duckdb.Error: it is damaged.
+    """
+    if manifest.schema > newest_version():
         fix = "use the nightshift that wrote it, or a newer one"
         raise UserError(f"the snapshot has schema version {manifest.schema}", where=str(directory), fix=fix)
     connection = duckdb.connect(":memory:", config=CONNECT_CONFIG)
@@ -113,7 +121,34 @@ def _load(directory: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
             files = ", ".join(quoted(str(directory / name)) for name in manifest.files(table.name))
             if files:
                 connection.execute(f"INSERT INTO raw.{table.name} BY NAME SELECT * FROM read_parquet([{files}])")
+        if manifest.tail is not None:
+            _add_tail(connection, directory / manifest.tail)
         migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _add_tail(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Add the newest rows of a snapshot."""
+    try:
+        tail = read_tail(path)
+    except (OSError, ValueError) as error:
+        raise duckdb.InvalidInputException(f"{path.name} cannot be read: {error}") from error
+    for table in ALL_TABLES:
+        columns, rows = tail.get(table.name, ([], []))
+        row = f"({', '.join('?' * len(columns))})"
+        for start in range(0, len(rows), _TAIL_ROWS):
+            some = rows[start : start + _TAIL_ROWS]
+            sql = f"INSERT INTO raw.{table.name} ({', '.join(columns)}) VALUES {', '.join([row] * len(some))}"
+            connection.execute(sql, [value for values in some for value in values])
+
+
+def _load_for_reading(directory: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
+    """As `load`, with views, and locked down."""
+    connection = load(directory, manifest)
+    try:
         create_views(connection)
         connection.execute(_LOCKED_DOWN)
     except BaseException:

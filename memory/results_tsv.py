@@ -1,12 +1,16 @@
 """`results.tsv`: the five-column table that people read next to the branch."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from memory.records import Phase, Trial
+from rails.status import Status
 from rails.text import clean_text
 
 COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")
 _DESCRIPTION_LIMIT = 200
+_ROWS_REMEMBERED = 20_000
+"""More than a campaign has trials: with fewer rows than lines, none would still be there when it is asked for again."""
 
 
 def render_results_tsv(trials: Iterable[Trial], peak_bytes: Mapping[str, int] | None = None) -> str:
@@ -21,23 +25,27 @@ def render_results_tsv(trials: Iterable[Trial], peak_bytes: Mapping[str, int] | 
     """
     peaks = peak_bytes or {}
     decided = sorted((trial for trial in trials if trial.phase is Phase.DECIDED), key=lambda trial: trial.seq)
-    lines = ["\t".join(COLUMNS), *("\t".join(_cells(trial, peaks.get(trial.trial_id))) for trial in decided)]
+    lines = ["\t".join(COLUMNS), *(_line(trial, peaks.get(trial.trial_id)) for trial in decided)]
     return "\n".join(lines) + "\n"
 
 
-def _cells(trial: Trial, peak_bytes: int | None) -> tuple[str, ...]:
-    commit = trial.candidate_commit or trial.parent_commit if trial.seq == 0 else trial.candidate_commit
-    return (
-        (commit or "")[:7],
-        "" if trial.metric is None else f"{trial.metric:.6f}",
-        "" if peak_bytes is None else f"{peak_bytes / 2**30:.1f}",
-        str(trial.status),
-        _description(trial),
-    )
-
-
-def _description(trial: Trial) -> str:
+def _line(trial: Trial, peak_bytes: int | None) -> str:
+    commit, why = trial.candidate_commit, trial.hypothesis or trial.reason or ""
     if trial.seq == 0:
-        return "baseline"
-    parts = [trial.edit_key or "", trial.hypothesis or trial.reason or ""]
-    return clean_text(": ".join(part for part in parts if part), _DESCRIPTION_LIMIT)
+        return _row(commit or trial.parent_commit, trial.metric, peak_bytes, trial.status, "baseline", "")
+    return _row(commit, trial.metric, peak_bytes, trial.status, trial.edit_key or "", why)
+
+
+@lru_cache(maxsize=_ROWS_REMEMBERED)
+def _row(
+    commit: str | None, metric: float | None, peak_bytes: int | None, status: Status | None, edit: str, why: str
+) -> str:
+    """One line. The table is written anew after every trial, and its old lines hardly ever change."""
+    cells = (
+        (commit or "")[:7],
+        "" if metric is None else f"{metric:.6f}",
+        "" if peak_bytes is None else f"{peak_bytes / 2**30:.1f}",
+        str(status),
+        clean_text(": ".join(part for part in (edit, why) if part), _DESCRIPTION_LIMIT),
+    )
+    return "\t".join(cells)

@@ -1,10 +1,11 @@
-"""Publishing: Parquet copies of the store for readers in other processes, who must never open its file.
+"""Publishing: copies of the store for readers in other processes, who must never open its file.
 
-A snapshot is a folder of immutable Parquet files and one `manifest.json` that names those which belong together. Files
-are written first, then the manifest is replaced by an atomic rename: a reader sees the old snapshot or the new one.
+A snapshot is a folder of immutable files and one `manifest.json` that names those which belong together. Files are
+written first, then the manifest is replaced by an atomic rename: a reader sees the old snapshot or the new one.
 
-Trials are cut into segments of 16 by number, and 8 complete segments become one block of 128. A table's part of a
-segment is written again only when one of its rows changed, so publishing costs the same at 1,000 trials as at 10.
+Trials are cut into segments of 16 by number. The last segment of the campaign that runs is a JSON file with everything
+else that is new (`memory/tail.py`); a complete one is a Parquet file for each table, and 8 of them become one block of
+128. A file is written again only when one of its rows changed, so publishing costs the same at 1,000 trials as at 10.
 Nothing here is synced to disk: a snapshot that a power cut tore is made anew from the store at the next start.
 """
 
@@ -16,9 +17,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from memory.rows import CAMPAIGNS, NUMBERED_TABLES, TRIAL_TABLES
+from memory.atomic import write_error
+from memory.records import Trial
+from memory.rows import CAMPAIGNS, NUMBERED_TABLES, TRIAL_TABLES, TRIALS
 from memory.store import Store
-from rails.errors import HaltError, UserError
+from memory.tail import TAIL, tail_text
+from rails.errors import UserError
 
 MANIFEST = "manifest.json"
 SEGMENT = 16
@@ -48,35 +52,43 @@ class Manifest:
     """The store's revision that this snapshot shows."""
     parts: dict[Part, str | None]
     """File of each part; None when it has no rows."""
+    tail: str | None = None
+    """The file with the newest rows; None when all are in the parts."""
     previous: tuple[str, ...] = ()
     """Files of the manifest before, which a reader may still be opening."""
 
     def files(self, table: str) -> list[str]:
-        """Names of the files that hold `table`."""
+        """Names of the Parquet files that hold `table`."""
         return [name for part, name in self.parts.items() if part.table == table and name]
+
+    @property
+    def all_files(self) -> tuple[str, ...]:
+        """Names of all its files."""
+        return tuple(name for name in (*self.parts.values(), self.tail) if name)
 
 
 def publish(store: Store, directory: Path) -> None:
     """Bring the snapshot in `directory` up to the store's present state.
 
     Raises:
-        HaltError: it cannot be written. The store itself is not touched.
+        HaltError: the disk is full or it cannot be written. The store itself is not touched.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         before = _reusable(store, directory)
-        parts = _parts(store, directory, before)
-        previous = () if before is None else tuple(name for name in before.parts.values() if name)
-        kept = {*previous, *(name for name in parts.values() if name)}
+        live = _live(store)
         manifest = Manifest(
-            schema=store.schema, session=store.session, revision=store.revision, parts=parts, previous=previous
+            schema=store.schema,
+            session=store.session,
+            revision=store.revision,
+            parts=_parts(store, directory, before, live),
+            tail=_write_tail(store, directory, before, live),
+            previous=() if before is None else before.all_files,
         )
-        _replace_manifest(directory, manifest)
-        _remove_others(directory, kept)
+        write_manifest(directory, manifest)
+        _remove_others(directory, {*manifest.previous, *manifest.all_files})
     except OSError as error:
-        raise HaltError(
-            f"a snapshot cannot be written: {error}", where=str(directory), fix="free some disk space"
-        ) from error
+        raise write_error(directory, error) from error
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -94,6 +106,7 @@ def read_manifest(directory: Path) -> Manifest:
             session=stored["session"],
             revision=stored["revision"],
             parts=parts,
+            tail=stored.get("tail"),
             previous=tuple(stored["previous"]),
         )
     except FileNotFoundError as error:
@@ -120,43 +133,83 @@ def _reusable(store: Store, directory: Path) -> Manifest | None:
     return manifest if manifest.session == store.session else None
 
 
-def _parts(store: Store, directory: Path, before: Manifest | None) -> dict[Part, str | None]:
+def _live(store: Store) -> str | None:
+    """The campaign whose trials are being written; None when none was since the store was opened."""
+    changed = (_stored(store, trial_id) for table, trial_id in store.changes_since(0) if table == TRIALS.name)
+    return next((trial.campaign_id for trial in changed if trial is not None), None)
+
+
+def _stored(store: Store, trial_id: str) -> Trial | None:
+    """The trial; None when the change that is told of was rolled back."""
+    try:
+        return store.trial(trial_id)
+    except KeyError:
+        return None
+
+
+def _parts(store: Store, directory: Path, before: Manifest | None, live: str | None) -> dict[Part, str | None]:
     """Every part of the new snapshot, written where it is new or stale and taken over where it is not."""
     known = {} if before is None else before.parts
-    changed: dict[str, set[str]] = defaultdict(set)
+    changed: dict[tuple[str, str], set[int]] = defaultdict(set)
     for table, trial_id in store.changes_since(0 if before is None else before.revision):
-        changed[table].add(trial_id)
+        if trial_id and (trial := _stored(store, trial_id)) is not None:
+            changed[table, trial.campaign_id].add(trial.seq)
     parts: dict[Part, str | None] = {}
-    last = {part.table: part.start for part in sorted(known, key=lambda part: part.start)}
-    for part, ids in _wanted(store):
-        news = changed[part.table]
-        # Rows of no trial are only added at the end, so of these only the last part can be stale.
-        stale = not news.isdisjoint(ids) if ids else bool(news) and part.start == last.get(part.table)
-        parts[part] = known[part] if part in known and not stale else _write(store, directory, part, ids)
+    for part in _wanted(store, live):
+        stale = any(part.start <= seq < part.start + part.size for seq in changed[part.table, part.group])
+        parts[part] = known[part] if part in known and not stale else _write(store, directory, part)
     return parts
 
 
-def _wanted(store: Store) -> Iterator[tuple[Part, list[str]]]:
-    """Every part that a snapshot of the present store has, with the ids of its trials where it is made of trials."""
-    yield Part(CAMPAIGNS.name, "", 0, 0), []
+def _wanted(store: Store, live: str | None) -> Iterator[Part]:
+    """Every Parquet part that a snapshot of the present store has."""
     for table in NUMBERED_TABLES:
-        for start, size in cover(store.row_count(table.name)):
-            yield Part(table.name, "", start, size), []
+        for start, size in cover(_sealed(store.row_count(table.name))):
+            yield Part(table.name, "", start, size)
     for campaign in store.campaigns():
-        trials = store.trials(campaign.campaign_id)
-        ids = {trial.seq: trial.trial_id for trial in trials}
-        for start, size in cover(trials[-1].seq + 1 if trials else 0):
-            of_part = [ids[seq] for seq in range(start, start + size) if seq in ids]
+        count = _count(store, campaign.campaign_id)
+        for start, size in cover(_sealed(count) if campaign.campaign_id == live else count):
             for table in TRIAL_TABLES:
-                yield Part(table.name, campaign.campaign_id, start, size), of_part
+                yield Part(table.name, campaign.campaign_id, start, size)
 
 
-def _write(store: Store, directory: Path, part: Part, ids: list[str]) -> str | None:
-    condition = "true"
-    if part.table in _NUMBERED:
-        condition = f"ordinal BETWEEN {part.start} AND {part.start + part.size - 1}"
-    elif ids:
-        condition = f"trial_id IN ({', '.join(map(quoted, ids))})"
+def _count(store: Store, campaign_id: str) -> int:
+    trials = store.trials(campaign_id)
+    return trials[-1].seq + 1 if trials else 0
+
+
+def _sealed(count: int) -> int:
+    """How many of so many rows or trials fill their segments."""
+    return count - count % SEGMENT
+
+
+def _write_tail(store: Store, directory: Path, before: Manifest | None, live: str | None) -> str:
+    """Write what is in no part: campaigns, the last rows of numbered tables, the last trials of the live campaign."""
+    name = f"tail-{store.session[:8]}-{store.revision}.json"
+    if before is not None and name == before.tail:
+        return name  # a reader may have it open, and nothing has changed
+    tables = [(CAMPAIGNS.name, CAMPAIGNS.columns, store.tail_rows(CAMPAIGNS, ""))]
+    for table in NUMBERED_TABLES:
+        rows = store.tail_rows(table, "", _sealed(store.row_count(table.name)))
+        tables.append((table.name, (*table.columns, "ordinal"), rows))
+    trials = [] if live is None else store.trials(live)
+    ids = [trial.trial_id for trial in trials if trial.seq >= _sealed(trials[-1].seq + 1)]
+    for table in TRIAL_TABLES:
+        rows = [row for trial_id in ids for row in store.tail_rows(table, trial_id)]
+        tables.append((table.name, table.columns, rows))
+    store.keep_tail_of(ids)
+    (directory / name).write_text(tail_text(tables), encoding="utf-8")
+    return name
+
+
+def _write(store: Store, directory: Path, part: Part) -> str | None:
+    numbers = range(part.start, part.start + part.size)
+    condition = f"ordinal BETWEEN {numbers[0]} AND {numbers[-1]}"
+    if part.table not in _NUMBERED:
+        ids = [quoted(trial.trial_id) for trial in store.trials(part.group) if trial.seq in numbers]
+        if not ids:
+            return None
+        condition = f"trial_id IN ({', '.join(ids)})"
     # The session is in the name: a reader may have a file open that an earlier session wrote.
     campaign = sha256(part.group.encode()).hexdigest()[:8]
     name = f"{part.table}-{campaign}-{part.start:06d}-{part.size}-{store.session[:8]}-{store.revision}.parquet"
@@ -166,12 +219,14 @@ def _write(store: Store, directory: Path, part: Part, ids: list[str]) -> str | N
     return name if rows else None
 
 
-def _replace_manifest(directory: Path, manifest: Manifest) -> None:
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Make `manifest` the one that readers of `directory` see. Its files must be there."""
     parts = [[part.table, part.group, part.start, part.size, file] for part, file in manifest.parts.items()]
     document = {
         "schema": manifest.schema,
         "session": manifest.session,
         "revision": manifest.revision,
+        "tail": manifest.tail,
         "previous": manifest.previous,
         "parts": parts,
     }
@@ -181,7 +236,7 @@ def _replace_manifest(directory: Path, manifest: Manifest) -> None:
 
 
 def _remove_others(directory: Path, kept: set[str]) -> None:
-    for path in directory.glob("*.parquet"):
+    for path in (*directory.glob("*.parquet"), *directory.glob(TAIL)):
         if path.name not in kept:
             path.unlink(missing_ok=True)
 

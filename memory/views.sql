@@ -89,7 +89,8 @@ ORDER BY e.ordinal;
 
 -- The pooled spread of one measurement within each campaign. Keep rules pool it further, over all campaigns of the store
 -- that measure alike: squares and degrees of freedom add up. A replicate is the same program with another seed: the same
--- program with the same seed is no new information, so only the first counts. Failed and quarantined trials say nothing.
+-- program with the same seed is no new information, so only the first counts. Failed and quarantined trials say nothing,
+-- and measurements count on the machine that the campaign runs on, or ran on last.
 -- Sums are ordered, so that equal rows give equal digits wherever they lie.
 CREATE TEMP VIEW noise AS
 WITH draws AS (
@@ -98,6 +99,7 @@ WITH draws AS (
         first(m.val_bpb ORDER BY t.seq, m.seed_index, m.measurement_id) AS val_bpb
     FROM raw.measurements m
     JOIN raw.trials t USING (trial_id)
+    JOIN raw.campaigns c ON c.campaign_id = m.campaign_id AND c.hardware_fingerprint = m.machine
     WHERE m.val_bpb IS NOT NULL AND m.state = 'measured' AND (t.status IS NULL OR t.status IN ('baseline', 'keep', 'discard'))
     GROUP BY m.campaign_id, program, m.seed
 ),

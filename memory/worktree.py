@@ -38,6 +38,8 @@ class Worktree:
         self._repo, self._objects, self._file_name = repo, objects, file_name
         self._written = repo.git_dir / "nightshift-results"
         """Which results.tsv the loop wrote last: rows of the incumbent change, so its text alone does not tell."""
+        self._agreed: tuple[object, dict[str, str]] | None = None
+        """The index, and what was wanted of it, when it had just that."""
 
     def sweep(self) -> None:
         """Remove temporary files of a killed loop."""
@@ -120,6 +122,9 @@ class Worktree:
         return foreign
 
     def _project_index(self, wanted: dict[str, str], earlier: Callable[[], Versions]) -> None:
+        index = _identity(self._repo.git_dir / "index")
+        if index is not None and (index, wanted) == self._agreed:
+            return
         staged = self._staged(wanted)
         changes = list[str]()
         for name, entry in wanted.items():
@@ -129,6 +134,8 @@ class Worktree:
             known = earlier().source if name == self._file_name else earlier().results
             if now in known:
                 changes += ["--cacheinfo", f"{entry},{name}"]
+        agrees = staged == {name: entry.partition(",")[2] for name, entry in wanted.items()}
+        self._agreed = (index, wanted) if agrees else None
         if changes:
             # A person's own git may hold the index for hours (an open commit editor). The next start tries again.
             self._repo.run("update-index", "--add", *changes)
@@ -149,6 +156,15 @@ def _regular_file(path: Path) -> bytes | None:
         return path.read_bytes() if S_ISREG(path.lstat().st_mode) else None
     except FileNotFoundError:
         return None
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """What differs after every change of a file that is replaced to change it, as git does; None when it is missing."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _is_blank(data: bytes) -> bool:

@@ -1,28 +1,24 @@
 """How rows get into the store: transactions, idempotent inserts, updates of what changed, and what changed when."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
 
-from memory.queries import Queries
-from memory.records import Campaign, Measurement, Record, Trial
-from memory.rows import Table
+from memory.records import Record, Trial
+from memory.remembered import REMEMBERED, Key, Remembered
+from memory.rows import NUMBERED_TABLES, Table
+from memory.store_errors import store_error
+from memory.tail import Rows, Tail, encoded
 from rails.errors import HaltError
 
 R = TypeVar("R", bound=Record)
 
-_CANNOT_WRITE = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, duckdb.InternalException)
 
-
-class Writer(Queries):
-    """The writing half of the store, for any table.
-
-    Campaigns, trials and measurements stay in memory once read or written: every step of the loop asks for them, and a
-    row of forty columns takes DuckDB a millisecond or two to plan.
-    """
+class Writer(Remembered):
+    """The writing half of the store, for any table."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         super().__init__(connection)
@@ -30,73 +26,15 @@ class Writer(Queries):
         self.revision = 0
         """Grows with every change of a row."""
         self._changed: dict[tuple[str, str], int] = {}
-        self._trials: dict[str, dict[str, Trial]] = {}
-        self._measurements: dict[str, dict[str, Measurement]] = {}
-        self._campaigns: dict[str, Campaign] = {}
+        self._tail = Tail()
         self._in_transaction = False
-
-    def campaigns(self) -> list[Campaign]:
-        """All campaigns, oldest first."""
-        with self._lock:
-            if not self._campaigns:
-                self._campaigns = {campaign.campaign_id: campaign for campaign in super().campaigns()}
-            return sorted(self._campaigns.values(), key=lambda campaign: (campaign.created_at, campaign.campaign_id))
-
-    def campaign(self, campaign_id: str) -> Campaign:
-        """The campaign with this id.
-
-        Raises:
-            KeyError: there is none.
-        """
-        with self._lock:
-            self.campaigns()
-            if campaign_id not in self._campaigns:
-                raise KeyError(f"no campaign {campaign_id!r} in the store")
-            return self._campaigns[campaign_id]
-
-    def trial(self, trial_id: str) -> Trial:
-        """The trial with this id.
-
-        Raises:
-            KeyError: there is none.
-        """
-        with self._lock:
-            for known in self._trials.values():
-                if trial_id in known:
-                    return known[trial_id]
-            return super().trial(trial_id)
-
-    def trials(self, campaign_id: str) -> list[Trial]:
-        """All trials of a campaign, the one in hand included, by number."""
-        with self._lock:
-            if campaign_id not in self._trials:
-                self._trials[campaign_id] = {trial.trial_id: trial for trial in super().trials(campaign_id)}
-            return list(self._trials[campaign_id].values())
-
-    def measurements(self, trial_id: str) -> list[Measurement]:
-        """The measurements of a trial, by seed index."""
-        with self._lock:
-            if trial_id not in self._measurements:
-                found = super().measurements(trial_id)
-                self._measurements[trial_id] = {measurement.measurement_id: measurement for measurement in found}
-            known = self._measurements[trial_id].values()
-            return sorted(known, key=lambda found: (found.seed_index, found.started_at, found.measurement_id))
-
-    def changes_since(self, revision: int) -> list[tuple[str, str]]:
-        """(table, trial id) of the rows that changed after `revision`; the id is empty for rows of no trial."""
-        changes: list[tuple[str, str]] = []
-        for change, at in reversed(self._changed.items()):
-            if at <= revision:
-                break
-            changes.append(change)
-        return changes
 
     @contextmanager
     def transaction(self) -> Generator[None]:
         """Make all writes in this block one transaction: all of them are stored, or none. Blocks may nest.
 
         Raises:
-            HaltError: the disk is full or the file cannot be written.
+            HaltError: the disk is full, the file cannot be written, or it is damaged.
         """
         with self._lock:
             if self._in_transaction:
@@ -109,9 +47,9 @@ class Writer(Queries):
                 self._connection.commit()
             except BaseException as error:
                 self._roll_back()
-                if isinstance(error, _CANNOT_WRITE):
-                    fix = "free disk space or memory, then run again: nothing that was stored is lost"
-                    raise HaltError(f"the store cannot be written: {error}", where=str(self.path), fix=fix) from error
+                known = store_error(self.path, error)
+                if known is not None:
+                    raise known from error
                 raise
             finally:
                 self._in_transaction = False
@@ -120,39 +58,25 @@ class Writer(Queries):
         # begin() or commit() may have failed: then nothing is open, and the first error is the one to tell.
         with suppress(duckdb.Error):
             self._connection.rollback()
-        for cache in (self._campaigns, self._trials, self._measurements):
-            cache.clear()  # they may hold what was just undone
-
-    def _remember(self, trial: Trial) -> None:
-        known = self._trials.get(trial.campaign_id)
-        if known is None:
-            return
-        in_order = trial.trial_id in known or not known or next(reversed(known.values())).seq < trial.seq
-        if in_order:
-            known[trial.trial_id] = trial
-        else:
-            del self._trials[trial.campaign_id]
+        self.forget()  # it may hold what was just undone
+        self._tail.forget()
 
     def _insert(self, table: Table[R], records: Sequence[R]) -> None:
         """Insert the records that are not there yet. Looks first: ON CONFLICT reads the whole table every time."""
-        stored = self._stored_keys(table, records)
-        fresh: dict[tuple[Any, ...], R] = {}
+        fresh: dict[Key, R] = {}
         for record in records:
             key = tuple(getattr(record, column) for column in table.key)
-            same = self._stored(table, key) if key in stored else fresh.setdefault(key, record)
+            same = self._stored(table, record) or fresh.setdefault(key, record)
             if same != record:
                 raise conflict(table, record)
         if fresh:
             self._write_rows(table, list(fresh.values()))
 
-    def _stored_keys(self, table: Table[R], records: Sequence[R]) -> set[tuple[Any, ...]]:
-        """Keys in the table that share their first column with one of the records."""
-        firsts = sorted({getattr(record, table.key[0]) for record in records})
-        places = ", ".join("?" * len(firsts))
-        sql = f"SELECT {', '.join(table.key)} FROM raw.{table.name} WHERE {table.key[0]} IN ({places})"
-        return set(self._fetch(sql, firsts)) if firsts else set()
-
-    def _stored(self, table: Table[R], key: tuple[Any, ...]) -> R | None:
+    def _stored(self, table: Table[R], record: R) -> R | None:
+        """The row with the key of `record`, or None."""
+        if isinstance(record, REMEMBERED):
+            return self.recall(record)
+        key = [getattr(record, column) for column in table.key]
         return self._one(table, " AND ".join(f"{column} = ?" for column in table.key), key)
 
     def _write_rows(self, table: Table[R], records: Sequence[R]) -> None:
@@ -164,6 +88,8 @@ class Writer(Queries):
         except duckdb.ConstraintException as error:
             raise conflict(table, records[0]) from error
         for record in records:
+            if isinstance(record, Trial):
+                self._tail.begin(record.trial_id)
             self._note(table, record)
 
     def _update(self, table: Table[R], before: R, fields: Mapping[str, Any]) -> R:
@@ -179,19 +105,59 @@ class Writer(Queries):
             self._note(table, after)
         return after
 
-    def _note(self, table: Table[R], record: R) -> None:
+    def _note(self, table: Table[R], record: R, *ordinal: int) -> None:
         """Remember that the row changed: for the snapshot, and for the records kept in memory."""
         self.revision += 1
-        change = (table.name, str(getattr(record, "trial_id", "")))
-        self._changed.pop(change, None)  # the newest change stands last
-        self._changed[change] = self.revision
-        if isinstance(record, Campaign):
-            if self._campaigns:  # when empty it is filled from the table, this row included
-                self._campaigns[record.campaign_id] = record
-        elif isinstance(record, Trial):
-            self._remember(record)
-        elif isinstance(record, Measurement) and record.trial_id in self._measurements:
-            self._measurements[record.trial_id][record.measurement_id] = record
+        owner = str(getattr(record, "trial_id", ""))
+        self._changed.pop((table.name, owner), None)  # the newest change stands last
+        self._changed[table.name, owner] = self.revision
+        key = ordinal or tuple(getattr(record, column) for column in table.key)
+        self._tail.note(table, owner, key, (*table.to_row(record), *ordinal))
+        self.remember(record)
+
+    # What the snapshot needs to know
+
+    def changes_since(self, revision: int) -> list[tuple[str, str]]:
+        """(table, trial id) of the rows that changed after `revision`, the newest first; other rows have no id."""
+        changes: list[tuple[str, str]] = []
+        for change, at in reversed(self._changed.items()):
+            if at <= revision:
+                break
+            changes.append(change)
+        return changes
+
+    def tail_rows(self, table: Table[Any], owner: str, first: int = 0) -> list[str]:
+        """Rows as JSON text, in the order of writing: those of one trial, or of a table whose rows belong to none.
+
+        Args:
+            table: which.
+            owner: the trial's id; empty for the others.
+            first: of a numbered table the first ordinal that is wanted.
+        """
+        with self._lock:
+            rows = self._tail.rows(table.name, owner)
+            if rows is None:
+                rows = self._tail.learn(table.name, owner, self._read_tail(table, owner, first))
+            if table not in NUMBERED_TABLES:
+                return list(rows.values())
+            for ordinal in [ordinal for ordinal in rows if ordinal < (first,)]:
+                del rows[ordinal]
+            return list(rows.values())
+
+    def _read_tail(self, table: Table[Any], owner: str, first: int) -> Rows:
+        columns, where, values = table.columns, "true", []
+        if table in NUMBERED_TABLES:
+            columns, where, values = (*columns, "ordinal"), "ordinal >= ?", [first]
+        elif owner:
+            where, values = "trial_id = ?", [owner]
+        sql = f"SELECT {', '.join(columns)} FROM raw.{table.name} WHERE {where} ORDER BY rowid"
+        key = [columns.index(column) for column in (("ordinal",) if table in NUMBERED_TABLES else table.key)]
+        found = enumerate(self._fetch(sql, values))
+        return {tuple(row[place] for place in key) or number: encoded(row) for number, row in found}
+
+    def keep_tail_of(self, trial_ids: Collection[str]) -> None:
+        """Forget the texts of all other trials' rows: they are in files now."""
+        self._tail.keep({"", *trial_ids})
 
 
 def conflict(table: Table[R], record: R) -> HaltError:

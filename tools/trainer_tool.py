@@ -1,5 +1,6 @@
 """The trainer tool: program text and a seed in, a trained model behind a process boundary out, then its score."""
 
+import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -79,7 +80,9 @@ class TrainerTool:
         self._launcher: Launcher | None = None
         self._texts = dict[str, EvalSet]()
         self._process: TrialProcess | None = None
-        self._stopping = False
+        self._training = False
+        self._stop_at = math.inf
+        """When everything is over, by the monotonic clock; before it only what was trained may still be scored."""
         self.last_seconds = 0.0
         """Seconds of the last process: of training when that ended well, else from its launch."""
 
@@ -111,20 +114,26 @@ class TrainerTool:
             TrialError: it crashed, diverged, overran its budget or was interrupted.
         """
         self.last_seconds = 0.0
-        if self._stopping:
+        if self._stop_at < math.inf:
             raise TrialError(Status.INTERRUPTED, "interrupted before training started")
         if self._launcher is None:
             # Programs of one campaign differ little: what this one imports is what the others do.
             self._launcher = Launcher.for_program(program, threads=self._threads, hidden=self._data.hidden)
         started = time.monotonic()
-        process = TrialProcess.launch(self._spec(program, seed), self._launcher, on_progress)
-        self._process = process
+        self._training = True
         try:
-            outcome = process.train()
-        except BaseException:
-            self.last_seconds = time.monotonic() - started
-            process.close()
-            raise
+            process = TrialProcess.launch(self._spec(program, seed), self._launcher, on_progress)
+            self._process = process
+            if self._stop_at < math.inf:  # a signal came while it was started
+                process.stop()
+            try:
+                outcome = process.train()
+            except BaseException:
+                self.last_seconds = time.monotonic() - started
+                process.close()
+                raise
+        finally:
+            self._training = False
         self.last_seconds = outcome.train_s
         return TrainedModel(process, outcome)
 
@@ -170,8 +179,8 @@ class TrainerTool:
     def _replica(self, model: TrainedModel) -> Generator[TrialProcess]:
         with model.process.replica() as replica:
             self._process = replica
-            if self._stopping:
-                replica.stop()
+            if self._stop_at < math.inf:
+                replica.stop(self._stop_at - time.monotonic())
             yield replica
 
     def _text(self, split: Literal["val", "test"]) -> EvalSet:
@@ -185,11 +194,18 @@ class TrainerTool:
         if self._launcher is not None:
             self._launcher.close()
 
-    def stop(self) -> None:
-        """End the running training or scoring soon. Safe to call from a signal handler."""
-        self._stopping = True
+    def stop(self, scoring_grace_s: float = 0.0) -> None:
+        """End a running training at once, and a running scoring or probing too unless it may take a little longer.
+
+        No training starts afterwards. Safe from a signal handler and from another thread. Once more without a grace
+        ends everything at once.
+
+        Args:
+            scoring_grace_s: how long a model that is trained already may be scored and probed from now on.
+        """
+        self._stop_at = min(self._stop_at, time.monotonic() + scoring_grace_s)
         if self._process is not None:
-            self._process.stop()
+            self._process.stop(0.0 if self._training else scoring_grace_s)
 
     def mfu(self, outcome: TrainOutcome) -> float | None:
         """Model FLOPs utilisation, or None where the device's peak is unknown."""

@@ -1,5 +1,6 @@
 """Waiting for what a trial process says: every wait ends, in an answer or in the trial's end with a reason."""
 
+import math
 import signal
 import time
 from collections.abc import Generator
@@ -52,7 +53,8 @@ class Conversation:
         self._child, self._channel, self._watchdog = child, channel, watchdog
         self._memory_bytes, self._about = memory_bytes, about
         self._code: int | None = None
-        self.stopped = False
+        self.stop_at = math.inf
+        """When to end on request, by the monotonic clock. May be set in a signal handler and by another thread."""
 
     def expect(self, kind: type[E], phase: Phase) -> E:
         """The next message, which must be of this kind.
@@ -79,8 +81,9 @@ class Conversation:
         """
         channel = self._channel
         while True:
-            left = phase.deadline - time.monotonic()
-            if self.stopped:
+            now = time.monotonic()
+            left = phase.deadline - now
+            if now >= self.stop_at:
                 self.fail(Status.INTERRUPTED, f"stopped on request {phase.during}")
             if left <= 0 and not self._answered_while_we_were_busy():
                 self.fail(phase.overdue_status, phase.overdue)

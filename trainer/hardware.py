@@ -61,9 +61,10 @@ class Hardware:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for machines on which a timed training may be compared: all but the driver; memory to the GiB."""
+        """Equal for machines whose trainings may be compared; memory counts to the GiB, a driver where there is one."""
         facts = asdict(self) | {"memory_bytes": round(self.memory_bytes / GIB)}
-        del facts["driver"]
+        if self.driver is None:
+            del facts["driver"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

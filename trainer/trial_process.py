@@ -242,12 +242,15 @@ class TrialProcess:
         self._answer_s = self._answer_s or time.monotonic() - started
         return logits
 
-    def stop(self) -> None:
-        """End the trial soon: `train` or `score` raises `TrialError` (`interrupted`).
+    def stop(self, grace_s: float = 0.0) -> None:
+        """End the trial: `train`, `score` or `ask` raises `TrialError` (`interrupted`).
 
-        Safe from a signal handler and from another thread.
+        Safe from a signal handler and from another thread. Of several requests the earliest counts.
+
+        Args:
+            grace_s: how long what runs now may go on, by the monotonic clock.
         """
-        self._talk.stopped = True
+        self._talk.stop_at = min(self._talk.stop_at, time.monotonic() + grace_s)
         if not self._closed:
             self._channel.wake()
 

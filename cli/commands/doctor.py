@@ -18,7 +18,7 @@ def doctor(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show what this machine can do. Device, isolation, model endpoint, free disk.
+    """Show what this machine can do. Device, isolation, model endpoint, free disk; the state of a workspace's store.
 
     With --attacks: none of the cheats may be kept, and honest programs must pass; else the exit code is 1.
     """
@@ -40,13 +40,15 @@ def doctor(
 
 
 def examine(directory: Path) -> dict[str, dict[str, Any]]:
-    """One section per thing a night depends on."""
-    return {
+    """One section per thing a night depends on; `store` only in a workspace that has one."""
+    sections = {
         "device": _device(),
         "isolation": _isolation(),
         "endpoint": _endpoint(directory),
         "disk": _disk(directory),
     }
+    store = _store(directory)
+    return {**sections, "store": store} if store else sections
 
 
 def _attack() -> "Report":
@@ -106,3 +108,33 @@ def _disk(directory: Path) -> dict[str, Any]:
         "needed_bytes": MIN_FREE_BYTES,
         "cache": str(default_cache()),
     }
+
+
+def _store(directory: Path) -> dict[str, Any]:
+    from cli.workspaces import holder_of
+    from graph.workspace import Workspace
+    from memory.backup import backups
+    from memory.opening import BACKUPS, examine
+    from memory.store_errors import DamagedStoreError
+    from rails.errors import NightshiftError
+
+    workspace = Workspace(directory.expanduser().resolve())
+    path = workspace.store_path
+    if not path.exists():
+        return {}
+    found: dict[str, Any] = {
+        "ok": None,
+        "schema": None,
+        "bytes": path.stat().st_size,
+        "backups": [str(backup) for backup in backups(path.with_name(BACKUPS))],
+        "damaged": None,
+    }
+    at_work = holder_of(workspace)
+    if at_work is not None:
+        return {**found, "note": f"a loop is at work here ({at_work}); look again when it has ended"}
+    try:
+        return {**found, "ok": True, "schema": examine(path)}
+    except DamagedStoreError as error:
+        return {**found, "ok": False, "damaged": error.why}
+    except NightshiftError as error:
+        return {**found, "ok": False, "note": error.what}

@@ -31,9 +31,17 @@ class Level(StrEnum):
 def run(  # noqa: PLR0913, PLR0917  (the options are the command line's contract)
     directory: WorkspaceArgument = Path(),
     trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials.")] = None,
-    hours: Annotated[float | None, typer.Option(min=0.0, help="Stop opening trials after this many hours.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop opening trials after this many hours of running.")
+    ] = None,
+    usd: Annotated[float | None, typer.Option(min=0.0, help="Stop when the proposer's calls cost this much.")] = None,
+    joules: Annotated[float | None, typer.Option(min=0.0, help="Stop when the machine took this much.")] = None,
     proposer: Annotated[
         str | None, typer.Option(help="A model of models.toml, or tpe, random, replay:FILE.", show_default=False)
+    ] = None,
+    fallback: Annotated[
+        str | None,
+        typer.Option(help='Who proposes while the proposer does not answer; "" for nobody.', show_default=False),
     ] = None,
     lineage: Annotated[Switch | None, typer.Option(help="Show proposals the lineage block (default on).")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the campaign (default 0).")] = None,
@@ -46,30 +54,37 @@ def run(  # noqa: PLR0913, PLR0917  (the options are the command line's contract
 
     Progress goes to stderr, the result to stdout. Ctrl-C ends the trial in hand and stops; `nightshift run` goes on.
     """
-    from graph.campaign import open_campaign
+    from graph.night import run_night
     from graph.options import RunOptions
-    from graph.runner import Runner
-    from memory.lineage import render_lineage
 
     options = RunOptions(
         trials=trials,
         hours=hours,
+        usd=usd,
+        joules=joules,
         proposer=proposer,
+        fallback=fallback,
         lineage=None if lineage is None else lineage is Switch.ON,
         seed=seed,
         tag=tag,
         fresh=fresh,
         require_isolation=None if require_isolation is None else require_isolation.value,
     )
-    console = stderr()
-    with (
-        observer_for(console) as observer,
-        open_campaign(directory, options, observer) as services,
-    ):
-        campaign = Runner(services).run()
-        document = status_document(services.store, campaign)
-        rows = services.store.trials(campaign.campaign_id)
-        block = render_lineage(services.store, campaign.campaign_id)
+    with observer_for(stderr()) as observer:
+        campaign = run_night(directory, options, observer)
+    _report(directory, campaign.campaign_id, json)
+
+
+def _report(directory: Path, campaign_id: str, json: bool) -> None:
+    """What the morning needs, from what the loop has published."""
+    from cli.workspaces import open_reader
+    from memory.lineage import render_lineage
+
+    with open_reader(directory) as reader:
+        campaign = reader.campaign(campaign_id)
+        document = status_document(reader, campaign)
+        rows = reader.trials(campaign_id)
+        block = render_lineage(reader, campaign_id) if campaign.lineage else ""
     if json:
         print_json(document)
         return

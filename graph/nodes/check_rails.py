@@ -1,5 +1,7 @@
 """check_rails: judge the raw reply, store every verdict, and pass, correct or block."""
 
+from dataclasses import replace
+
 from graph.nodes.propose import stored_reply
 from graph.services import Services
 from graph.state import Route, TrialState, Update
@@ -9,10 +11,19 @@ from rails.guard import CheckResult, RailContext
 
 
 def check_rails(services: Services, state: TrialState) -> Update:
-    """Let the rails judge the reply of this attempt against the trial's parent."""
+    """Let the rails judge the reply of this attempt against the trial's parent.
+
+    What was judged stays judged, also on a machine with another size of memory.
+    """
     trial = services.trial(state["trial_id"])
-    attempt = state["attempt"]
-    result = services.rails.check(stored_reply(services, trial, attempt) or "", rail_context(services, trial))
+    attempt, superseded = state["attempt"], trial.candidate_commit
+    context = rail_context(services, trial)
+    before = [v for v in services.store.verdicts(trial.trial_id) if v.attempt == attempt]
+    if refused := next((v for v in before if not v.ok), None):
+        return _refused(services, state, trial, refused.rail, refused.reason)
+    if before:
+        context = replace(context, size_limit_bytes=None)
+    result = services.rails.check(stored_reply(services, trial, attempt) or "", context)
     verdicts = [
         Verdict(trial_id=trial.trial_id, attempt=attempt, position=position, rail=v.rail, ok=v.ok, reason=v.reason)
         for position, v in enumerate(result.verdicts)
@@ -20,10 +31,18 @@ def check_rails(services: Services, state: TrialState) -> Update:
     with services.store.transaction():
         services.store.add_verdicts(verdicts)
         if result.ok:
-            trial = _store_proposal(services, trial, result)
-    services.observer.railed(trial, result.rail, result.reason)
-    if result.ok:
-        return {"route": Route.PASSED, "target_trial_id": trial.trial_id, "seed_index": 0}
+            trial = _store_proposal(services, state, trial, result)
+    if not result.ok:
+        return _refused(services, state, trial, result.rail, result.reason)
+    if superseded not in {None, trial.candidate_commit}:
+        services.ratchet.discard(str(superseded))  # a repair: nothing asks for the program that crashed any more
+    services.observer.railed(trial, None, None)
+    return {"route": Route.PASSED, "target_trial_id": trial.trial_id, "seed_index": 0}
+
+
+def _refused(services: Services, state: TrialState, trial: Trial, rail: str | None, reason: str | None) -> Update:
+    services.observer.railed(trial, rail, reason)
+    attempt = state["attempt"]
     if state["corrections"] < services.task.rails.corrections:
         return {"route": Route.CORRECT, "attempt": attempt + 1, "corrections": state["corrections"] + 1}
     return {"route": Route.BLOCKED}
@@ -48,7 +67,7 @@ def rail_context(services: Services, trial: Trial) -> RailContext:
     )
 
 
-def _store_proposal(services: Services, trial: Trial, result: CheckResult) -> Trial:
+def _store_proposal(services: Services, state: TrialState, trial: Trial, result: CheckResult) -> Trial:
     proposal = result.proposal
     if proposal is None or result.candidate_source is None:
         raise ValueError("the rails passed a reply without a proposal or a program")
@@ -61,6 +80,7 @@ def _store_proposal(services: Services, trial: Trial, result: CheckResult) -> Tr
     return services.store.update_trial(
         trial.trial_id,
         phase=Phase.RAILED,
+        repairs=state["repairs"],  # again those of this program, when a trial is gone through once more
         hypothesis=proposal.hypothesis,
         expected_delta=proposal.expected_delta,
         rationale=proposal.reason,

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from graph.nodes.evaluate import measured
+from graph.evidence import measured
 from graph.services import Services
 from graph.state import Route, TrialState, Update
 from memory.lessons import lesson_for
@@ -29,6 +29,7 @@ def curate(services: Services, state: TrialState) -> Update:
     """Write the final row with the new head in one transaction, then let everything else follow from it."""
     trial = services.trial(state["trial_id"])
     if trial.phase is not Phase.DECIDED:
+        _refresh_parent(services, trial)  # before a keep's table is made: a loop that goes on does it then, too
         trial = _commit(services, trial, outcome_of(services, state, trial))
     project(services, trial)
     services.observer.decided(trial)
@@ -63,7 +64,7 @@ def _blocked(services: Services, state: TrialState, trial: Trial) -> Outcome:
 
 
 def _mean(services: Services, trial_id: str) -> dict[str, Any]:
-    scores = [m.val_bpb for m in measured(services.store.measurements(trial_id)) if m.val_bpb is not None]
+    scores = [m.val_bpb for m in measured(services, trial_id) if m.val_bpb is not None]
     return {"metric": sum(scores) / len(scores), "n_measurements": len(scores)} if scores else {}
 
 
@@ -102,7 +103,7 @@ def _commit(services: Services, trial: Trial, outcome: Outcome) -> Trial:
         source="rule",
         created_at=utc_now(),
     )
-    services.store.decide(Trial.model_validate(final.model_dump()), head, incumbent, row or None)
+    services.decide(Trial.model_validate(final.model_dump()), head, incumbent, row or None)
     return services.trial(trial.trial_id)
 
 
@@ -144,13 +145,13 @@ def project(services: Services, trial: Trial) -> None:
 
 
 def _refresh_parent(services: Services, trial: Trial) -> None:
-    """An incumbent's measurements accumulate over the night, and its metric is their mean.
+    # The parent, not the campaign's incumbent: a keep has just replaced it.
+    if trial.parent_trial_id is not None:
+        refresh_metric(services, trial.parent_trial_id)
 
-    The parent, not the campaign's incumbent: a keep has just replaced it.
-    """
-    if trial.parent_trial_id is None:
-        return
-    parent = services.trial(trial.parent_trial_id)
-    numbers = _mean(services, parent.trial_id)
-    if numbers and numbers["n_measurements"] != parent.n_measurements:
-        services.store.update_trial(parent.trial_id, **numbers)
+
+def refresh_metric(services: Services, trial_id: str) -> None:
+    """An incumbent's measurements accumulate over the night, and its metric is the mean of those of this machine."""
+    known, numbers = services.trial(trial_id), _mean(services, trial_id)
+    if numbers and numbers != {"metric": known.metric, "n_measurements": known.n_measurements}:
+        services.store.update_trial(trial_id, **numbers)

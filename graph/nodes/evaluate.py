@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graph.clock import clock_evidence
-from graph.nodes.train import fail
+from graph.evidence import measured
+from graph.measuring import INCUMBENT_FAILED, ever_scored, fail, halt
 from graph.probing import probed_deeply, tolerance_nats
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
@@ -17,7 +18,7 @@ from memory.decide import Decision, Evidence
 from memory.noise import Noise
 from memory.records import Curve, Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind, utc_now
 from memory.rules_base import new_seed, next_seed
-from rails.errors import TrialError
+from rails.errors import HaltError, TrialError
 from rails.status import Status
 from tools.trainer_tool import TrainedModel
 from trainer.probes import DEEP_CUTS, QUICK_CUTS, ProbeError
@@ -44,7 +45,12 @@ def evaluate(services: Services, state: TrialState) -> Update:
 
 
 def score_trained(services: Services, trial: Trial, measurement: Measurement, model: TrainedModel) -> Measurement:
-    """Score and probe a trained model from outside, store how that ended, and close the model's process."""
+    """Score and probe a trained model from outside, store how that ended, and close the model's process.
+
+    Raises:
+        TrialError: interrupted, and to be made when the campaign goes on; see `fail`.
+        HaltError: the machine cannot start a process, or (`DiskFullError`) has no room.
+    """
     services.observer.scoring(trial)
     try:
         with model:
@@ -53,6 +59,8 @@ def score_trained(services: Services, trial: Trial, measurement: Measurement, mo
             result = _probed(services, trial, scored, model)
     except TrialError as error:
         return fail(services, trial, measurement, error)
+    except HaltError as error:
+        halt(services, trial, measurement, error)
     if result.state is MeasurementState.FAILED:
         return result
     outcome = model.outcome
@@ -117,8 +125,8 @@ def _cuts(services: Services, trial: Trial, scored: Measurement) -> int:
 
     All, too, when only a measurement of the incumbent is missing: the candidate may be kept after it.
     """
-    stored = measured(services.store.measurements(scored.trial_id))
-    search = scored.trial_id == trial.trial_id and scored.purpose is Purpose.SEARCH
+    stored = measured(services, scored.trial_id)
+    search = scored.trial_id == trial.trial_id and trial.phase is not Phase.DECIDED
     if not search or trial.kind is TrialKind.BASELINE or probed_deeply(stored):
         return QUICK_CUTS
     decision = services.rule.decide(evidence_for(services, trial, scored))
@@ -132,8 +140,8 @@ def _after_failure(services: Services, state: TrialState, measurement: Measureme
     own = measurement.trial_id == state["trial_id"]
     repairs = state["repairs"]
     # A program with a score is not repaired: measurements of two programs must not end in one mean.
-    unscored = not measured(services.store.measurements(measurement.trial_id))
-    repairable = own and unscored and measurement.status in REPAIRABLE and services.proposer.repairs_crashes
+    scored = ever_scored(services, services.trial(measurement.trial_id))
+    repairable = own and not scored and measurement.status in REPAIRABLE and services.proposer.repairs_crashes
     if repairable and repairs < services.task.rails.repairs:
         return {
             "route": Route.REPAIR,
@@ -146,7 +154,7 @@ def _after_failure(services: Services, state: TrialState, measurement: Measureme
 
 
 def _next_baseline_seed(services: Services, trial: Trial) -> Update:
-    done = len(measured(services.store.measurements(trial.trial_id)))
+    done = len(measured(services, trial.trial_id))
     if done < services.task.baseline.seeds:
         return {"route": Route.MEASURE, "target_trial_id": trial.trial_id, "seed_index": done}
     return {"route": Route.DECIDED}
@@ -155,8 +163,9 @@ def _next_baseline_seed(services: Services, trial: Trial) -> Update:
 def _decide(services: Services, trial: Trial) -> Update:
     evidence = evidence_for(services, trial)
     decision = services.rule.decide(evidence)
-    if decision.action == "keep" and not probed_deeply(measured(services.store.measurements(trial.trial_id))):
+    if decision.action == "keep" and not probed_deeply(measured(services, trial.trial_id)):
         decision = _sent_back(decision, evidence)
+    failed = (trial.decision or {}).get(INCUMBENT_FAILED)  # survives going through the trial again
     services.store.update_trial(
         trial.trial_id,
         phase=Phase.MEASURED,
@@ -164,7 +173,7 @@ def _decide(services: Services, trial: Trial) -> Update:
         gain_low=decision.gain_low,
         gain_high=decision.gain_high,
         p_improve=decision.p_improve,
-        decision=decision_row(decision),
+        decision=decision_row(decision) | ({} if failed is None else {INCUMBENT_FAILED: failed}),
     )
     if decision.action != "measure":
         return {"route": Route.DECIDED}
@@ -192,7 +201,7 @@ def decision_row(decision: Decision) -> dict[str, object]:
 
 
 def evidence_for(services: Services, trial: Trial, coming: Measurement | None = None) -> Evidence:
-    """All that is known of candidate, incumbent and baseline, and of the noise between identical programs.
+    """All that is known of candidate, incumbent and baseline on this machine, and of the noise between equal programs.
 
     Args:
         services: with the store.
@@ -200,7 +209,7 @@ def evidence_for(services: Services, trial: Trial, coming: Measurement | None = 
         coming: a measurement of the candidate that is not stored yet, to see what it would decide.
     """
     store, campaign = services.store, services.campaign
-    noise, candidate = store.store_noise(campaign.campaign_id), measured(store.measurements(trial.trial_id))
+    noise, candidate = store.store_noise(campaign.campaign_id), measured(services, trial.trial_id)
     if coming is not None:
         noise = _with_one_more(noise, [m.val_bpb for m in candidate], coming.val_bpb)
         candidate.append(coming)
@@ -210,8 +219,8 @@ def evidence_for(services: Services, trial: Trial, coming: Measurement | None = 
     parent = trial.parent_trial_id or baseline.trial_id
     return Evidence(
         candidate=pairs(candidate),
-        incumbent=pairs(measured(store.measurements(parent))),
-        baseline=pairs(measured(store.measurements(baseline.trial_id))),
+        incumbent=pairs(measured(services, parent)),
+        baseline=pairs(measured(services, baseline.trial_id)),
         noise_sd=noise.sd,
         noise_df=noise.df,
         noise_campaigns=noise.campaigns,
@@ -231,11 +240,6 @@ def _with_one_more(noise: Noise, values: Sequence[float | None], value: float | 
     distance, n = value - math.fsum(known) / len(known), len(known)
     squares = (noise.sd or 0.0) ** 2 * noise.df + n / (n + 1) * distance**2
     return replace(noise, sd=math.sqrt(squares / (noise.df + 1)), df=noise.df + 1)
-
-
-def measured(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """Those with a score that were made to decide: what is measured at the end of a campaign is no evidence in it."""
-    return [m for m in measurements if m.state is MeasurementState.MEASURED and m.purpose is Purpose.SEARCH]
 
 
 def pairs(measurements: Sequence[Measurement]) -> tuple[tuple[int, float], ...]:

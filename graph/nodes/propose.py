@@ -1,22 +1,29 @@
 """propose: ask the proposer, and store its raw reply before anything is done with it."""
 
-from agents.base import CallInfo, Feedback, NoReplyError, ProposalContext
+import time
+from dataclasses import replace
+
+from agents.base import Feedback, ProposalContext, Proposer, Reply
+from graph.minutes import Minutes
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
 from memory.lineage import lineage_sha256, render_lineage
-from memory.records import Call, LineageBlock, Phase, Trial, utc_now
+from memory.records import LineageBlock, Phase, Trial, utc_now
 from rails.edits import read_knobs
+from rails.errors import TrialError
+from rails.status import Status
 
 
 def propose(services: Services, state: TrialState) -> Update:
-    """Have a raw reply for this attempt in the store, asking the proposer only if it is not there yet.
+    """Have a raw reply for this attempt in the store, asking the proposer only for what is not there yet.
 
     Raises:
-        NoReplyError: the proposer could not answer; what it was asked is stored.
+        TrialError: interrupted: the loop was asked to stop, or a deadline passed while waiting for an endpoint.
+        NoReplyError: nobody can answer, and waiting does not help; what was asked is stored.
     """
     trial = services.trial(state["trial_id"])
     attempt = state["attempt"]
-    if stored_reply(services, trial, attempt) is None:
+    if not _is_answered(trial, attempt):
         _ask(services, trial, attempt, state)
     services.observer.proposed(services.trial(trial.trial_id), attempt)
     return {"route": Route.PROPOSED}
@@ -24,24 +31,43 @@ def propose(services: Services, state: TrialState) -> Update:
 
 def stored_reply(services: Services, trial: Trial, attempt: int) -> str | None:
     """The last raw reply of one attempt, or None if there is none yet."""
-    calls = [c for c in services.store.calls(trial.trial_id) if c.attempt == attempt]
-    return calls[-1].raw_reply if calls else None
+    answers = Minutes(services.store, trial.trial_id, attempt).answers()
+    return answers[-1].raw_reply if answers else None
+
+
+def _is_answered(trial: Trial, attempt: int) -> bool:
+    """Whether the attempt's proposal is in the store; calls alone may be no more than the tools of a conversation."""
+    return trial.phase is not Phase.OPENED and trial.attempt >= attempt
 
 
 def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> None:
-    """Ask, and store in one transaction what was shown, what was answered, and that it was."""
+    """Ask, and store in one transaction what was shown, who answered, and that it was answered.
+
+    A model's calls are stored before that, one by one, as they come in.
+    """
     context = build_context(services, trial, attempt, state)
+    minutes = Minutes(services.store, trial.trial_id, attempt)
+
+    def ask(proposer: Proposer) -> Reply:
+        journal = minutes.journal(proposer.name)
+        return proposer.propose(replace(context, journal=journal, stopping=lambda: services.stop.requested))
+
+    earlier = minutes.answers()
+    started = time.monotonic()
     try:
-        reply = services.proposer.propose(context)
-    except NoReplyError as error:
-        _store_calls(services, trial, attempt, error.calls)
-        raise
+        proposer, reply = services.weather.ask(services, trial.seq, ask, earlier[-1].proposer if earlier else None)
+    finally:
+        waited_s = time.monotonic() - started - minutes.writing_s
+        services.waited(trial.trial_id, Node.PROPOSE, "proposer", waited_s)
     progress: dict[str, object] = {"phase": Phase.PROPOSED, "attempt": attempt, "repairs": state["repairs"]}
     with services.store.transaction():
-        _store_calls(services, trial, attempt, reply.calls)
+        for call in reply.calls:
+            minutes.write(proposer.name, call)
         if context.lineage is not None:
             progress["lineage_sha256"] = _store_block(services, context.lineage)
-        services.store.update_trial(trial.trial_id, **progress)
+        services.store.update_trial(trial.trial_id, proposer=proposer.name, **progress)
+    if services.stop.requested:
+        raise TrialError(Status.INTERRUPTED, "the loop was asked to stop when the proposal had come")
 
 
 def build_context(services: Services, trial: Trial, attempt: int, state: TrialState) -> ProposalContext:
@@ -95,29 +121,3 @@ def _crash(services: Services, trial: Trial, state: TrialState) -> str | None:
         return None
     failed = next((m for m in services.store.measurements(trial.trial_id) if m.measurement_id == measurement_id), None)
     return None if failed is None else f"{failed.reason}\n{failed.log_tail or ''}".strip()
-
-
-def _store_calls(services: Services, trial: Trial, attempt: int, infos: tuple[CallInfo, ...]) -> None:
-    now = utc_now()
-    calls = [
-        Call(
-            call_id=f"{trial.trial_id}-a{attempt}-{position}",
-            trial_id=trial.trial_id,
-            attempt=attempt,
-            position=position,
-            proposer=services.proposer.name,
-            model=info.model,
-            prompt=info.prompt,
-            raw_reply=info.raw_reply,
-            error=info.error,
-            prompt_tokens=info.prompt_tokens,
-            completion_tokens=info.completion_tokens,
-            latency_s=info.latency_s,
-            usd=info.usd,
-            created_at=now,
-        )
-        for position, info in enumerate(infos)
-    ]
-    services.store.add_calls(calls)
-    waited = sum(info.latency_s for info in infos)
-    services.waited(trial.trial_id, Node.PROPOSE, "proposer", waited)

@@ -2,90 +2,77 @@
 
 from graph.early_stop import HopelessError, watch_for
 from graph.events import TrainingProgress
+from graph.measuring import (
+    INCUMBENT_FAILED,
+    fail,
+    given_up,
+    halt,
+    new_measurement,
+    stays_open,
+    stored_measurement,
+)
+from graph.room import require_room
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
-from memory.records import Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind, utc_now
-from rails.errors import TrialError
+from memory.records import Measurement, MeasurementState, Phase, Trial, utc_now
+from rails.errors import HaltError, TrialError
 from rails.status import Status
 from tools.trainer_tool import Progress
-
-SEED_STRIDE = 10_000
-"""Campaign seed s uses training seeds 10,000·s, 10,000·s+1, …: disjoint between campaigns, shared within one."""
 
 
 def train(services: Services, state: TrialState) -> Update:
     """Train the target's program with the shared seed of this index, unless that measurement is already stored.
 
     A candidate whose curve is hopeless is stopped on the way, and its trial is over.
+
+    Raises:
+        DiskFullError: there is too little room to begin, or there was at the end of a training that failed.
     """
     trial = services.trial(state["trial_id"])
     target = services.trial(state["target_trial_id"])
     seed_index = state["seed_index"]
-    measurement_id = measurement_id_of(target, seed_index)
-    stored = {m.measurement_id: m for m in services.store.measurements(target.trial_id)}
-    before = stored.get(measurement_id)
-    if before is None or before.state is MeasurementState.RUNNING or _failed_for_another(before, trial):
-        measurement = new_measurement(services, target, seed_index, before)
-        with services.store.transaction():
-            services.store.open_measurement(measurement)
-            services.store.update_trial(trial.trial_id, phase=Phase.RUNNING)
-        _run(services, trial, target, measurement)
-    after = {m.measurement_id: m.state for m in services.store.measurements(target.trial_id)}
-    stopped = after[measurement_id] is MeasurementState.STOPPED
-    return {"route": Route.HOPELESS if stopped else Route.TRAINED, "measurement_id": measurement_id}
+    before = stored_measurement(services, target, seed_index)
+    if before is None or not _stands(before, trial):
+        require_room(services.workspace)
+        if not given_up(services, trial, before):
+            measurement = new_measurement(services, target, seed_index, before)
+            with services.store.transaction():
+                services.store.open_measurement(measurement)
+                services.store.update_trial(trial.trial_id, phase=Phase.RUNNING)
+            run_training(services, trial, target, measurement)
+    after = stored_measurement(services, target, seed_index)
+    if after is None:
+        raise ValueError(f"the measurement of trial {target.seq} with seed {seed_index} is not in the store")
+    stopped = after.state is MeasurementState.STOPPED
+    return {"route": Route.HOPELESS if stopped else Route.TRAINED, "measurement_id": after.measurement_id}
 
 
-def measurement_id_of(target: Trial, seed_index: int) -> str:
-    """The same measurement has the same id after any crash; a repaired program is another measurement."""
-    return f"{target.trial_id}-r{target.repairs}-s{seed_index}"
+def _stands(before: Measurement, trial: Trial) -> bool:
+    """Whether a stored measurement is all that there is to do.
+
+    An incumbent's that failed on behalf of an earlier trial is no reason not to try again; one that failed on behalf of
+    this trial is how this trial ends, however often it is gone through.
+    """
+    if before.state is MeasurementState.RUNNING:
+        return False
+    if before.state is not MeasurementState.FAILED:
+        return True
+    if before.trial_id != trial.trial_id:
+        return (trial.decision or {}).get(INCUMBENT_FAILED) == before.seed_index
+    return before.status is not Status.INTERRUPTED or not stays_open(trial)
 
 
-def new_measurement(
-    services: Services, target: Trial, seed_index: int, before: Measurement | None, purpose: Purpose = Purpose.SEARCH
-) -> Measurement:
-    """A measurement that begins now; `before` is its earlier attempt, if there was one."""
-    return Measurement(
-        measurement_id=measurement_id_of(target, seed_index),
-        campaign_id=services.campaign_id,
-        trial_id=target.trial_id,
-        seed_index=seed_index,
-        seed=SEED_STRIDE * services.campaign.seed + seed_index,
-        state=MeasurementState.RUNNING,
-        attempt=1 if before is None else before.attempt + 1,
-        isolation=services.trainer.isolation,
-        started_at=utc_now(),
-        purpose=purpose,
-    )
+def run_training(services: Services, trial: Trial, target: Trial, measurement: Measurement) -> None:
+    """Train `target`'s program on behalf of `trial`: afterwards the model waits to be scored, or it is stored why not.
 
-
-def show_progress(
-    services: Services, trial: Trial, target: Trial, measurement: Measurement, progress: Progress
-) -> None:
-    """Tell the observer of one report of a training: of `target`, on behalf of `trial`."""
-    services.observer.training(
-        TrainingProgress(
-            trial_seq=trial.seq,
-            measured_seq=target.seq,
-            seed_index=measurement.seed_index,
-            step=progress.step,
-            tokens=progress.tokens,
-            elapsed_s=progress.elapsed_s,
-            loss=progress.loss,
-            fraction=services.trainer.fraction(progress),
-        )
-    )
-
-
-def _failed_for_another(before: Measurement, trial: Trial) -> bool:
-    """Whether an incumbent's measurement failed: on behalf of an earlier trial, and no reason not to try again."""
-    return before.state is MeasurementState.FAILED and before.trial_id != trial.trial_id
-
-
-def _run(services: Services, trial: Trial, target: Trial, measurement: Measurement) -> None:
+    Raises:
+        TrialError: interrupted, and to be made when the campaign goes on; see `fail`.
+        HaltError: the machine cannot start a process, or (`DiskFullError`) has no room.
+    """
     watch = watch_for(services, trial, target)
 
     def report(progress: Progress) -> None:
-        show_progress(services, trial, target, measurement, progress)
+        _show(services, trial, target, measurement, progress)
         if watch is not None:
             watch.see(progress)
 
@@ -99,9 +86,27 @@ def _run(services: Services, trial: Trial, target: Trial, measurement: Measureme
         services.waited(trial.trial_id, Node.TRAIN, "train", services.trainer.last_seconds)
         _stop(services, trial, measurement, stop)
         return
+    except HaltError as error:
+        halt(services, trial, measurement, error)
     services.live[measurement.measurement_id] = model
     services.waited(trial.trial_id, Node.TRAIN, "startup", model.outcome.startup_s)
     services.waited(trial.trial_id, Node.TRAIN, "train", model.outcome.train_s)
+
+
+def _show(services: Services, trial: Trial, target: Trial, measurement: Measurement, progress: Progress) -> None:
+    """Tell the observer of one report of a training: of `target`, on behalf of `trial`."""
+    services.observer.training(
+        TrainingProgress(
+            trial_seq=trial.seq,
+            measured_seq=target.seq,
+            seed_index=measurement.seed_index,
+            step=progress.step,
+            tokens=progress.tokens,
+            elapsed_s=progress.elapsed_s,
+            loss=progress.loss,
+            fraction=services.trainer.fraction(progress),
+        )
+    )
 
 
 def _stop(services: Services, trial: Trial, measurement: Measurement, stop: HopelessError) -> None:
@@ -121,27 +126,3 @@ def _stop(services: Services, trial: Trial, measurement: Measurement, stop: Hope
         services.store.finish_measurement(stopped, stop.curve(stopped))
         services.store.update_trial(trial.trial_id, phase=Phase.MEASURED, decision=stop.verdict.evidence)
     services.observer.measured(trial, stopped)
-
-
-def fail(services: Services, trial: Trial, measurement: Measurement, error: TrialError) -> Measurement:
-    """Store a measurement that ended without a score.
-
-    Raises:
-        TrialError: the baseline was interrupted. It stays open, and is measured when the campaign goes on: without it
-            there is no campaign.
-    """
-    if error.status is Status.INTERRUPTED and trial.kind is TrialKind.BASELINE:
-        raise error
-    failed = measurement.model_copy(
-        update={
-            "state": MeasurementState.FAILED,
-            "status": error.status,
-            "reason": error.what,
-            "log_tail": error.detail or None,
-            "train_s": services.trainer.last_seconds,
-            "finished_at": utc_now(),
-        }
-    )
-    services.store.finish_measurement(failed, None)
-    services.observer.measured(trial, failed)
-    return failed

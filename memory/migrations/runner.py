@@ -11,6 +11,9 @@ from memory.records import utc_now
 from rails.errors import UserError
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
+LEDGER = "migrations"
+"""The table of steps that a database has had."""
+
 _LEDGER = """
 CREATE SCHEMA IF NOT EXISTS raw;
 CREATE TABLE IF NOT EXISTS raw.migrations (
@@ -46,6 +49,11 @@ def migrations(folder: Traversable | None = None) -> list[Migration]:
     if [step.version for step in found] != list(range(1, len(found) + 1)):
         raise ValueError(f"migrations must be numbered without gaps, got {[step.version for step in found]}")
     return found
+
+
+def newest_version() -> int:
+    """The schema that this nightshift works with."""
+    return len(migrations())
 
 
 def schema_version(connection: duckdb.DuckDBPyConnection) -> int:

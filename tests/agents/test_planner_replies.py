@@ -12,6 +12,7 @@ from agents.planner import Planner
 from rails.guard import RailContext, Rails
 from tests.support.chat_server import (
     GOOD,
+    INJECTED_REPLIES,
     MALFORMED_REPLIES,
     TOLERATED_REPLIES,
     Behaviour,
@@ -22,6 +23,7 @@ from tests.support.chat_server import (
     rejecting,
     tool_call,
 )
+from tests.support.journals import noted
 from tests.support.proposals import make_context, make_task
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:typer")
@@ -37,15 +39,14 @@ def rails() -> Rails:
 
 def planner_at(server: ChatServer, folder: Path, **keys: object) -> Planner:
     (folder / "models.toml").write_text(server.models_toml("local", **keys))
-    return Planner("local", load_models(folder)["local"], sleep=lambda seconds: None)
+    return Planner("local", load_models(folder)["local"])
 
 
 def test_a_good_reply_with_usage_cost_and_stored_prompt(tmp_path: Path) -> None:
     with ChatServer([ok(usage=(1000, 50))]) as server:
         planner = planner_at(server, tmp_path, usd_per_million_prompt=2.0, usd_per_million_completion=10.0)
-        reply = planner.propose(make_context())
-    assert reply.raw == GOOD
-    (call,) = reply.calls
+        reply, (call,) = noted(planner)
+    assert reply.raw == GOOD and reply.calls == ()
     assert (call.model, call.raw_reply, call.error) == ("local", GOOD, None)
     assert (call.prompt_tokens, call.completion_tokens) == (1000, 50)
     assert call.usd == pytest.approx(0.0025)
@@ -77,14 +78,14 @@ def test_a_wrapped_reply_passes_the_rails(kind: str, tmp_path: Path) -> None:
     assert rails().check(reply.raw, RailContext(menu=TASK.menu, source=None)).ok
 
 
-@pytest.mark.parametrize("kind", MALFORMED_REPLIES)
+@pytest.mark.parametrize("kind", MALFORMED_REPLIES | INJECTED_REPLIES)
 def test_a_malformed_reply_comes_through_raw_and_the_rails_refuse_it(kind: str, tmp_path: Path) -> None:
-    content = MALFORMED_REPLIES[kind]
+    content = (MALFORMED_REPLIES | INJECTED_REPLIES)[kind]
     with ChatServer([ok(content, finish_reason="length" if kind == "truncated" else "stop"), ok()]) as server:
         planner = planner_at(server, tmp_path)
-        reply = planner.propose(make_context())
+        reply, calls = noted(planner)
         assert reply.raw == content
-        stored = reply.calls[-1].raw_reply
+        stored = calls[-1].raw_reply
         assert stored is not None
         stored.encode("utf-8")
         # The graph judges the stored text: it must be refused just the same.
@@ -107,15 +108,15 @@ def test_a_malformed_reply_comes_through_raw_and_the_rails_refuse_it(kind: str, 
 )
 def test_an_answer_without_content(behaviour: Behaviour, raw: str, tmp_path: Path) -> None:
     with ChatServer([behaviour]) as server:
-        reply = planner_at(server, tmp_path).propose(make_context())
-    assert reply.raw == raw == reply.calls[-1].raw_reply
+        reply, calls = noted(planner_at(server, tmp_path))
+    assert reply.raw == raw == calls[-1].raw_reply
     assert not rails().check(reply.raw, RailContext(menu=TASK.menu, source=None)).ok
 
 
 def test_missing_usage_is_unknown_not_zero(tmp_path: Path) -> None:
     with ChatServer([ok(usage=None)]) as server:
         planner = planner_at(server, tmp_path, usd_per_million_prompt=2.0, usd_per_million_completion=10.0)
-        (call,) = planner.propose(make_context()).calls
+        _, (call,) = noted(planner)
     assert (call.prompt_tokens, call.completion_tokens, call.usd) == (None, None, None)
 
 
@@ -128,10 +129,10 @@ def test_a_rejected_reply_format_is_stepped_down_once(
 ) -> None:
     with ChatServer([rejecting(*refused)]) as server:
         planner = planner_at(server, tmp_path)
-        first, second = planner.propose(make_context()), planner.propose(make_context(trial_seq=2))
+        (first, first_calls), (second, second_calls) = noted(planner), noted(planner, make_context(trial_seq=2))
     assert first.raw == second.raw == GOOD
-    assert [call.error is None for call in first.calls] == [False] * len(refused) + [True]
-    assert len(second.calls) == 1
+    assert [call.error is None for call in first_calls] == [False] * len(refused) + [True]
+    assert len(second_calls) == 1
     assert (server.requests[-1].body.get("response_format") or {}).get("type") == learnt
 
 

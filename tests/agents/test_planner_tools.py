@@ -10,6 +10,7 @@ from memory.reader import QueryResult
 from rails.errors import UserError
 from rails.status import Status
 from tests.support.chat_server import GOOD, Answer, Behaviour, ChatServer, Received, failing, ok, tool_call
+from tests.support.journals import noted
 from tests.support.proposals import make_context, make_trial
 from tools.trajectory import Trajectory
 
@@ -32,7 +33,7 @@ TRAJECTORY = Trajectory(
 
 def planner_at(server: ChatServer, folder: Path, trajectory: Trajectory | None = TRAJECTORY) -> Planner:
     (folder / "models.toml").write_text(server.models_toml("local", tools=True))
-    return Planner("local", load_models(folder)["local"], trajectory=trajectory, sleep=lambda seconds: None)
+    return Planner("local", load_models(folder)["local"], trajectory=trajectory)
 
 
 def last_tool_answer(server: ChatServer) -> str:
@@ -42,9 +43,9 @@ def last_tool_answer(server: ChatServer) -> str:
 def test_tools_are_offered_and_answered(tmp_path: Path) -> None:
     script = [tool_call("tried_values", {"knob": "depth"}), tool_call("near_misses", {}, content="Let me see."), ok()]
     with ChatServer(script) as server:
-        reply = planner_at(server, tmp_path).propose(make_context(trials=TRIALS))
+        reply, calls = noted(planner_at(server, tmp_path), make_context(trials=TRIALS))
     assert reply.raw == GOOD
-    assert len(reply.calls) == 3
+    assert len(calls) == 3
     offered = [tool["function"]["name"] for tool in server.requests[0].body["tools"]]
     assert offered == ["tried_values", "near_misses", "query_trajectory", "read_source", "estimate_size"]
     assert [message["role"] for message in server.requests[2].messages] == [
@@ -55,8 +56,8 @@ def test_tools_are_offered_and_answered(tmp_path: Path) -> None:
     first, second = (server.requests[at].messages[-1]["content"] for at in (1, 2))
     assert first.splitlines()[1:] == ["1 | 3 | discard | -0.02 | -", "2 | 1 | keep | 0.016 | -"]
     assert "9 | width=64 | 0.002" in second
-    assert reply.calls[0].raw_reply == '{"tool_calls": [{"name": "tried_values", "args": {"knob": "depth"}}]}'
-    assert reply.calls[2].prompt == server.requests[2].messages
+    assert calls[0].raw_reply == '{"tool_calls": [{"name": "tried_values", "args": {"knob": "depth"}}]}'
+    assert calls[2].prompt == server.requests[2].messages
 
 
 def test_the_rounds_end(tmp_path: Path) -> None:
@@ -65,9 +66,9 @@ def test_the_rounds_end(tmp_path: Path) -> None:
         return (tool_call("read_source", {"containing": "depth"}) if offered else ok())(request)
 
     with ChatServer([stubborn]) as server:
-        reply = planner_at(server, tmp_path).propose(make_context())
+        reply, calls = noted(planner_at(server, tmp_path))
     assert reply.raw == GOOD
-    assert len(reply.calls) == MAX_TOOL_ROUNDS + 1
+    assert len(calls) == MAX_TOOL_ROUNDS + 1
     assert server.requests[-1].body["response_format"]["type"] == "json_schema"
     assert "depth: int = 2" in last_tool_answer(server)
 
@@ -120,9 +121,9 @@ def test_an_endpoint_without_tools_is_asked_without(tmp_path: Path) -> None:
 
     with ChatServer([refuses]) as server:
         planner = planner_at(server, tmp_path)
-        first, second = planner.propose(make_context()), planner.propose(make_context())
+        (first, first_calls), (second, second_calls) = noted(planner), noted(planner)
     assert first.raw == second.raw == GOOD
-    assert (len(first.calls), len(second.calls)) == (2, 1)
+    assert (len(first_calls), len(second_calls)) == (2, 1)
     assert len(server.requests[1].messages) == 2
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from agents.base import NoReplyError
-from agents.registry import MODEL_VARIABLE, choose_default, known_proposers, make_proposer
+from agents.base import NoReplyError, NoReplyKind
+from agents.registry import MODEL_VARIABLE, choose_default, known_proposers, make_proposer, require_prices
 from agents.scripted import ScriptedProposer
 from memory.records import TrialKind
 from rails.errors import UserError
@@ -133,5 +133,21 @@ def test_a_script() -> None:
     assert (first.raw, first.calls[0].raw_reply) == ("a\ud800", "a\\ud800")
     assert proposer.propose(make_context(trial_seq=4)).raw == "trial 4"
     assert [context.trial_seq for context in proposer.contexts] == [1, 4]
-    with pytest.raises(NoReplyError, match="only 2 replies"):
+    with pytest.raises(NoReplyError, match="only 2 replies") as caught:
         proposer.propose(make_context())
+    assert caught.value.kind is NoReplyKind.USED_UP
+
+
+PRICES = "usd_per_million_prompt = 0.0\nusd_per_million_completion = 0.0\n"
+MODEL = 'base_url = "http://127.0.0.1:9/v1"\nmodel = "m"\n'
+
+
+def test_a_limit_of_money_needs_prices(tmp_path: Path) -> None:
+    mine(tmp_path, MODEL + "usd_per_million_prompt = 1.0\n")
+    for name in ("mine", "planner", "ollama"):
+        with pytest.raises(UserError, match="states no prices for") as caught:
+            require_prices(name, tmp_path)
+        assert "usd_per_million_completion" in caught.value.fix and "models.toml" in caught.value.where
+    mine(tmp_path, MODEL + PRICES)
+    for name in ("mine", "planner", "openai", "tpe", "random", "replay", "replay:r.jsonl", "scripted"):
+        require_prices(name, tmp_path)

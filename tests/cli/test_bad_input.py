@@ -4,13 +4,17 @@ import json
 import os
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from graph import preflight
+import graph.campaign
+from cli.main import run_command
 from graph.options import RunOptions
 from graph.runner import Runner
+from graph.services import Services
+from graph.weather import Weather
 from rails.errors import UserError
 from tests.support.chat_server import ChatServer, failing, ok
 from tests.support.command import Finished, nightshift
@@ -94,7 +98,7 @@ def test_a_branch_that_exists(root: Path) -> None:
 
 def test_a_disk_without_space(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(root)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage._replace(free=10 * 2**20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10 * 2**20))
     with pytest.raises(UserError, match=r"only 10 MiB are free.*free some space"), standin_campaign(root):
         pass
 
@@ -108,14 +112,22 @@ def test_an_endpoint_that_refuses(root: Path) -> None:
     assert not list((root / ".nightshift").glob("snapshot*")), "it refused before anything was measured"
 
 
-def test_an_endpoint_that_dies_in_the_night(root: Path) -> None:
-    with ChatServer([ok(json.dumps({"knob": "rows", "new_value": 16, "reason": "more"})), failing(401)]) as server:
+def test_an_endpoint_that_refuses_for_good_in_the_night(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    impatient = Weather(first_s=0.0, ceiling_s=0.01, patience_s=0.1)
+    monkeypatch.setattr(graph.campaign, "Services", partial(Services, weather=impatient))
+    good = ok(json.dumps({"knob": "rows", "new_value": 16, "reason": "more"}))
+    with ChatServer([good, *[failing(401)] * 3]) as server:
         (root / "models.toml").write_text(server.models_toml("local"), encoding="utf-8")
-        refused(nightshift("run", root, "--proposer", "local", "--trials", "2"), "401", "models.toml")
-        status = nightshift("status", root, "--json").document
-    assert status["stop_reason"] is None, "the campaign is unfinished, and nothing of it is lost"
-    assert status["statuses"].get("harness_abort") == 1
-    assert status["trials"] == 2
+        code = run_command(["run", str(root), "--proposer", "local", "--trials", "2"])
+    said = capsys.readouterr()
+    refused(Finished(code, said.out, said.err), "401", "models.toml")
+    status = nightshift("status", root, "--json").document
+    assert status["state"] == "ended"
+    assert "401" in status["stop_reason"]
+    assert status["statuses"] in ({"keep": 1}, {"discard": 1})
+    assert status["trials"] == 2, "the second one is open, and goes on when the endpoint is mended"
 
 
 def test_an_unknown_proposer(root: Path) -> None:
@@ -160,3 +172,19 @@ def test_a_program_that_cannot_be_measured_stops_the_night(root: Path) -> None:
     path.write_text("raise SystemExit('not today')\n" + path.read_text().replace('"""A fast', '"""A', 1))
     git(root, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "break it")
     refused(nightshift("run", root, "--proposer", "random"), "baseline", "not today")
+
+
+def test_a_limit_that_cannot_be_kept(root: Path) -> None:
+    (root / "models.toml").write_text(
+        '[models.local]\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "none"\n', encoding="utf-8"
+    )
+    refused(nightshift("run", root, "--proposer", "local", "--usd", "2"), "prices", "models.toml")
+
+
+def test_a_fallback_that_nobody_knows(root: Path) -> None:
+    refused(nightshift("run", root, "--proposer", "random", "--fallback", "tpee"), "tpee", "tpe")
+
+
+def test_pausing_and_resuming_where_nothing_runs(root: Path) -> None:
+    refused(nightshift("pause", root), "no loop is at work here", "nightshift run")
+    refused(nightshift("resume", root), "nobody has paused", "nightshift run")

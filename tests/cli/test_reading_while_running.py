@@ -47,6 +47,7 @@ def test_the_stable_keys_of_every_document(tmp_path: Path) -> None:
     run = nightshift("run", root, "--proposer", "random", "--trials", 2, "--json")
     assert run.code == 0, run.err
     keys = ["campaign", "tag", "trials", "statuses", "baseline", "incumbent", "isolation", "stop_reason", "elapsed_s"]
+    keys += ["state", "state_reason", "events", "energy_joules", "usd"]
     assert set(keys) <= run.document.keys()
     assert run.document["trials"] == 2
     assert {"trial", "val_bpb"} <= run.document["baseline"].keys()

@@ -1,6 +1,8 @@
 """What `status` says of the machine, the noise, and the incumbent: from records alone."""
 
+import re
 from collections.abc import Iterator
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.display import Lines, incumbent_text
-from cli.documents import result_lines, status_document, status_sentence
-from memory.records import MeasurementState, Phase, Trial
+from cli.display import Lines, held, incumbent_text
+from cli.documents import event_line, result_lines, status_document, status_sentence
+from memory.records import CampaignState, Event, EventKind, MeasurementState, Phase, Trial
 from memory.store import Store
 from rails.status import Status
 from tests.support.rows import make_campaign, make_measurement, make_trial
@@ -125,3 +127,76 @@ def test_the_log_of_a_run_shows_the_result_being_measured_and_then_the_result() 
 def test_the_live_view_shows_the_incumbents_gain_with_its_interval() -> None:
     kept = make_trial(make_campaign(), 4, metric=1.68, gain=0.012, gain_low=0.004, gain_high=0.02, n_measurements=3)
     assert incumbent_text(kept) == "incumbent: trial 4, 1.6800, +1.20 % [+0.40, +2.00] on its parent, n = 3"
+
+
+def said(store: Store, *, at_work: bool = True, **fields: Any) -> tuple[str, str]:
+    """The state of a campaign with these fields, and its sentence."""
+    if not store.campaigns():
+        store.add_campaign(make_campaign())
+    campaign = store.campaigns()[0].model_copy(update=fields)
+    document = status_document(store, campaign, at_work=at_work)
+    return document["state"], status_sentence(document).splitlines()[1]
+
+
+def test_the_state_is_what_the_loop_says_while_there_is_one(store: Store) -> None:
+    assert said(store) == ("running", "running")
+    paused: dict[str, Any] = {"state": CampaignState.PAUSED, "state_reason": "the disk is full"}
+    assert said(store, **paused) == ("paused", "paused: the disk is full")
+    waiting: dict[str, Any] = {"state": CampaignState.WAITING, "state_reason": "nim-8b does not answer"}
+    assert said(store, **waiting) == ("waiting", "waiting: nim-8b does not answer")
+    ended: dict[str, Any] = {"state": CampaignState.ENDED, "stop_reason": "limit of 5 trials reached"}
+    assert said(store, **ended) == ("ended", "stopped: limit of 5 trials reached")
+
+
+def test_a_loop_that_is_gone_is_called_dead(store: Store) -> None:
+    state, sentence = said(store, at_work=False)
+    assert state == "dead"
+    assert sentence == "no loop is at work here any more; `nightshift run` goes on with the campaign"
+    paused: dict[str, Any] = {"state": CampaignState.PAUSED, "state_reason": "the disk is full"}
+    state, sentence = said(store, at_work=False, **paused)
+    assert state == "dead"
+    assert "it was last heard of: the disk is full" in sentence
+    ended: dict[str, Any] = {"state": CampaignState.ENDED, "state_reason": "the branch was moved"}
+    state, sentence = said(store, at_work=False, **ended)
+    assert state == "ended"
+    assert sentence == (
+        "not finished, the loop ended: the branch was moved; `nightshift run` goes on with the campaign"
+    )
+
+
+def test_time_is_the_loops_own_whatever_the_clock_said(store: Store) -> None:
+    campaign = make_campaign().model_copy(update={"active_s": 4000.0, "joules": 12.5})
+    store.add_campaign(campaign)
+    early = campaign.created_at - timedelta(hours=9)
+    document = status_document(store, campaign.model_copy(update={"ended_at": early, "stop_reason": "limit"}))
+    assert document["elapsed_s"] == 4000.0
+    assert document["energy_joules"] == 12.5
+
+
+def test_the_last_events_are_told(store: Store) -> None:
+    campaign = make_campaign()
+    store.add_campaign(campaign)
+    for seq in range(12):
+        store.add_event(
+            Event(
+                campaign_id=campaign.campaign_id,
+                trial_seq=seq or None,
+                kind=EventKind.ENDPOINT_LOST,
+                text="nim-8b does not answer",
+                created_at=campaign.created_at,
+            )
+        )
+    events = status_document(store, campaign)["events"]
+    assert [event["trial"] for event in events] == list(range(2, 12))
+    assert events[0]["kind"] == "endpoint_lost"
+    day = f"{campaign.created_at:%Y-%m-%d %H:%M} UTC"
+    assert event_line(events[0]) == f"{day}  endpoint lost   trial 2: nim-8b does not answer"
+    assert event_line({**events[0], "text": "going on at trial 2"}).endswith("lost   going on at trial 2")
+
+
+def test_the_live_view_shows_why_it_stands_still_and_since_when() -> None:
+    shown = held(CampaignState.WAITING, "nim-8b does not answer")
+    assert shown is not None
+    assert re.fullmatch(r"waiting for 0 s, since \d\d:\d\d: nim-8b does not answer", shown.text)
+    assert held(CampaignState.RUNNING, None) is None
+    assert held(CampaignState.ENDED, None) is None

@@ -8,12 +8,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from agents.base import NoReplyError, NoReplyKind, ProposalContext, Reply
+from agents.scripted import ScriptedProposer
+from graph.events import Observer, TrainingProgress
+from graph.night import run_night
 from graph.options import RunOptions
+from graph.pausing import ask_pause
 from graph.runner import Runner
 from memory.reader import Reader
 from memory.records import Trial
+from rails.status import Status
 from tests.support.command import argv, nightshift
 from tests.support.workspaces import make_standin_workspace, standin_campaign
 
@@ -72,7 +79,7 @@ def test_a_killed_campaign_ends_like_one_that_was_not(
         pipe.close()
     done = nightshift("run", root, *OPTIONS)
     assert done.code == 0, done.err
-    assert "going on at trial" in done.err
+    assert "\ngoing on " in done.err
     assert digest(root) == reference
     assert list((root / ".nightshift" / "scratch").iterdir()) == []
     fsck = subprocess.run(["git", "-C", str(root), "fsck", "--strict"], capture_output=True, text=True)
@@ -93,7 +100,7 @@ def test_an_interrupted_baseline_is_measured_when_the_campaign_goes_on(
     assert digest(root) == reference
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_trial_in_hand_and_run_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     root = make_standin_workspace(tmp_path)
     process = start(root)
@@ -103,11 +110,203 @@ def test_a_signal_ends_the_trial_in_hand_and_run_goes_on(tmp_path: Path, number:
     assert process.returncode == 0, err
     assert "Traceback" not in err
     status = nightshift("status", root, "--json").document
-    assert status["stop_reason"] == "interrupted by a signal"
+    assert (status["state"], status["stop_reason"]) == ("ended", "interrupted by a signal")
+    assert status["events"][-1]["kind"] == "interrupted"
+    assert status["events"][-1]["text"] == f"{number.name} stopped the loop"
     done = nightshift("run", root, *OPTIONS, "--json")
     assert done.code == 0, done.err
     assert done.document["stop_reason"] == f"limit of {TRIALS} trials reached"
     assert done.document["trials"] - done.document["statuses"].get("interrupted", 0) == TRIALS
+
+
+class Signals(Observer):
+    """Sends this process signals the first time that something happens."""
+
+    def __init__(self, at: str, *numbers: signal.Signals) -> None:
+        self.at, self.numbers = at, numbers
+
+    def _heard(self, what: str) -> None:
+        if what == self.at:
+            self.at = ""
+            for number in self.numbers:
+                os.kill(os.getpid(), number)
+
+    def railed(self, trial: Trial, rail: str | None, reason: str | None) -> None:
+        self._heard(f"railed {trial.seq}")
+
+    def training(self, progress: TrainingProgress) -> None:
+        self._heard(f"training {progress.trial_seq}")
+
+    def scoring(self, trial: Trial) -> None:
+        self._heard(f"scoring {trial.seq}")
+
+    def measuring_result(self, target: Trial, seed_index: int) -> None:
+        self._heard(f"result {target.seq} {seed_index}")
+
+
+def night(root: Path, observer: Observer, **options: Any) -> tuple[str | None, list[Trial]]:
+    """Run a night in this process: why it stopped, and its trials as they are published."""
+    campaign = run_night(root, RunOptions(proposer="random", **options), observer)
+    with Reader.open(root / ".nightshift" / "snapshot") as reader:
+        assert reader.campaign(campaign.campaign_id) == campaign
+        return campaign.stop_reason, reader.trials(campaign.campaign_id)
+
+
+@pytest.mark.parametrize("at", ["railed 1", "training 1"])
+def test_a_signal_in_a_trial_ends_it_as_interrupted(tmp_path: Path, at: str) -> None:
+    root = make_standin_workspace(tmp_path)
+    reason, trials = night(root, Signals(at, signal.SIGTERM), trials=2)
+    assert reason == "interrupted by a signal"
+    assert [t.status for t in trials] == [Status.BASELINE, Status.INTERRUPTED]
+    assert trials[1].candidate_commit is not None
+    refs = subprocess.run(["git", "-C", str(root), "for-each-ref", "refs/nightshift"], capture_output=True, text=True)
+    assert refs.stdout == ""
+    reason, trials = night(root, Observer(), trials=2)
+    assert reason == "limit of 2 trials reached"
+    assert [t.seq for t in trials] == [0, 1, 2, 3]
+
+
+def test_a_signal_while_proposing_ends_the_trial_as_interrupted(tmp_path: Path) -> None:
+    class Waits(ScriptedProposer):
+        def propose(self, context: ProposalContext) -> Reply:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise NoReplyError("the endpoint does not answer", kind=NoReplyKind.PASSING)
+
+    root = make_standin_workspace(tmp_path)
+    campaign = run_night(root, RunOptions(trials=2), Observer(), Waits([]))
+    assert campaign.stop_reason == "interrupted by a signal"
+    with Reader.open(root / ".nightshift" / "snapshot") as reader:
+        assert [t.status for t in reader.trials(campaign.campaign_id)] == [Status.BASELINE, Status.INTERRUPTED]
+
+
+def test_a_scoring_under_way_is_finished_and_decides_its_trial(
+    tmp_path: Path, reference: list[tuple[Any, ...]]
+) -> None:
+    root = make_standin_workspace(tmp_path)
+    reason, trials = night(root, Signals("scoring 1", signal.SIGTERM), trials=TRIALS, tag="night")
+    assert reason == "interrupted by a signal"
+    assert [t.status for t in trials] == [row[2] for row in reference[:2]]
+    night(root, Observer(), trials=TRIALS)
+    assert digest(root) == reference
+
+
+def test_a_signal_in_the_finale_leaves_it_open(tmp_path: Path) -> None:
+    root = make_standin_workspace(tmp_path, final_seeds=1)
+    script = ScriptedProposer([json.dumps({"knob": "rows", "new_value": 32, "reason": "more"})])
+    first = run_night(root, RunOptions(trials=1), Signals("result 0 1000", signal.SIGINT), script)
+    assert first.stop_reason == "interrupted by a signal"
+    assert first.final is not None
+    assert first.final["state"] == "running"
+    then = run_night(root, RunOptions(), Observer(), script)
+    assert then.stop_reason == "limit of 1 trials reached"
+    assert then.final is not None
+    assert then.final["n"] == 1
+
+
+def test_a_terminal_that_closes_twice_is_one_request(tmp_path: Path) -> None:
+    root = make_standin_workspace(tmp_path)
+    reason, _ = night(root, Signals("railed 1", signal.SIGHUP, signal.SIGHUP), trials=2)
+    assert reason == "interrupted by a signal"
+
+
+def test_nohup_is_respected(tmp_path: Path) -> None:
+    root = make_standin_workspace(tmp_path)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        reason, _ = night(root, Signals("railed 1", signal.SIGHUP), trials=1)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert reason == "limit of 1 trials reached"
+
+
+def test_a_second_signal_stops_at_once_and_nothing_is_lost(tmp_path: Path, reference: list[tuple[Any, ...]]) -> None:
+    root = make_standin_workspace(tmp_path)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with pytest.raises(KeyboardInterrupt):
+        night(root, Signals("training 1", signal.SIGTERM, signal.SIGINT), trials=TRIALS, tag="night")
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    status = nightshift("status", root, "--json").document
+    assert (status["state"], status["stop_reason"]) == ("dead", None)
+    assert "no loop is at work here any more" in nightshift("status", root).out
+    reason, _ = night(root, Observer(), trials=TRIALS)
+    assert reason == f"limit of {TRIALS} trials reached"
+    assert digest(root) == reference
+
+
+def test_two_signals_at_once_exit_with_130_and_leave_no_process(tmp_path: Path) -> None:
+    root = make_standin_workspace(tmp_path)
+    process = start(root)
+    wait_for_line(process, "trial 1: ")
+    below = psutil.Process(process.pid).children(recursive=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "nightshift: stopped at once; the record is whole" in err
+    _, alive = psutil.wait_procs(below, timeout=10)
+    assert alive == []
+
+
+def test_a_closed_terminal_ends_the_night_in_good_order(tmp_path: Path) -> None:
+    root = make_standin_workspace(tmp_path)
+    ours, theirs = os.openpty()
+    command = ["setsid", "--ctty", *argv("run", root, *OPTIONS)]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        while b"trial 1" not in seen:
+            seen += os.read(ours, 4096)
+        os.close(ours)
+        assert process.wait(timeout=60) == 1, "nobody can read the report"
+    status = nightshift("status", root, "--json").document
+    assert status["stop_reason"] == "interrupted by a signal"
+    assert status["events"][-1]["text"] == "SIGHUP stopped the loop"
+
+
+def test_a_night_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
+    root = make_standin_workspace(tmp_path)
+    process = start(root)
+    wait_for_line(process, "trial 0: ")
+    assert process.stderr is not None
+    process.stderr.close()
+    assert process.stdout is not None
+    assert f"stopped: limit of {TRIALS} trials reached" in process.stdout.read()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+
+
+def test_a_pause_from_another_terminal(tmp_path: Path) -> None:
+    root = make_standin_workspace(tmp_path)
+    process = start(root)
+    wait_for_line(process, "trial 0: ")
+    asked = nightshift("pause", root)
+    assert asked.code == 0, asked.err
+    assert "asked for by " in asked.out
+    wait_for_line(process, "nightshift resume")
+    assert nightshift("status", root, "--json").document["state"] == "paused"
+    assert nightshift("pause", root, "--json").document == {"workspace": str(root), "state": "paused"}
+    assert "paused: asked for by" in nightshift("status", root).out
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert nightshift("status", root, "--json").document["state"] == "dead"
+    process = start(root)
+    wait_for_line(process, "nightshift resume")
+    assert nightshift("resume", root, "--json").document == {"workspace": str(root), "state": "running"}
+    wait_for_line(process, "going on after a pause of")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert nightshift("status", root, "--json").document["stop_reason"] == f"limit of {TRIALS} trials reached"
+
+
+def test_a_pause_without_a_loop_is_ended_by_resume(tmp_path: Path) -> None:
+    root = make_standin_workspace(tmp_path)
+    with standin_campaign(root) as services:
+        ask_pause(services.workspace)
+    done = nightshift("resume", root)
+    assert done.code == 0
+    assert "no loop is at work here" in done.out
+    assert "nightshift run" in done.out
 
 
 def test_a_paid_reply_is_not_asked_for_again(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class Night:
     def __init__(self, store: Store, kind: str = "seconds") -> None:
         store.add_campaign(CAMPAIGN)
         self.store, self.kind, self.count = store, kind, 0
+        self.campaign = CAMPAIGN
 
     def trial(self, seeds: list[int], parent: Trial | None = None) -> Trial:
         trial = make_trial(CAMPAIGN, self.count, parent_trial_id=parent.trial_id if parent else None)
@@ -40,7 +41,8 @@ class Night:
 
     def age(self, trial: Trial) -> int:
         task = SimpleNamespace(budget=SimpleNamespace(kind=self.kind))
-        found = clock_evidence(cast(Services, SimpleNamespace(store=self.store, task=task)), trial)
+        services = SimpleNamespace(store=self.store, task=task, campaign=self.campaign)
+        found = clock_evidence(cast(Services, services), trial)
         assert found["wall_clock"] == (self.kind == "seconds")
         return found["since_control"]
 
@@ -85,6 +87,23 @@ def test_what_is_measured_at_the_end_is_no_control(store: Store) -> None:
     night.trial([0], baseline)
     night.measure(baseline, [1000], purpose=Purpose.FINAL)
     assert night.age(night.trial([0], baseline)) == 2
+
+
+def test_another_machine_has_controls_of_its_own(store: Store) -> None:
+    night = Night(store)
+    baseline = night.trial([0, 1, 2])
+    for _ in range(REFRESH_TRIALS):
+        night.trial([0], baseline)
+    moved = {"machine": "gpu-8", "measurement_id": "again"}
+    night.campaign = CAMPAIGN.model_copy(update={"hardware_fingerprint": "gpu-8"})
+    night.measure(baseline, [0], **moved)
+    asked = night.trial([], baseline)
+    assert night.age(asked) == REFRESH_TRIALS, "nothing but its first seed, so its trial's age is its own"
+    night.measure(asked, [3], **moved | {"measurement_id": "candidate"})
+    night.measure(baseline, [3], **moved | {"measurement_id": "control"})
+    assert night.age(asked) == 0
+    night.campaign = CAMPAIGN
+    assert night.age(asked) == REFRESH_TRIALS, "the first machine has not seen that control"
 
 
 def test_a_budget_of_steps_has_no_age(store: Store) -> None:

@@ -1,5 +1,6 @@
 """The rule for hopeless trainings: what it must never do, whatever the curves."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from memory.known_curves import STOPPED_IN_A_ROW, KnownCurves
 from memory.lessons import lesson_for
 from memory.near_misses import near_misses
 from memory.noise import Noise
-from memory.records import Campaign, Curve, Phase, Trial
+from memory.records import Campaign, Curve, MeasurementState, Phase, Trial
 from memory.results_tsv import render_results_tsv
 from memory.store import Store
 from rails.status import Status
@@ -237,6 +238,32 @@ def test_without_known_noise_nothing_is_stopped(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Store, "store_noise", lambda self, campaign_id: Noise(sd=None, df=0))
     with store:
         assert KnownCurves(store, by_steps).yardstick(campaign, f"{campaign.campaign_id}-00000") is None
+
+
+def test_curves_of_another_machine_say_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, campaign = filled_store(tmp_path / "s.duckdb", PAIRS_NEEDED)
+    monkeypatch.setattr(Store, "store_noise", lambda self, campaign_id: Noise(sd=0.001, df=2))
+    incumbent = f"{campaign.campaign_id}-00000"
+    with store:
+        curves = KnownCurves(store, by_steps)
+        assert curves.yardstick(campaign, incumbent) is not None
+        moved = store.update_campaign(campaign.campaign_id, hardware_fingerprint="gpu-8")
+        assert curves.comparisons(moved) == []
+        assert curves.yardstick(moved, incumbent) is None
+        back = store.update_campaign(campaign.campaign_id, hardware_fingerprint=campaign.hardware_fingerprint)
+        assert curves.yardstick(back, incumbent) is not None
+
+
+def test_a_clock_that_is_put_back_does_not_change_which_training_was_first(tmp_path: Path) -> None:
+    store, campaign = filled_store(tmp_path / "s.duckdb", 1)
+    with store:
+        trial = store.trials(campaign.campaign_id)[1]
+        before = KnownCurves(store, by_steps).comparisons(campaign)
+        again = make_measurement(trial, 1, 1.2, started_at=trial.created_at - timedelta(days=1))
+        blank = {"state": MeasurementState.RUNNING, "val_bpb": None, "finished_at": None}
+        store.open_measurement(again.model_copy(update=blank))
+        store.finish_measurement(again, None)
+        assert KnownCurves(store, by_steps).comparisons(campaign) == before != []
 
 
 def test_after_many_stopped_in_a_row_one_runs_to_its_end(tmp_path: Path) -> None:

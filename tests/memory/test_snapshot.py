@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from memory.reader import VIEWS, Reader
 from memory.records import MeasurementState
+from memory.rows import NUMBERED_TABLES, TRIAL_TABLES
 from memory.snapshot import BLOCK, MANIFEST, SEGMENT, cover, publish
 from memory.store import Store
 from rails.errors import UserError
@@ -113,11 +114,73 @@ def test_publishing_writes_only_what_changed(tmp_path: Path):
     with Store.open(tmp_path / "store.duckdb") as store:
         write_records(store, records)
         publish(store, tmp_path / "snapshot")
-        before = {path.name for path in (tmp_path / "snapshot").glob("*.parquet")}
-        store.update_trial(records.trials[-1].trial_id, lesson="x")
-        publish(store, tmp_path / "snapshot")
-        after = {path.name for path in (tmp_path / "snapshot").glob("*.parquet")}
-        assert len(after - before) == 1
+        for changed, wanted in ((records.trials[-1], ["tail"]), (records.trials[3], ["tail", "trials"])):
+            before = {path.name for path in (tmp_path / "snapshot").iterdir()}
+            store.update_trial(changed.trial_id, lesson="x")
+            publish(store, tmp_path / "snapshot")
+            after = {path.name for path in (tmp_path / "snapshot").iterdir()}
+            assert sorted(name.split("-")[0] for name in after - before) == wanted
+
+
+def test_publishing_a_trial_asks_the_store_nothing_and_the_files_stay_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each statement takes a millisecond or two; only a segment that is full is written by one for each table."""
+    records = make_records(2 * BLOCK + SEGMENT, prompt_chars=10)
+    snapshot = tmp_path / "snapshot"
+    statements: list[str] = []
+    fetch = Store._fetch  # pyright: ignore[reportPrivateUsage]
+
+    def noted(store: Store, sql: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+        statements.append(sql)
+        return fetch(store, sql, values)
+
+    monkeypatch.setattr(Store, "_fetch", noted, raising=False)
+    with Store.open(tmp_path / "store.duckdb") as store:
+        store.add_campaign(records.campaign.model_copy(update={"incumbent_trial_id": None}))
+        counts: list[int] = []
+        files: list[int] = []
+        for trial in records.trials:
+            write_trial(store, records, trial)
+            statements.clear()
+            publish(store, snapshot)
+            counts.append(len(statements))
+            files.append(len(list(snapshot.iterdir())))
+        with Reader.open(snapshot) as reader:
+            assert_same(reader, store)
+    assert sum(count == 0 for count in counts) > 0.85 * len(counts)
+    assert max(counts[-SEGMENT:]) <= max(counts[SEGMENT : 3 * SEGMENT])
+    blocks = len(TRIAL_TABLES) + len(NUMBERED_TABLES)
+    assert max(files[-BLOCK:]) <= 2 * blocks * (2 + BLOCK // SEGMENT) + 3
+
+
+def test_the_tail_is_read_again_after_a_restart_and_a_rollback(tmp_path: Path):
+    records = make_records(SEGMENT + 5, prompt_chars=10)
+    *earlier, last = records.trials
+    snapshot = tmp_path / "snapshot"
+    with Store.open(tmp_path / "store.duckdb") as store:
+        store.add_campaign(records.campaign.model_copy(update={"incumbent_trial_id": None}))
+        for trial in earlier:
+            write_trial(store, records, trial)
+        publish(store, snapshot)
+    with Store.open(tmp_path / "store.duckdb") as store:
+        publish(store, snapshot)
+        with pytest.raises(ZeroDivisionError), store.transaction():
+            write_trial(store, records, last)
+            raise ZeroDivisionError
+        publish(store, snapshot)
+        with Reader.open(snapshot) as reader:
+            assert_same(reader, store)
+        write_trial(store, records, last)
+        other = make_records(3, tag="other", prompt_chars=10)
+        publish(store, snapshot)
+        write_records(store, other)
+        publish(store, snapshot)
+        store.update_trial(last.trial_id, lesson="late")
+        publish(store, snapshot)
+        with Reader.open(snapshot) as reader:
+            assert_same(reader, store)
+            assert reader.trial(last.trial_id).lesson == "late"
 
 
 def test_a_reader_survives_files_that_go_while_it_opens(tmp_path: Path):
@@ -132,7 +195,11 @@ def test_a_reader_survives_files_that_go_while_it_opens(tmp_path: Path):
             publish(store, snapshot)
         with Reader.open(snapshot) as reader:
             assert reader.trial(records.trials[1].trial_id).lesson == "b"
-        for path in snapshot.glob("trials-*"):
+        for path in snapshot.glob("tail-*"):
+            path.write_text("half a ta")
+        with pytest.raises(UserError, match="damaged"):
+            Reader.open(snapshot)
+        for path in snapshot.glob("tail-*"):
             path.unlink()
         with pytest.raises(UserError, match="damaged"):
             Reader.open(snapshot)

@@ -10,7 +10,7 @@ import pytest
 
 from memory.migrations.runner import Migration, migrate, migrations, schema_version
 from memory.store import Store
-from rails.errors import BusyError, UserError
+from rails.errors import BusyError, HaltError, UserError
 from tests.support.rows import make_campaign
 
 WRITER = """
@@ -83,29 +83,35 @@ def test_a_second_process_is_told_who_has_the_store(tmp_path: Path):
 def test_a_file_that_is_no_store_is_named(tmp_path: Path, content: bytes):
     path = tmp_path / "store.duckdb"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"store\.duckdb: the store cannot be opened"):
+    with pytest.raises(HaltError, match=r"store\.duckdb: the store is damaged .* 0 trials were saved into"):
         Store.open(path)
     assert path.read_bytes() == content
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be opened"):
+    with pytest.raises(HaltError, match="cannot be written"):
         Store.open(tmp_path / "file" / "store.duckdb")
 
 
-def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path):
+def test_a_newer_schema_is_refused_and_nothing_is_written(tmp_path: Path):
     path = tmp_path / "store.duckdb"
-    newer = [
-        *migrations(),
-        Migration(version=len(migrations()) + 1, name="later", sql="CREATE TABLE raw.later (i INT)"),
-    ]
+    newest = len(migrations())
+    later = Migration(version=newest + 1, name="later", sql="CREATE TABLE raw.later (i INT)")
+    writing = (
+        "import duckdb, os, signal, sys; c = duckdb.connect(sys.argv[1]); c.execute('INSERT INTO raw.later VALUES (1)')"
+    )
     with duckdb.connect(str(path)) as connection:
-        migrate(connection, steps=newer)
-    with pytest.raises(UserError, match="newer"):
+        migrate(connection, steps=[*migrations(), later])
+    killed = subprocess.run([sys.executable, "-c", f"{writing}; os.kill(os.getpid(), signal.SIGKILL)", str(path)])
+    assert killed.returncode == -signal.SIGKILL
+    before = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in tmp_path.iterdir()}
+    assert before.keys() == {"store.duckdb", "store.duckdb.wal"}
+    with pytest.raises(UserError) as caught:
         Store.open(path)
-    with duckdb.connect(str(path)) as connection:
-        assert schema_version(connection) == len(newer)
+    for part in (str(path), "newer nightshift", f"schema {newest + 1}", f"up to {newest}"):
+        assert part in str(caught.value)
+    assert {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in tmp_path.iterdir()} == before
 
 
 def test_a_migration_that_fails_leaves_the_old_schema(tmp_path: Path):

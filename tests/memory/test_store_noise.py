@@ -116,3 +116,17 @@ def test_a_campaign_that_goes_on_is_counted_anew(store: Store) -> None:
     assert store.store_noise(two).df == 2
     measure(store, store.trials(one)[0], 7, 1.1)
     assert store.store_noise(two).df == 3
+
+
+def test_a_campaign_that_moved_counts_where_it_is_now(store: Store) -> None:
+    one = add_night(store, "one", [1.0, 1.2])
+    trial = store.trials(one)[0]
+    assert store.noise(one).df == 1
+    store.update_campaign(one, hardware_fingerprint="gpu-8")
+    assert store.noise(one) == Noise(sd=None, df=0)
+    for index, value in enumerate([2.0, 2.1, 2.2]):
+        measure(store, trial, index, value, machine="gpu-8", measurement_id=f"again-{index}")
+    assert store.noise(one).df == 2
+    assert store.noise(one).sd == pytest.approx(0.1)
+    store.update_campaign(one, hardware_fingerprint="cpu-2")
+    assert store.noise(one).df == 1

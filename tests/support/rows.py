@@ -126,6 +126,7 @@ def make_measurement(trial: Trial, seed_index: int, val_bpb: float | None, **fie
         "seed": 1000 + seed_index,
         "state": MeasurementState.FAILED if val_bpb is None else MeasurementState.MEASURED,
         "isolation": "L1",
+        "machine": "cpu-2",
         "val_bpb": val_bpb,
         "started_at": started,
         "finished_at": started + timedelta(seconds=19),

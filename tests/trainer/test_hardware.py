@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from trainer.hardware import available_memory, describe, peak_flops, resolve_device, usable_memory
+from trainer.hardware import GIB, Hardware, available_memory, describe, peak_flops, resolve_device, usable_memory
 
 
 def test_this_machine() -> None:
@@ -19,10 +19,29 @@ def test_this_machine() -> None:
 
 def test_the_fingerprint_follows_what_changes_a_training() -> None:
     hardware = describe("cpu")
-    assert dataclasses.replace(hardware, driver="999").fingerprint == hardware.fingerprint
     assert dataclasses.replace(hardware, memory_bytes=hardware.memory_bytes + 4096).fingerprint == hardware.fingerprint
     for change in ({"cores": 99}, {"cpu_model": "other"}, {"torch_version": "0.1"}, {"device_name": "other"}):
         assert dataclasses.replace(hardware, **change).fingerprint != hardware.fingerprint
+
+
+def test_another_driver_is_another_machine() -> None:
+    hardware = describe("cpu")
+    one, other = (dataclasses.replace(hardware, driver=driver) for driver in ("535.12", "550.54"))
+    assert len({hardware.fingerprint, one.fingerprint, other.fingerprint}) == 3
+
+
+def test_the_fingerprint_of_a_machine_without_a_driver_stays_what_it_was() -> None:
+    hardware = Hardware(
+        device="cpu",
+        device_name="Some CPU",
+        device_memory_bytes=None,
+        cpu_model="Some CPU",
+        cores=4,
+        memory_bytes=16 * GIB + 12345,
+        torch_version="2.13.0",
+        driver=None,
+    )
+    assert hardware.fingerprint == "430d62b35ec8000a"
 
 
 def test_devices() -> None:

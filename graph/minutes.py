@@ -1,0 +1,84 @@
+"""The minutes of one attempt: every request to a proposer, in the store the moment that it is over."""
+
+import time
+from functools import partial
+from typing import Any
+
+from agents.journal import CallInfo, Journal
+from memory.records import Call, utc_now
+from memory.store import Store
+
+MAX_FAILURES = 8
+"""Failed requests that are kept of an attempt. An endpoint that is away for a night would fill the store with its
+absence; events say how long it was away, and the first failures say why."""
+
+
+class Minutes:
+    """What was asked and answered in one attempt of a trial, bound to the store.
+
+    Args:
+        store: where calls are kept.
+        trial_id: the trial.
+        attempt: the attempt at its proposal.
+    """
+
+    def __init__(self, store: Store, trial_id: str, attempt: int) -> None:
+        self._store, self._trial_id, self._attempt = store, trial_id, attempt
+        self._calls = [call for call in store.calls(trial_id) if call.attempt == attempt]
+        self.writing_s = 0.0
+        """Seconds spent in the store while a proposer was asked."""
+
+    def answers(self) -> list[Call]:
+        """The calls that were answered, in order."""
+        return [call for call in self._calls if call.raw_reply is not None]
+
+    def journal(self, proposer: str) -> Journal:
+        """What a proposer of this name answered so far, and the place for what it will answer."""
+        earlier = [_as_info(call) for call in self.answers() if call.proposer == proposer]
+        return Journal(earlier, partial(self.write, proposer))
+
+    def write(self, proposer: str, info: CallInfo) -> None:
+        """Store a call after those that are there. Of failures only the first few, the first one with its prompt."""
+        started = time.monotonic()
+        failed = info.raw_reply is None
+        failures = sum(call.raw_reply is None for call in self._calls)
+        if not failed or failures < MAX_FAILURES:
+            prompt = None if failed and failures else info.prompt
+            call = self._as_call(proposer, info, prompt)
+            self._store.add_calls([call])
+            self._calls.append(call)
+        self.writing_s += time.monotonic() - started
+
+    def _as_call(self, proposer: str, info: CallInfo, prompt: list[dict[str, Any]] | None) -> Call:
+        position = self._calls[-1].position + 1 if self._calls else 0
+        return Call(
+            call_id=f"{self._trial_id}-a{self._attempt}-{position}",
+            trial_id=self._trial_id,
+            attempt=self._attempt,
+            position=position,
+            proposer=proposer,
+            model=info.model,
+            prompt=prompt,
+            raw_reply=info.raw_reply,
+            error=info.error,
+            prompt_tokens=info.prompt_tokens,
+            completion_tokens=info.completion_tokens,
+            latency_s=info.latency_s,
+            usd=info.usd,
+            created_at=utc_now(),
+            message=info.message,
+        )
+
+
+def _as_info(call: Call) -> CallInfo:
+    return CallInfo(
+        model=call.model,
+        prompt=call.prompt,
+        raw_reply=call.raw_reply,
+        error=call.error,
+        prompt_tokens=call.prompt_tokens,
+        completion_tokens=call.completion_tokens,
+        latency_s=call.latency_s,
+        usd=call.usd,
+        message=call.message,
+    )

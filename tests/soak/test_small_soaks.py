@@ -1,0 +1,47 @@
+"""The soaks of benchmarks/soak.py, small: the long ones are run before a release, with the same code."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import soak_disk, soak_kills, soak_weather
+from benchmarks.soak_endpoint import WAYS, Endpoint
+from tests.support.chat_server import Received
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The soaks set these for the processes that they start: undone afterwards."""
+    for name in ("XDG_CACHE_HOME", "PYTHONPATH"):
+        monkeypatch.setenv(name, "")
+
+
+def test_a_campaign_killed_at_random_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    result = soak_kills.soak(tmp_path, kills=5, trials=5, seed=3, say=False)
+    assert soak_kills.verdict(result) == [], result
+    assert result["kills"] >= 3  # the campaign may be over before the last ones
+
+
+def test_a_campaign_behind_a_bad_endpoint_ends(tmp_path: Path) -> None:
+    result = soak_weather.soak(tmp_path, trials=10, share=0.3, seed=1, say=False)
+    assert soak_weather.verdict(result, small=True) == [], result
+    assert result["requests"]["good"] >= 10
+    assert sum(result["requests"].values()) > result["requests"]["good"]
+
+
+@pytest.mark.slow  # tests/graph/test_disk_full.py does the same
+def test_a_night_on_a_disk_that_fills_up_ends_like_one_with_room(tmp_path: Path) -> None:
+    try:
+        result = soak_disk.soak(tmp_path, trials=3, phases=("measured",), small=True)
+    except PermissionError as error:
+        pytest.skip(str(error))
+    assert soak_disk.verdict(result) == [], result
+
+
+def test_the_endpoint_misbehaves_in_every_way_and_as_often_as_asked() -> None:
+    endpoint = Endpoint(0.3, 0)
+    request = Received("/v1/chat/completions", {}, {"messages": []})
+    for _ in range(2000):
+        endpoint(request)
+    assert set(endpoint.told) == {*WAYS, "good"}
+    assert 0.67 < endpoint.told["good"] / 2000 < 0.73

@@ -1,0 +1,196 @@
+"""The night that is killed everywhere: a scripted campaign in which everything happens that can happen to a trial.
+
+It is told in chapters, so that a kill need not wait for a whole night: each begins where the one before was stopped by
+a signal. A chapter killed and gone on with must end like the same chapter undisturbed, to the last row and name.
+"""
+
+import json
+import os
+import signal
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from agents.base import ProposalContext, Reply, local_call
+from graph.events import Observer
+from graph.options import RunOptions
+from graph.state import Node
+from memory.records import Campaign, Trial
+from tests.support.git_workspace import git
+from tests.support.killing import FINALE, NOW, Point, arm
+from tests.support.workspaces import make_standin_workspace
+
+WHEN: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+"""When every trial was opened: the date of its commits, and so in their names."""
+
+
+def knob(name: str, value: float) -> str:
+    """A reply that sets one knob."""
+    return json.dumps({"knob": name, "new_value": value, "reason": "because"})
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A part of a night.
+
+    Args:
+        name: of the chapter, and of the reference that it must end like.
+        begins: the workspace that it begins in: `bare`, or that of the chapter that it follows.
+        tag: of its campaign.
+        last: the trial after which a signal stops it; None: it goes on to the limit. A loop that dies when
+            this trial is decided would go on with the next one, so chapters end with one that is not worth dying in.
+    """
+
+    name: str
+    begins: str
+    tag: str
+    last: int | None
+
+
+HISTORY: Final = Chapter("history", "bare", "before", None)
+"""An earlier campaign in the same store, from which is known when a training is hopeless."""
+FIRST: Final = Chapter("first", "bare", "first", 1)
+"""The first campaign of a new workspace, with its baseline."""
+NIGHT: Final = (
+    Chapter("start", "history", "night", 1),
+    Chapter("easy", "start", "night", 3),
+    Chapter("hard", "easy", "night", 6),
+    Chapter("keep", "hard", "night", 8),
+    Chapter("end", "keep", "night", None),
+)
+WHOLE: Final = Chapter("whole", "history", "night", None)
+"""The same night without chapters."""
+CHAPTERS: Final = {chapter.name: chapter for chapter in (HISTORY, FIRST, *NIGHT, WHOLE)}
+
+SCRIPTS: Final[dict[str, dict[int, list[str]]]] = {
+    "before": {seq: [knob("smoothing", 4.0 + 0.01 * seq)] for seq in range(1, 11)},
+    "first": {1: [knob("rows", 3), knob("nonsense", 1)]},
+    "night": {
+        1: [knob("smoothing", 4.2)],  # discarded
+        2: [knob("smoothing", 1000.0), knob("smoothing", 4.3)],  # out of range, then corrected: discarded
+        3: [knob("rows", 3), knob("nonsense", 1)],  # blocked for good
+        4: [knob("decay", 0.5)],  # hopeless: discarded midway
+        5: [knob("smoothing", 0.0), knob("smoothing", 4.4)],  # crashes, is repaired: discarded
+        6: [knob("rows", 3), knob("nonsense", 1)],
+        7: [knob("rows", 32)],  # measured again, the incumbent too: kept
+        8: [knob("smoothing", 0.0), knob("smoothing", 0.0)],  # crashes, and again: a crash
+        9: [knob("buckets", 64)],  # discarded, against the new incumbent
+    },
+}
+"""Tag to trial to what is answered to each attempt at it."""
+
+
+class Proposer:
+    """Answers by the script, whatever was asked before the process died, and keeps a list of what it was asked."""
+
+    name = "scripted"
+    repairs_crashes = True
+
+    def __init__(self, script: dict[int, list[str]], asked: Path) -> None:
+        self._script, self._asked = script, asked
+
+    def check_ready(self) -> None:
+        """Always."""
+
+    def propose(self, context: ProposalContext) -> Reply:
+        """The answer to this attempt at this trial."""
+        with self._asked.open("a") as file:
+            file.write(f"{context.trial_seq}.{context.attempt}\n")
+        raw = self._script[context.trial_seq][context.attempt]
+        return Reply(raw=raw, calls=(local_call(raw, 0.0),))
+
+
+class Teller(Observer):
+    """Knows which trial is in hand, and stops the night where its chapter ends, as a person does."""
+
+    def __init__(self, last: int | None) -> None:
+        self._last = last
+
+    def trial_opened(self, trial: Trial) -> None:
+        NOW.stage = trial.seq
+
+    def decided(self, trial: Trial) -> None:
+        if trial.seq == self._last:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def measuring_result(self, target: Trial, seed_index: int) -> None:
+        NOW.stage = FINALE
+
+
+def make_bare(folder: Path) -> Path:
+    """A workspace without a store in `folder`/night, and its corpus beside it."""
+    root = make_standin_workspace(folder, rule="threshold", max_measurements=2, final_seeds=1)
+    change_task(root, "[limits]", "[rails]\ncorrections = 1\n\n[baseline]\nseeds = 1\n\n[limits]")
+    return root
+
+
+def change_task(root: Path, old: str, new: str) -> None:
+    """A person changes task.toml and commits it, on main."""
+    path = root / "task.toml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    git(root, "commit", "--quiet", "--all", "-m", "change the task")
+
+
+def run_chapter(chapter: Chapter, root: Path, point: Point | None) -> Campaign:
+    """Run `nightshift run` in this process until the chapter ends; with a point, until it dies there."""
+    _make_repeatable(chapter.tag)
+    _watch_nodes()
+    arm(point, root.parent / "died")
+    script = SCRIPTS[chapter.tag]
+    trials = max(script, default=1)
+    from graph.night import run_night
+
+    proposer = Proposer(script, root.parent / "asked")
+    options = RunOptions(trials=trials, tag=chapter.tag)
+    return run_night(root, options, Teller(chapter.last), proposer)
+
+
+def _make_repeatable(tag: str) -> None:
+    """Two runs must give equal names to equal commits: what is in them and depends on clock or chance is set."""
+    import graph.beginning
+    import graph.runner
+    import trainer.trial_process
+    from memory.store import Store
+
+    class Fixed:
+        hex = "0" * 32
+
+    def one_time() -> datetime:
+        return WHEN
+
+    def same_memory(self: Store, campaign_id: str) -> dict[str, int]:
+        return {}
+
+    def one_core() -> int:
+        return 1  # two workers of the suite share the machine: threads that wait for each other take ten times as long
+
+    replace(graph.runner, "utc_now", one_time)
+    replace(trainer.trial_process, "usable_cores", one_core)
+    replace(graph.beginning, "uuid4", Fixed)
+    replace(Store, "peak_bytes", same_memory)
+
+
+def replace(holder: Any, name: str, new: Any) -> None:
+    """Set an attribute that must be there already."""
+    getattr(holder, name)
+    setattr(holder, name, new)
+
+
+def _watch_nodes() -> None:
+    from graph.runner import NODE_FUNCTIONS
+
+    for node, function in list(NODE_FUNCTIONS.items()):
+        NODE_FUNCTIONS[node] = _watched(node, function)
+
+
+def _watched(node: Node, function: Any) -> Any:
+    def run(services: Any, state: Any) -> Any:
+        NOW.node = node
+        try:
+            return function(services, state)
+        finally:
+            NOW.node = None
+
+    return run
