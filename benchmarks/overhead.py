@@ -1,90 +1,172 @@
 """What the loop itself costs: everything outside proposing, process start, training and scoring, by node.
 
 Runs a real campaign (real git, real store, real processes) with the test suite's stand-in trainer, whose trials take a
-fraction of a second, so that hundreds of trials fit in minutes. Nothing is mocked.
+fraction of a second, so that a night of a thousand trials fits into minutes. Nothing is mocked. The last trials are set
+beside the early ones of the same run: what grows with the night shows in the difference.
 
-    python benchmarks/overhead.py --trials 60 [--json]
+    python benchmarks/overhead.py --trials 1000 [--json]
 """
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import rails.bootstrap  # noqa: E402, F401  # isort: skip  # pyright: ignore[reportUnusedImport]
+import psutil  # noqa: E402
+
 from graph.campaign import open_campaign  # noqa: E402
 from graph.events import Observer  # noqa: E402
 from graph.options import RunOptions  # noqa: E402
 from graph.runner import Runner  # noqa: E402
-from memory.records import Span  # noqa: E402
+from memory.records import Span, Trial  # noqa: E402
 from tests.support.workspaces import make_standin_workspace  # noqa: E402
 
 WAITS = ("proposer", "startup", "train", "score", "probe")
+NODES = ("propose", "check_rails", "train", "evaluate", "curate")
+WARM_UP = 50
+"""Trials before the early ones: the first knobs are all new, and Python's own caches are still cold."""
+WINDOW = 100
+
+Seconds = Mapping[tuple[str, str], float]
+"""Of one trial, by node and part."""
 
 
-def measure(trials: int) -> list[Span]:
-    """All spans of a campaign of `trials` trials."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """What the night has grown to after a trial."""
+
+    store_bytes: int
+    """Of the database and its write-ahead log."""
+    snapshot_bytes: int
+    snapshot_files: int
+    rss_bytes: int
+    """Of the loop's process."""
+
+
+@dataclass(slots=True)
+class Night(Observer):
+    """Notes sizes while the campaign runs."""
+
+    state_dir: Path
+    sizes: dict[int, Sizes] = field(default_factory=dict[int, Sizes])
+
+    def decided(self, trial: Trial) -> None:
+        """Measure after each trial; the next one has not begun."""
+        snapshot = [path.stat().st_size for path in (self.state_dir / "snapshot").iterdir()]
+        self.sizes[trial.seq] = Sizes(
+            store_bytes=sum(path.stat().st_size for path in self.state_dir.glob("store.duckdb*")),
+            snapshot_bytes=sum(snapshot),
+            snapshot_files=len(snapshot),
+            rss_bytes=psutil.Process().memory_info().rss,
+        )
+
+
+def run(trials: int) -> tuple[list[Seconds], dict[int, Sizes]]:
+    """Seconds of every search trial of a campaign, in order, and sizes by trial number."""
     with tempfile.TemporaryDirectory() as folder:
         root = make_standin_workspace(Path(folder))
         options = RunOptions(trials=trials, proposer="random")
-        with open_campaign(root, options, Observer()) as services:
+        night = Night(root / ".nightshift")
+        with open_campaign(root, options, night) as services:
             Runner(services).run()
-            rows = services.store.trials(services.campaign_id)
-            return [span for trial in rows for span in services.store.spans(trial.trial_id)]
+            rows = [trial for trial in services.store.trials(services.campaign_id) if trial.seq > 0]
+            return [by_part(services.store.spans(trial.trial_id)) for trial in rows], night.sizes
 
 
-def summarise(spans: list[Span]) -> dict[str, object]:
-    """Median milliseconds of overhead a trial, in all and by node; waits shown apart. The baseline is left out."""
-    by_trial: dict[str, dict[tuple[str, str], float]] = defaultdict(lambda: defaultdict(float))
+def by_part(spans: Sequence[Span]) -> Seconds:
+    """A trial's seconds, added up."""
+    seconds: dict[tuple[str, str], float] = defaultdict(float)
     for span in spans:
-        by_trial[span.trial_id][span.node, span.part] += span.seconds
-    rows = [by_trial[key] for key in sorted(by_trial)][1:]
+        seconds[span.node, span.part] += span.seconds
+    return seconds
 
-    def median_ms(values: list[float]) -> float:
-        return round(1000 * statistics.median(values), 2)
 
-    def own(row: dict[tuple[str, str], float], node: str) -> float:
-        return row.get((node, "total"), 0.0) - sum(row.get((node, part), 0.0) for part in WAITS)
+def overhead(trial: Seconds) -> float:
+    """Seconds of the whole trial without its waits."""
+    return trial["trial", "total"] - sum(value for (_, part), value in trial.items() if part in WAITS)
 
-    nodes = ["propose", "check_rails", "train", "evaluate", "curate"]
-    overhead = [row["trial", "total"] - sum(value for (_, part), value in row.items() if part in WAITS) for row in rows]
-    last = overhead[-max(1, len(overhead) // 10) :]
+
+def of_node(trial: Seconds, node: str) -> float:
+    """Seconds of a node without its waits."""
+    return trial.get((node, "total"), 0.0) - sum(trial.get((node, part), 0.0) for part in WAITS)
+
+
+def between(trial: Seconds) -> float:
+    """Seconds of no node: opening the trial, limits, the graph, storing the spans."""
+    return trial["trial", "total"] - sum(trial.get((node, "total"), 0.0) for node in NODES)
+
+
+def milliseconds(values: Sequence[float]) -> float:
+    """The median."""
+    return round(1000 * statistics.median(values), 1)
+
+
+def summarise(trials: Sequence[Seconds]) -> dict[str, object]:
+    """Median milliseconds of overhead of these trials, in all and by node; waits apart."""
+    all_of_it = sorted(map(overhead, trials))
+    waits = {part: [sum(v for (_, p), v in trial.items() if p == part) for trial in trials] for part in WAITS}
     return {
-        "trials": len(rows),
-        "median_ms": median_ms(overhead),
-        "p90_ms": round(1000 * sorted(overhead)[int(0.9 * (len(overhead) - 1))], 2),
-        "median_ms_last_tenth": median_ms(last),
+        "trials": len(trials),
+        "median_ms": milliseconds(all_of_it),
+        "p90_ms": round(1000 * all_of_it[int(0.9 * (len(all_of_it) - 1))], 1),
         "by_node_ms": {
-            **{node: median_ms([own(row, node) for row in rows]) for node in nodes},
-            "between_nodes": median_ms(
-                [row["trial", "total"] - sum(row.get((node, "total"), 0.0) for node in nodes) for row in rows]
-            ),
+            **{node: milliseconds([of_node(trial, node) for trial in trials]) for node in NODES},
+            "between_nodes": milliseconds([between(trial) for trial in trials]),
         },
-        "waited_ms": {
-            part: median_ms([sum(v for (_, p), v in row.items() if p == part) for row in rows]) for part in WAITS
+        "waited_ms": {part: milliseconds(values) for part, values in waits.items()},
+    }
+
+
+def growth(sizes: Mapping[int, Sizes], first: int, last: int) -> dict[str, float]:
+    """Bytes a trial between two trials, and what there is at the second."""
+    before, after, count = sizes[first], sizes[last], max(1, last - first)
+    return {
+        "store_bytes_per_trial": round((after.store_bytes - before.store_bytes) / count),
+        "snapshot_bytes_per_trial": round((after.snapshot_bytes - before.snapshot_bytes) / count),
+        "snapshot_files": after.snapshot_files,
+        "rss_mib": round(after.rss_bytes / 2**20, 1),
+    }
+
+
+def report(trials: Sequence[Seconds], sizes: Mapping[int, Sizes]) -> dict[str, object]:
+    """The last trials beside the early ones, and how the night grew over its first and its second half."""
+    window = min(WINDOW, max(1, len(trials) // 2))
+    warm = min(WARM_UP, len(trials) - 2 * window)
+    last, start = max(sizes), min(warm + window, max(sizes) - 1)
+    middle = (start + last) // 2
+    return {
+        **summarise(trials[-window:]),
+        "early": summarise(trials[warm : warm + window]),
+        "growth": {
+            f"trials {start} to {middle}": growth(sizes, start, middle),
+            f"trials {middle} to {last}": growth(sizes, middle, last),
         },
+        "rss_mib_early": round(sizes[start].rss_bytes / 2**20, 1),
+        "load": [round(value, 2) for value in os.getloadavg()],
+        "cores": os.cpu_count(),
     }
 
 
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--trials", type=int, default=1000, help="at least 2 (default: 1000)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    result = summarise(measure(arguments.trials))
-    if arguments.json:
-        print(json.dumps(result, indent=2))
-        return
-    print(f"{result['trials']} trials; median overhead {result['median_ms']} ms (p90 {result['p90_ms']} ms)")
-    print(f"by node (ms): {result['by_node_ms']}")
-    print(f"apart (ms): {result['waited_ms']}")
+    if arguments.trials < 2:
+        parser.error("--trials must be at least 2")
+    result = report(*run(arguments.trials))
+    print(json.dumps(result, indent=2) if arguments.json else "\n".join(f"{k}: {v}" for k, v in result.items()))
 
 
 if __name__ == "__main__":

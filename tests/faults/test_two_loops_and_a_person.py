@@ -40,23 +40,22 @@ def ends_well(matrix: Matrix, root: Path, name: str) -> None:
 
 def test_a_second_loop_is_refused_until_the_first_is_dead(tmp_path: Path) -> None:
     root = make_standin_workspace(tmp_path)
-    options = ("--proposer", "random", "--trials", 2, "--tag", "night")
+    options = ("--proposer", "random", "--tag", "night", "--trials")
+    command = argv("run", root, *options, 1000)
     with subprocess.Popen(
-        argv("run", root, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as first:
         assert first.stderr is not None
         while "trial 0" not in (line := first.stderr.readline()):
             assert line, "it ended before its first trial"
-        second = nightshift("run", root, *options)
+        second = nightshift("run", root, *options, 1000)
         assert second.code == 75
         assert f"process {first.pid}" in second.err
-        fresh = nightshift("run", root, "--proposer", "random", "--fresh")
-        assert fresh.code == 75
         assert first.poll() is None
         os.kill(first.pid, signal.SIGKILL)
-    third = nightshift("run", root, *options, "--json")
+    third = nightshift("run", root, *options, 1, "--json")
     assert third.code == 0, third.err
-    assert third.document["stop_reason"] == "limit of 2 trials reached"
+    assert third.document["stop_reason"] == "limit of 1 trials reached"
 
 
 @pytest.mark.parametrize("name", ["report 9 of training", "after the commit of decided of a keep"])

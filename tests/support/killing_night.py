@@ -135,7 +135,7 @@ def change_task(root: Path, old: str, new: str) -> None:
 
 def run_chapter(chapter: Chapter, root: Path, point: Point | None) -> Campaign:
     """Run `nightshift run` in this process until the chapter ends; with a point, until it dies there."""
-    _make_repeatable(chapter.tag)
+    _make_repeatable()
     _watch_nodes()
     arm(point, root.parent / "died")
     script = SCRIPTS[chapter.tag]
@@ -147,7 +147,7 @@ def run_chapter(chapter: Chapter, root: Path, point: Point | None) -> Campaign:
     return run_night(root, options, Teller(chapter.last), proposer)
 
 
-def _make_repeatable(tag: str) -> None:
+def _make_repeatable() -> None:
     """Two runs must give equal names to equal commits: what is in them and depends on clock or chance is set."""
     import graph.beginning
     import graph.runner
