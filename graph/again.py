@@ -3,13 +3,14 @@
 from graph.measuring import given_up, new_measurement, stored_measurement
 from graph.nodes.evaluate import score_trained
 from graph.nodes.train import run_training
+from graph.pausing import wait_while_paused
 from graph.room import require_room
 from graph.services import Services
 from memory.records import Measurement, MeasurementState, Purpose, Trial
 
 
 def measure(services: Services, target: Trial, seed_index: int, purpose: Purpose, node: str) -> Measurement:
-    """One measurement of a decided trial's program, from its start to how it ended.
+    """One measurement of a decided trial's program, from its start to how it ended; a pause comes before it.
 
     Args:
         services: of the campaign.
@@ -22,6 +23,7 @@ def measure(services: Services, target: Trial, seed_index: int, purpose: Purpose
         TrialError: interrupted; the measurement is made anew when the campaign goes on.
         HaltError: the machine cannot start a process, or (`DiskFullError`) has no room.
     """
+    wait_while_paused(services)
     require_room(services.workspace)
     before = stored_measurement(services, target, seed_index)
     spans = len(services.spans)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from agents.background import AbandonedError, in_background
 from agents.base import NoReplyError, NoReplyKind, Proposer, Reply
+from graph.pausing import LOOK_EVERY_S, duration, wait_while_paused
 from memory.records import CampaignState, EventKind
 from rails.errors import TrialError
 from rails.status import Status
@@ -44,7 +45,6 @@ class Outage:
     reason: str = ""
     lost: bool = False
     """Whether it was given up for the moment, and put on record."""
-    fallback_reason: str = ""
     fallback_told: bool = False
     waiting: bool = False
     """Whether the campaign's state says that it waits."""
@@ -187,7 +187,7 @@ class Weather:
         self._outage = None
         if outage is None or not outage.lost:
             return
-        away = _duration(time.monotonic() - outage.since)
+        away = duration(time.monotonic() - outage.since)
         text = f"{services.proposer.name} answers again after {away} and {outage.failures} failed tries"
         services.tell(EventKind.ENDPOINT_BACK, text, turn.trial_seq)
         _run_again(services, outage)
@@ -206,10 +206,11 @@ class Weather:
             raise TrialError(Status.INTERRUPTED, what)
         if outage.lost and not outage.waiting:
             outage.waiting = True
-            why = f"{services.proposer.name} does not answer: {outage.reason}{outage.fallback_reason}"
+            why = f"{services.proposer.name} does not answer: {outage.reason}"
             services.set_state(CampaignState.WAITING, why)
         until = outage.next_try if services.deadline is None else min(outage.next_try, services.deadline)
-        services.stop.wait(max(until - time.monotonic(), 0.0))
+        while (left_s := until - time.monotonic()) > 0 and not services.stop.wait(min(left_s, LOOK_EVERY_S)):
+            wait_while_paused(services)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +232,3 @@ def _run_again(services: "Services", outage: Outage) -> None:
     if outage.waiting:
         outage.waiting = False
         services.set_state(CampaignState.RUNNING)
-
-
-def _duration(seconds: float) -> str:
-    """Seconds for people."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

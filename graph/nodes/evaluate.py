@@ -51,9 +51,9 @@ def score_trained(services: Services, trial: Trial, measurement: Measurement, mo
         TrialError: interrupted, and to be made when the campaign goes on; see `fail`.
         HaltError: the machine cannot start a process, or (`DiskFullError`) has no room.
     """
-    services.observer.scoring(trial)
     try:
         with model:
+            services.observer.scoring(trial)
             scored = _scored(services, measurement, model)
             services.waited(trial.trial_id, Node.EVALUATE, "score", scored.score_s or 0.0)
             result = _probed(services, trial, scored, model)

@@ -170,6 +170,26 @@ def test_a_pause_waits_between_trials_and_counts_into_no_limit(root: Path) -> No
     assert kinds(record(root)[2]) == [EventKind.PAUSED, EventKind.UNPAUSED, EventKind.STOPPED]
 
 
+def test_a_pause_waits_while_the_result_is_measured(tmp_path: Path) -> None:
+    root = make_standin_workspace(tmp_path, final_seeds=1)
+    (root / "replay.jsonl").write_text(json.dumps({"raw": rows(32)}) + "\n")
+    workspace, states = Workspace(root), list[CampaignState]()
+
+    class Asking(Observer):
+        def measuring_result(self, target: object, seed_index: int) -> None:
+            if not states:
+                ask_pause(workspace)
+
+        def state_changed(self, state: CampaignState, reason: str | None) -> None:
+            states.append(state)
+            end_pause(workspace)
+
+    campaign = run_night(root, RunOptions(proposer="replay", trials=1), Asking())
+    assert states == [CampaignState.PAUSED, CampaignState.RUNNING]
+    assert campaign.final is not None
+    assert campaign.final["n"] == 1
+
+
 def test_a_pause_survives_a_kill_and_a_request_to_stop_ends_the_wait(root: Path) -> None:
     workspace = Workspace(root)
     with pytest.raises(Killed):

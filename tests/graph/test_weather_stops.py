@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from graph.pausing import ask_pause, end_pause
 from graph.runner import Runner
 from graph.weather import Weather
-from memory.records import Trial
+from memory.records import CampaignState, Trial
 from rails.errors import TrialError
 from rails.status import Status
 from tests.support.bad_weather import DOWN, GOOD, ask_once, night, searched
@@ -26,6 +27,27 @@ def test_stopping_ends_a_wait_at_once(tmp_path: Path) -> None:
             ask_once(services)
         assert time.monotonic() - started < 5
         assert caught.value.status is Status.INTERRUPTED
+        assert len(server.requests) == 1
+
+
+def test_a_pause_is_kept_while_waiting_for_an_endpoint(tmp_path: Path) -> None:
+    root = make_standin_workspace(tmp_path)
+    with ChatServer([DOWN]) as server, night(root, server, trials=1) as services:
+        services.weather = Weather(first_s=30.0, ceiling_s=300.0)
+        states: list[CampaignState] = []
+
+        def changed(state: CampaignState, reason: str | None) -> None:
+            states.append(state)
+            if state is CampaignState.PAUSED:
+                threading.Timer(0.2, end_pause, [services.workspace]).start()
+            if states[-2:] == [CampaignState.PAUSED, CampaignState.RUNNING]:
+                services.stop.ask()
+
+        services.observer.state_changed = changed  # type: ignore[method-assign]
+        threading.Timer(0.3, ask_pause, [services.workspace]).start()
+        with pytest.raises(TrialError):
+            ask_once(services)
+        assert states == [CampaignState.PAUSED, CampaignState.RUNNING]
         assert len(server.requests) == 1
 
 

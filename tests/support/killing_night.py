@@ -12,11 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import graph.beginning
+import graph.runner
+import trainer.trial_process
 from agents.base import ProposalContext, Reply, local_call
 from graph.events import Observer
+from graph.night import run_night
 from graph.options import RunOptions
 from graph.state import Node
 from memory.records import Campaign, Trial
+from memory.store import Store
 from tests.support.git_workspace import git
 from tests.support.killing import FINALE, NOW, Point, arm
 from tests.support.workspaces import make_standin_workspace
@@ -140,8 +145,6 @@ def run_chapter(chapter: Chapter, root: Path, point: Point | None) -> Campaign:
     arm(point, root.parent / "died")
     script = SCRIPTS[chapter.tag]
     trials = max(script, default=1)
-    from graph.night import run_night
-
     proposer = Proposer(script, root.parent / "asked")
     options = RunOptions(trials=trials, tag=chapter.tag)
     return run_night(root, options, Teller(chapter.last), proposer)
@@ -149,10 +152,6 @@ def run_chapter(chapter: Chapter, root: Path, point: Point | None) -> Campaign:
 
 def _make_repeatable() -> None:
     """Two runs must give equal names to equal commits: what is in them and depends on clock or chance is set."""
-    import graph.beginning
-    import graph.runner
-    import trainer.trial_process
-    from memory.store import Store
 
     class Fixed:
         hex = "0" * 32
@@ -179,10 +178,8 @@ def replace(holder: Any, name: str, new: Any) -> None:
 
 
 def _watch_nodes() -> None:
-    from graph.runner import NODE_FUNCTIONS
-
-    for node, function in list(NODE_FUNCTIONS.items()):
-        NODE_FUNCTIONS[node] = _watched(node, function)
+    for node, function in list(graph.runner.NODE_FUNCTIONS.items()):
+        graph.runner.NODE_FUNCTIONS[node] = _watched(node, function)
 
 
 def _watched(node: Node, function: Any) -> Any:
