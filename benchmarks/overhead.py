@@ -127,31 +127,25 @@ def summarise(trials: Sequence[Seconds]) -> dict[str, object]:
     }
 
 
-def growth(sizes: Mapping[int, Sizes], first: int, last: int) -> dict[str, float]:
-    """Bytes a trial between two trials, and what there is at the second."""
-    before, after, count = sizes[first], sizes[last], max(1, last - first)
+def size(sizes: Sizes, trials: int) -> dict[str, float]:
+    """What there is after so many trials. The database grows in blocks, and its log is folded into it now and then."""
     return {
-        "store_bytes_per_trial": round((after.store_bytes - before.store_bytes) / count),
-        "snapshot_bytes_per_trial": round((after.snapshot_bytes - before.snapshot_bytes) / count),
-        "snapshot_files": after.snapshot_files,
-        "rss_mib": round(after.rss_bytes / 2**20, 1),
+        "store_bytes_per_trial": round(sizes.store_bytes / trials),
+        "snapshot_bytes_per_trial": round(sizes.snapshot_bytes / trials),
+        "snapshot_files": sizes.snapshot_files,
+        "rss_mib": round(sizes.rss_bytes / 2**20, 1),
     }
 
 
 def report(trials: Sequence[Seconds], sizes: Mapping[int, Sizes]) -> dict[str, object]:
-    """The last trials beside the early ones, and how the night grew over its first and its second half."""
+    """The last trials beside the early ones, and what the night had grown to after both, and halfway."""
     window = min(WINDOW, max(1, len(trials) // 2))
     warm = min(WARM_UP, len(trials) - 2 * window)
-    last, start = max(sizes), min(warm + window, max(sizes) - 1)
-    middle = (start + last) // 2
+    early, last = warm + window, max(sizes)
     return {
         **summarise(trials[-window:]),
-        "early": summarise(trials[warm : warm + window]),
-        "growth": {
-            f"trials {start} to {middle}": growth(sizes, start, middle),
-            f"trials {middle} to {last}": growth(sizes, middle, last),
-        },
-        "rss_mib_early": round(sizes[start].rss_bytes / 2**20, 1),
+        "early": summarise(trials[warm:early]),
+        "size_after": {str(seq): size(sizes[seq], seq) for seq in sorted({early, (early + last) // 2, last})},
         "load": [round(value, 2) for value in os.getloadavg()],
         "cores": os.cpu_count(),
     }

@@ -139,8 +139,12 @@ def tried(rows: LineageRows) -> Section:
 
 def untouched(rows: LineageRows) -> Section:
     """Knobs of the menu that no trial has changed."""
-    touched = {_knob(trial) for trial in rows.trials}
-    names = [name for name in _menu_knobs(rows.campaign.task) if name not in touched]
+    left = dict.fromkeys(_menu_knobs(rows.campaign.task))
+    for trial in rows.trials:
+        if not left:
+            break
+        left.pop(_knob(trial) or "", None)
+    names = list(left)
     return _section("Knobs never tried", 5, ["- " + ", ".join(names)] if names else [])
 
 

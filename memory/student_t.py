@@ -10,7 +10,6 @@ from functools import lru_cache
 _TINY = 1e-300
 _PRECISION = 1e-15
 _MAX_TERMS = 10_000
-_MAX_STEPS = 200
 
 
 def t_cdf(t: float, df: float) -> float:
@@ -35,10 +34,7 @@ def t_cdf(t: float, df: float) -> float:
 
 @lru_cache(maxsize=1024)
 def t_quantile(p: float, df: float) -> float:
-    """The t with `t_cdf(t, df) == p`, as exactly as rounding allows.
-
-    By Newton's method, kept within a bracket that is halved where a step would leave it (Press et al., Numerical
-    Recipes, 9.4).
+    """The t with `t_cdf(t, df) == p`, by bisection to machine precision.
 
     Args:
         p: probability, between 0 and 1, both excluded.
@@ -54,22 +50,14 @@ def t_quantile(p: float, df: float) -> float:
     low, high = 0.0, 1.0
     while t_cdf(high, df) < p:
         low, high = high, high * 2
-    t = (low + high) / 2
-    for _ in range(_MAX_STEPS):
-        error = t_cdf(t, df) - p
-        low, high = (t, high) if error < 0 else (low, t)
-        before, density = t, _density(t, df)
-        t -= error / density if density else math.inf
-        if not low < t < high:
-            t = (low + high) / 2
-        if error == 0 or abs(t - before) <= 2 * _PRECISION * t:
-            break
-    return t
-
-
-def _density(t: float, df: float) -> float:
-    log_front = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - math.log(df * math.pi) / 2
-    return math.exp(log_front - (df + 1) / 2 * math.log1p(t * t / df))
+    while True:
+        middle = (low + high) / 2
+        if middle in (low, high):
+            return middle
+        if t_cdf(middle, df) < p:
+            low = middle
+        else:
+            high = middle
 
 
 def _beta_ratio(a: float, b: float, x: float, complement: float) -> float:

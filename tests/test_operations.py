@@ -15,7 +15,7 @@ def promises() -> list[str]:
     return [line for line in lines if not re.fullmatch(r"[|\- ]+", line) and not line.startswith("| what happens")]
 
 
-def tests_of(path: Path) -> set[str]:
+def functions_in(path: Path) -> set[str]:
     tree = ast.parse(path.read_text("utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
@@ -28,5 +28,5 @@ def test_every_line_is_tied_to_a_test() -> None:
 
 def test_the_tests_are_there() -> None:
     named = {(path, name) for line in promises() for path, name in TEST.findall(line)}
-    missing = [f"{path}::{name}" for path, name in named if name not in tests_of(ROOT / path)]
+    missing = [f"{path}::{name}" for path, name in named if name not in functions_in(ROOT / path)]
     assert missing == []

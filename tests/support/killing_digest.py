@@ -7,6 +7,7 @@ from typing import Any, Final
 from memory.queries import Queries
 from memory.reader import Reader
 from memory.records import Record
+from memory.rows import ALL_TABLES
 from memory.store import Store
 from tests.support.git_workspace import git, refs
 
@@ -41,31 +42,22 @@ _EPHEMERAL_PARTS: Final = {
 
 
 def rows_of(source: Queries) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every campaign that a kill must not change, by table."""
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in _EPHEMERAL}
-
-    def add(record: Record) -> None:
-        name = type(record).__name__
-        row = record.model_dump(mode="json", exclude=_EPHEMERAL[name])
-        for part, keys in _EPHEMERAL_PARTS.items():
-            if row.get(part):
-                row[part] = {key: value for key, value in row[part].items() if key not in keys}
-        rows[name].append(row)
-
-    for campaign in source.campaigns():
-        add(campaign)
-        for trial in source.trials(campaign.campaign_id):
-            add(trial)
-            measurements = source.measurements(trial.trial_id)
-            curves = [source.curve(measurement.measurement_id) for measurement in measurements]
-            block = source.lineage_block(trial.lineage_sha256) if trial.lineage_sha256 else None
-            found = [*source.calls(trial.trial_id), *source.verdicts(trial.trial_id), *measurements, *curves, block]
-            for record in found:
-                if record is not None:
-                    add(record)
-        for lesson in source.lessons(campaign.campaign_id):
-            add(lesson)
+    """Every row of every campaign that a kill must not change, by table, in the order of their keys."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for table in ALL_TABLES:
+        if (name := table.record.__name__) in _EPHEMERAL:
+            order = ", ".join(table.key)
+            found = source._records(table, "true", [], order)  # pyright: ignore[reportPrivateUsage]
+            rows[name] = [_row(record, _EPHEMERAL[name]) for record in found]
     return rows
+
+
+def _row(record: Record, without: set[str]) -> dict[str, Any]:
+    row = record.model_dump(mode="json", exclude=without)
+    for part, keys in _EPHEMERAL_PARTS.items():
+        if row.get(part):
+            row[part] = {key: value for key, value in row[part].items() if key not in keys}
+    return row
 
 
 def stored(root: Path) -> dict[str, list[dict[str, Any]]]:
