@@ -62,7 +62,8 @@ NIGHT: Final = (
     Chapter("easy", "start", "night", 3),
     Chapter("hard", "easy", "night", 6),
     Chapter("keep", "hard", "night", 8),
-    Chapter("end", "keep", "night", None),
+    Chapter("late", "keep", "night", 9),
+    Chapter("end", "late", "night", None),
 )
 WHOLE: Final = Chapter("whole", "history", "night", None)
 """The same night without chapters."""
@@ -77,9 +78,9 @@ SCRIPTS: Final[dict[str, dict[int, list[str]]]] = {
         3: [knob("rows", 3), knob("nonsense", 1)],  # blocked for good
         4: [knob("decay", 0.5)],  # hopeless: discarded midway
         5: [knob("smoothing", 0.0), knob("smoothing", 4.4)],  # crashes, is repaired: discarded
-        6: [knob("rows", 3), knob("nonsense", 1)],
+        6: [knob("smoothing", 0.0), knob("smoothing", 0.0)],  # crashes, and again: a crash
         7: [knob("rows", 32)],  # measured again, the incumbent too: kept
-        8: [knob("smoothing", 0.0), knob("smoothing", 0.0)],  # crashes, and again: a crash
+        8: [knob("rows", 3), knob("nonsense", 1)],
         9: [knob("buckets", 64)],  # discarded, against the new incumbent
     },
 }
@@ -126,6 +127,7 @@ class Teller(Observer):
 def make_bare(folder: Path) -> Path:
     """A workspace without a store in `folder`/night, and its corpus beside it."""
     root = make_standin_workspace(folder, rule="threshold", max_measurements=2, final_seeds=1)
+    change_task(root, "eval_tokens = 2048", "eval_tokens = 1024")
     change_task(root, "[limits]", "[rails]\ncorrections = 1\n\n[baseline]\nseeds = 1\n\n[limits]")
     return root
 

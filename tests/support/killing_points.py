@@ -125,7 +125,7 @@ def _training() -> Iterator[Point]:
     yield place.at("the candidate is trained again", f"{_TRAINER}.train", "after", Phase.RUNNING, count=2)
     yield place.at("the incumbent is to be trained again", f"{_TRAINER}.train", "before", Phase.RUNNING, count=3)
     yield place.at("the incumbent is trained again", f"{_TRAINER}.train", "after", Phase.RUNNING, count=3)
-    place = _Place("keep", 8, Node.TRAIN)
+    place = _Place("hard", 6, Node.TRAIN)
     yield place.at("a second crash is stored", f"{_STORE}.finish_measurement", "after", Phase.RUNNING, count=2)
 
 
@@ -158,7 +158,7 @@ def _curating() -> Iterator[Point]:
     yield place.at("a blocked trial is to be decided", _DECIDE, "before", Phase.PROPOSED)
     place = _Place("hard", 5, Node.CURATE)
     yield place.at("the repaired trial is told", f"{_TELLER}.decided", "before", Phase.DECIDED)
-    place = _Place("keep", 8, Node.CURATE)
+    place = _Place("hard", 6, Node.CURATE)
     yield place.at("a crash is to be decided", _DECIDE, "before", Phase.RUNNING)
 
 
@@ -186,9 +186,9 @@ def _curating_a_keep() -> Iterator[Point]:
 
 
 def _ending() -> Iterator[Point]:
-    place = _Place("end", 9)
-    yield from place.around("the finale is announced", "graph.finale:_store", _same(Phase.DECIDED))
-    yield place.at("the finale is published", "graph.finale:publish", "after", Phase.DECIDED)
+    place = _Place("end", OPENING)
+    yield from place.around("the finale is announced", "graph.finale:_store", _same(None))
+    yield place.at("the finale is published", "graph.finale:publish", "after", None)
     place = _Place("end", FINALE)
     yield from place.around("a final measurement is opened", f"{_STORE}.open_measurement", _same(Phase.DECIDED))
     yield place.at("the finale is training", f"{_TELLER}.training", "before", Phase.DECIDED, count=3)
