@@ -187,8 +187,8 @@ def _curating_a_keep() -> Iterator[Point]:
 
 def _ending() -> Iterator[Point]:
     place = _Place("end", OPENING)
-    yield from place.around("the finale is announced", "graph.finale:_store", _same(None))
-    yield place.at("the finale is published", "graph.finale:publish", "after", None)
+    yield from place.around("the finale is announced", "graph.finale:_store", _same(Phase.DECIDED))
+    yield place.at("the finale is published", "graph.finale:publish", "after", Phase.DECIDED)
     place = _Place("end", FINALE)
     yield from place.around("a final measurement is opened", f"{_STORE}.open_measurement", _same(Phase.DECIDED))
     yield place.at("the finale is training", f"{_TELLER}.training", "before", Phase.DECIDED, count=3)
