@@ -150,8 +150,9 @@ def soak(folder: Path, *, kills: int, trials: int, seed: int, say: bool) -> dict
     reference, startup_s, trial_s = _reference(folder / "reference", trials)
     night = Night(make_standin_workspace(folder / "killed", final_seeds=FINAL_SEEDS), folder, trials)
     started = time.monotonic()
+    spared = {child.pid for child in psutil.Process().children()}  # of whoever else works in this process
     with _subreaper(), reader_of(night.root, night.news) as reader:
-        spared = {reader.pid}
+        spared.add(reader.pid)
         _kill_until_done(night, kills, _Moments(random.Random(seed), startup_s, trial_s, trials), spared, say)
         if not night.published()[1]:
             process = night.start()

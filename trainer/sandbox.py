@@ -9,6 +9,7 @@ import ctypes
 import os
 import resource
 import shutil
+import signal
 import site
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from rails.errors import HaltError
 from trainer.policy import Limits
 
 PR_SET_CHILD_SUBREAPER = 36
-END_WITHIN_S = 5.0
+END_WITHIN_S, POLL_S = 5.0, 0.001
 DIE_WITHIN_S = 60.0
 """Freeing a hundred gigabytes takes seconds; a minute means that something hangs."""
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME")
@@ -119,20 +120,27 @@ def note_server(pid: int, running: bool) -> None:
 def end_strays(pid: int, others: frozenset[int]) -> None:
     """Kill and reap what a trial has left to this process, once process `pid` that it hung on is reaped. Idempotent.
 
-    Killing a parent makes its children ours (see `watch_over_trials`), so this repeats until there are none.
+    Killing a parent makes its children ours (see `watch_over_trials`), so this repeats until there are none. It waits
+    for no one of them in particular: the first process of a namespace goes only when the others in it are reaped.
 
     Args:
         pid: of the supervisor, or of the trial without one.
         others: from `present`, before it was launched.
+
+    Raises:
+        HaltError: one does not die: it hangs in the kernel.
     """
     _trials.discard(pid)
-    deadline = time.monotonic() + END_WITHIN_S
-    while (left := strays(others)) and time.monotonic() < deadline:
+    deadline = time.monotonic() + DIE_WITHIN_S
+    while left := strays(others):
         for stray in left:
             with suppress(ProcessLookupError):
-                os.kill(stray, 9)
-        for stray in left:
-            _reap(stray, deadline)
+                os.kill(stray, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(stray, os.WNOHANG)
+        if time.monotonic() > deadline:
+            raise _undying(left[0])
+        time.sleep(POLL_S)
     if not _trials and sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
@@ -141,8 +149,8 @@ def discard(pid: int, others: frozenset[int]) -> None:
     """Reap a supervisor that could not start its trial, and all that is left of that; see `end_strays`."""
     _reap(pid, time.monotonic() + END_WITHIN_S)
     with suppress(ProcessLookupError):
-        os.kill(pid, 9)
-        _reap(pid, time.monotonic() + END_WITHIN_S)
+        os.kill(pid, signal.SIGKILL)
+        _reap(pid, time.monotonic() + DIE_WITHIN_S)
     end_strays(pid, others)
 
 
@@ -159,8 +167,7 @@ def wait_for_death(process: int, wait: Callable[[float], object]) -> None:
     try:
         wait(DIE_WITHIN_S)
     except subprocess.TimeoutExpired as error:
-        what = f"process {process} was killed {DIE_WITHIN_S:g} s ago and is still there"
-        raise HaltError(what, fix="look at the system's log for a hanging driver; restart the machine") from error
+        raise _undying(process) from error
 
 
 def present() -> frozenset[int]:
@@ -234,7 +241,12 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def _reap(pid: int, deadline: float) -> None:
-    """Wait for a killed child of ours until `deadline`: one that hangs in the kernel must not hang the loop."""
+    """Wait for a child of ours until `deadline`: one that hangs in the kernel must not hang the loop."""
     with suppress(ChildProcessError):
         while os.waitpid(pid, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
-            time.sleep(0.001)
+            time.sleep(POLL_S)
+
+
+def _undying(process: int) -> HaltError:
+    what = f"process {process} was killed {DIE_WITHIN_S:g} s ago and is still there"
+    return HaltError(what, fix="look at the system's log for a hanging driver; restart the machine")

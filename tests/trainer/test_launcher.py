@@ -216,12 +216,20 @@ def stubborn(launcher: Launcher, level: Isolation, scratch: Path) -> tuple[Child
     return child, below
 
 
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs; a zombie does not, and one may be reaped while we look."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def gone(processes: list[psutil.Process], within_s: float) -> bool:
     """Whether all of them end in time."""
     deadline = time.monotonic() + within_s
-    while alive := [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]:
+    while alive := [each for each in processes if lives(each)]:
         if time.monotonic() > deadline:
-            print([(each.pid, each.cmdline()) for each in alive])
+            print(alive)
             return False
         time.sleep(0.01)
     return True
@@ -250,6 +258,22 @@ def test_a_supervisor_that_is_killed_or_stopped_is_replaced_by_the_loop(
     assert child.end() == -9
     assert gone(below, 0.0)
     assert left_over() == []
+
+
+def test_what_cannot_be_killed_is_not_left_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = sandbox.present()
+    orphan = subprocess.Popen(["sleep", "100"], start_new_session=True)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(sandbox, "DIE_WITHIN_S", 0.1)
+            patch.setattr(os, "kill", lambda pid, number: None)  # as if it hung in the kernel
+            with pytest.raises(HaltError, match=f"process {orphan.pid} was killed"):
+                sandbox.end_strays(-1, others)
+        sandbox.end_strays(-1, others)  # once it does die, it is reaped
+        assert left_over() == []
+    finally:
+        orphan.kill()
+        orphan.wait()
 
 
 LOOP = """
