@@ -112,6 +112,8 @@ class Campaign(Record):
     """Seconds that loops have worked on it, by the monotonic clock; pauses left out. What the limit of hours counts."""
     joules: float | None = None
     """Energy that the machine took meanwhile; None where it has no meter."""
+    source: str | None = None
+    """The log that it was imported from; None when this store's own loop ran it."""
 
 
 class Trial(Record):
@@ -172,6 +174,11 @@ class Trial(Record):
     score_s: float = 0.0
     total_s: float = 0.0
     joules: float | None = None
+    """Energy that the machine took from opening to decision; None where it has no meter."""
+    propose_joules: float | None = None
+    """Of those, while the proposer was waited for; likewise the next two. The rest is the loop's own, or idle."""
+    train_joules: float | None = None
+    score_joules: float | None = None
     usd: float | None = None
     created_at: datetime
     decided_at: datetime | None = None
@@ -254,8 +261,15 @@ class Curve(Record):
     loss: list[float]
 
 
+class CallRole(StrEnum):
+    """What a model was asked for."""
+
+    PROPOSE = "propose"
+    LESSON = "lesson"
+
+
 class Call(Record):
-    """One request to a proposer and its raw answer, stored before anything is done with it."""
+    """One request to a model and its raw answer, stored before anything is done with it."""
 
     call_id: str
     trial_id: str
@@ -275,6 +289,7 @@ class Call(Record):
     created_at: datetime
     message: dict[str, Any] | None = None
     """The model's whole message in the form of the protocol, so that a conversation cut off by a crash can go on."""
+    role: CallRole = CallRole.PROPOSE
 
 
 class Verdict(Record):

@@ -7,7 +7,7 @@ SELECT
     (SELECT seq FROM raw.trials t WHERE t.trial_id = c.incumbent_trial_id) AS incumbent,
     (SELECT count(*) FROM raw.trials t WHERE t.campaign_id = c.campaign_id AND t.phase = 'decided' AND t.kind = 'search') AS trials,
     baseline_commit, head_commit, stop_reason, final, created_at, ended_at, task, limits, versions, hardware, hardware_fingerprint,
-    corpus_sha256, fallback, state, state_reason, active_s, joules, campaign_id
+    corpus_sha256, fallback, state, state_reason, active_s, joules, source, campaign_id
 FROM raw.campaigns c
 ORDER BY created_at, campaign_id;
 
@@ -17,7 +17,7 @@ SELECT
     t.n_measurements AS measurements, t.reason, t.hypothesis, t.rationale, t.expected_delta,
     t.edit->>'$.knob' AS knob, t.edit->>'$.value' AS value, t.lesson,
     p.seq AS parent, t.kind, t.phase, t.attempt, t.repairs, t.proposer, t.specialist, t.domain,
-    t.propose_s, t.train_s, t.score_s, t.total_s, t.joules, t.usd,
+    t.propose_s, t.train_s, t.score_s, t.total_s, t.joules, t.propose_joules, t.train_joules, t.score_joules, t.usd,
     t.commit_sha, t.candidate_commit, t.parent_commit, t.program_key, t.diff, t.decision, t.lineage_sha256,
     t.created_at, t.decided_at, t.trial_id, c.tag AS campaign
 FROM raw.trials t
@@ -48,7 +48,7 @@ JOIN raw.campaigns c ON c.campaign_id = m.campaign_id;
 CREATE TEMP VIEW calls AS
 SELECT
     t.seq AS trial, k.attempt, k.position, k.proposer, k.model, k.raw_reply, k.error, k.prompt_tokens, k.completion_tokens,
-    k.latency_s, k.usd, k.prompt, k.message, k.created_at, k.call_id, c.tag AS campaign
+    k.latency_s, k.usd, k.role, k.prompt, k.message, k.created_at, k.call_id, c.tag AS campaign
 FROM raw.calls k
 JOIN raw.trials t USING (trial_id)
 JOIN raw.campaigns c USING (campaign_id)

@@ -156,6 +156,26 @@ class ProposerConfig(Table):
     """The proposer to ask meanwhile; empty: nobody, the loop waits."""
 
 
+class LineageConfig(Table):
+    """What the next proposer is told of the campaign so far."""
+
+    max_tokens: int = Field(default=2000, ge=200, le=100_000)
+    """Most that the lineage block may have, by an estimate of our own."""
+    last: int = Field(default=10, ge=0, le=1000)
+    """How many of the latest trials are shown in full."""
+    stuck_after: int = Field(default=12, ge=1, le=1_000_000)
+    """After so many trials without a keep the block says what to do when out of ideas."""
+    lessons: str = Field(default="", max_length=4096)
+    """The model of models.toml that writes a line after each trial; empty: a rule does."""
+
+
+class EnergyConfig(Table):
+    """What energy costs."""
+
+    usd_per_kwh: float | None = Field(default=None, ge=0, le=1000)
+    """None: unknown, and no report makes dollars of joules."""
+
+
 class LimitsConfig(Table):
     """When a campaign ends by itself."""
 
@@ -185,6 +205,8 @@ class Task(Table):
     rails: RailsConfig = RailsConfig()
     proposer: ProposerConfig = ProposerConfig()
     limits: LimitsConfig = LimitsConfig()
+    lineage: LineageConfig = LineageConfig()
+    energy: EnergyConfig = EnergyConfig()
     size: SizeRule | None = None
     menu: Menu
 

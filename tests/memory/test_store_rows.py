@@ -73,4 +73,4 @@ def test_naive_times_are_refused(moment: Any):
 
 
 def test_prompts_are_json():
-    assert set(CALLS.encoders) == {"prompt", "created_at", "message"}
+    assert set(CALLS.encoders) == {"prompt", "created_at", "message", "role"}

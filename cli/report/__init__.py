@@ -1,0 +1,1 @@
+"""The morning report: one page that stands alone, made of the record."""
