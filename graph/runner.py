@@ -127,7 +127,6 @@ class Runner:
                     raise
                 return str(error)
             services.waited(trial.trial_id, "trial", "total", time.monotonic() - started)
-            services.flush_spans()
             trial = None
 
     def _run_trial(self, trial: Trial) -> None:
@@ -195,7 +194,9 @@ class Runner:
             program_key=services.baseline_program_key() if baseline else None,
             created_at=utc_now(),
         )
-        services.store.open_trial(trial)
+        with services.store.transaction():
+            services.flush_spans()  # of the trial before: one wait for the disk less
+            services.store.open_trial(trial)
         return trial
 
     def stop_reason(self) -> str | None:

@@ -116,6 +116,7 @@ class Services:
 
     def set_state(self, state: CampaignState, reason: str | None = None) -> None:
         """Put on record what the loop does now, publish it, and show it to whoever is watching."""
+        self.flush_spans()
         self.store.update_campaign(self.campaign_id, state=state, state_reason=reason)
         publish(self.store, self.workspace.snapshot_dir)
         self.observer.state_changed(state, reason)

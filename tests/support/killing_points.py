@@ -62,7 +62,7 @@ def _opening() -> Iterator[Point]:
     yield from place.around("the branch is made", f"{_REPO}.move_ref", _same(None))
     yield place.at("the branch is checked out", f"{_RATCHET}.start", "after", None)
     yield place.at("the first snapshot is published", "graph.runner:publish", "after", None)
-    yield from place.around("the first trial is opened", f"{_STORE}.open_trial", (None, Phase.OPENED))
+    yield from place.commit(Phase.OPENED, None, name=" of the first trial")
     place = _Place("first", 0, Node.TRAIN)
     yield place.at("the fork server is to start", "trainer.launcher:Launcher.ready", "before", Phase.RUNNING)
     yield place.at("the baseline is training", f"{_TELLER}.training", "before", Phase.RUNNING, count=3)
@@ -99,6 +99,7 @@ def _railing() -> Iterator[Point]:
     for count, what in enumerate(("blob", "tree", "commit"), 1):
         yield place.at(f"the candidate's {what}", f"{_OBJECTS}.write", "after", Phase.PROPOSED, count=count)
     yield from place.around("the candidate's ref", f"{_REPO}.set_ref", _same(Phase.PROPOSED))
+    yield place.at("the candidate's ref is half written", "os:replace", "before", Phase.PROPOSED)
     yield from place.commit(Phase.RAILED, Phase.PROPOSED)
     place = _Place("easy", 3, Node.CHECK_RAILS)
     yield place.at("it is blocked for good", f"{_STORE}.add_verdicts", "after", Phase.PROPOSED, count=2)
