@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -96,9 +97,11 @@ class ForkServer:
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(self._control.close)
             self._log = undo.enter_context(tempfile.TemporaryFile())
+            # The kernel goes by the thread that started it: one that ends must not take the server along.
+            loop = os.getpid() if threading.current_thread() is threading.main_thread() else 0
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "trainer.fork_server_main", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", "trainer.fork_server_main", str(theirs.fileno()), str(loop)],
                     cwd="/",
                     env=sandbox.scrubbed_environment(Path("/"), threads, QUIET),
                     stdin=subprocess.DEVNULL,

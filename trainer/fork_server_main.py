@@ -1,12 +1,14 @@
 """The fork server: trusted code that has imported what trials need, and forks one whenever the loop asks.
 
-Run as `python -P -m trainer.fork_server_main FD`, where FD is a socket to the loop. It lives as long as the loop keeps
-the other end. It runs nothing of any program: a program runs in a child of a child, after that has been confined.
+Run as `python -P -m trainer.fork_server_main FD PID`, where FD is a socket to the loop and PID the loop's, or 0. It lives
+as long as the loop keeps the other end, and no longer than process PID: importing takes seconds, in which it does not
+listen. It runs nothing of any program: a program runs in a child of a child, after that has been confined.
 
 A process can be forked safely while it has a single thread and has not touched the GPU; that is checked each time.
 """
 
 import atexit
+import ctypes
 import faulthandler
 import gc
 import importlib
@@ -40,11 +42,20 @@ def main() -> Callable[[], NoReturn] | None:
     Returns:
         In a trial's process, confined by now: what to do next, with nothing of the server on the stack. Else None.
     """
+    die_with(int(sys.argv[2]))
     with socket.socket(fileno=int(sys.argv[1])) as control:
         greeting = json.loads(control.recv(MAX_ORDER_BYTES))
         prepare(greeting["preload"], [Path(path) for path in greeting["hidden"]])
         control.send(b"ready")
         return serve(control)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent, process `parent`, dies; 0: not."""
+    if parent:
+        ctypes.CDLL(None).prctl(supervisor.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)  # it was dead already
 
 
 def prepare(preload: list[str], hidden: list[Path]) -> None:

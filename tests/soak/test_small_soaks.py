@@ -17,9 +17,10 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_campaign_killed_at_random_ends_like_one_that_was_not(tmp_path: Path) -> None:
-    result = soak_kills.soak(tmp_path, kills=5, trials=5, seed=3, say=False)
-    assert soak_kills.verdict(result) == [], result
-    assert result["kills"] >= 3  # the campaign may be over before the last ones
+    result = soak_kills.soak(tmp_path, kills=3, trials=3, seed=3, say=False)
+    wrong = soak_kills.verdict(result)
+    assert wrong == [], {name: result.get(name) for name in wrong}
+    assert result["kills"] >= 2  # the campaign may be over before the last one
 
 
 def test_a_campaign_behind_a_bad_endpoint_ends(tmp_path: Path) -> None:

@@ -260,6 +260,24 @@ def test_a_supervisor_that_is_killed_or_stopped_is_replaced_by_the_loop(
     assert left_over() == []
 
 
+def test_a_server_that_is_still_importing_dies_with_the_loop() -> None:
+    code = "from trainer.launcher import Launcher; Launcher(threads=1, preload=('torch',)).ready()"
+    loop = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    while not (servers := fork_servers(loop.pid)):
+        assert loop.poll() is None
+    server = servers[0]
+    while not any("torch" in library.path for library in server.memory_maps()):
+        assert server.is_running()
+    server.suspend()  # it will not get around to listening
+    loop.kill()
+    loop.wait()
+    try:
+        assert gone([server], 10.0)
+    finally:
+        if lives(server):
+            server.kill()
+
+
 def test_what_cannot_be_killed_is_not_left_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     others = sandbox.present()
     orphan = subprocess.Popen(["sleep", "100"], start_new_session=True)
