@@ -211,8 +211,10 @@ def stubborn(launcher: Launcher, level: Isolation, scratch: Path) -> tuple[Child
     child, read = start(launcher, level, scratch, STUBBORN)
     with os.fdopen(read) as output:
         assert output.read(3) == "!!!"
-    while len(below := psutil.Process(child.pid).children(recursive=True)) < 3:
-        time.sleep(0.01)  # the daemon is between its two parents
+    below = list[psutil.Process]()
+    while len(below) < 3 or not all(map(lives, below)):
+        below = psutil.Process(child.pid).children(recursive=True)
+        time.sleep(0.02)  # the daemon may be between its two parents, and the first of them not gone yet
     return child, below
 
 
