@@ -92,6 +92,40 @@ class Writer(Remembered):
                 self._tail.begin(record.trial_id)
             self._note(table, record)
 
+    def add_many(self, table: Table[R], records: Sequence[R]) -> None:
+        """Add many new rows of any table in one statement: 100,000 trials take seconds.
+
+        Raises:
+            HaltError: a row is there already under its key; or as `transaction`.
+            ValueError: a record cannot be stored.
+        """
+        import pyarrow as pa
+
+        if not records:
+            return
+        with self.transaction():
+            columns, rows = table.columns, [table.to_row(record) for record in records]
+            if table in NUMBERED_TABLES:
+                columns, first = (*columns, "ordinal"), self.row_count(table.name)
+                rows = [(*row, ordinal) for ordinal, row in enumerate(rows, first)]
+            names = ", ".join(columns)
+            schema = self._connection.sql(f"SELECT {names} FROM raw.{table.name} LIMIT 0").to_arrow_table().schema
+            values = [
+                pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), schema.types, strict=True)
+            ]
+            self._connection.register("_many", pa.Table.from_arrays(values, names=list(columns)))
+            try:
+                self._connection.execute(f"INSERT INTO raw.{table.name} ({names}) SELECT * FROM _many")
+            except duckdb.ConstraintException as error:
+                raise conflict(table, records[0]) from error
+            finally:
+                self._connection.unregister("_many")
+            for record in records:
+                self.revision += 1
+                self._changed[table.name, str(getattr(record, "trial_id", ""))] = self.revision
+            self.forget()
+            self._tail.forget()
+
     def _update(self, table: Table[R], before: R, fields: Mapping[str, Any]) -> R:
         """Write the columns in which the new record differs from the one before."""
         after = table.record.model_validate({**dict(before), **fields})

@@ -6,68 +6,83 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.options import JsonOption
+from cli.sources import SOURCE_HELP
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cli.sources import Source
     from memory.analysis import Analysis
+
+_WINDOWS = 20
+"""So many of the last rates of repeats are shown."""
+
+_LISTED = 10
+"""So many unreadable lines are shown to a person; --json has all."""
 
 
 def analyze(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A workspace.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default="this folder")] = ".",
     menu: Annotated[Path | None, typer.Option(help="Menu file: which knobs there were to touch.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Analyze a trajectory. Keeps, repeats, knob coverage, noise, what is unconfirmed, where the time went."""
+    """Analyze a trajectory. Keeps, repeats, knob coverage, noise, what is unconfirmed, where the time went.
+
+    Also of other loops: their logs are recognised by what they hold.
+    """
     from cli.output import print_json, stdout
+    from cli.sources import load_source
 
-    analysis = _analyze(source, menu)
+    found = load_source(source, menu)
+    analysis = found.analysis()
     if json:
-        print_json(analysis.model_dump(mode="json"))
+        about = {"format": found.kind, "metric": found.metric, "direction": found.direction}
+        told = {"knobs_from": found.knobs_from, "notes": found.notes}
+        print_json({**analysis.model_dump(mode="json"), **about, **told})
     else:
-        _print(stdout(), analysis)
+        _print(stdout(), found, analysis)
 
 
-def _analyze(source: Path, menu: Path | None) -> "Analysis":
-    from cli.workspaces import find_workspace, latest_campaign, open_reader
-    from memory.analysis import analyze_trials
-    from rails.menu import load_menu
+def _print(out: "Console", source: "Source", a: "Analysis") -> None:
+    from cli.output import table
 
-    knobs = load_menu(menu or find_workspace(source).task_path).knobs
-    with open_reader(source) as reader:
-        campaign = latest_campaign(reader, source)
-        return analyze_trials(
-            reader.trials(campaign.campaign_id),
-            reader.campaign_measurements(campaign.campaign_id),
-            list(knobs),
-            campaign.task["metric"]["direction"],
-        )
+    out.print(table(("", ""), [("source", f"{source.name} ({source.kind})"), *_figures(source, a)]))
+    for note in source.notes:
+        out.print(f"note: {note}", soft_wrap=True, markup=False)
+    for found in a.unreadable[:_LISTED]:
+        out.print(f"line {found.line} cannot be read: {found.why}", soft_wrap=True, markup=False)
+    if len(a.unreadable) > _LISTED:
+        out.print(f"… and {len(a.unreadable) - _LISTED} more lines; --json lists all", soft_wrap=True, markup=False)
 
 
-def _print(out: "Console", analysis: "Analysis") -> None:
-    from cli.output import bpb, cell, percent, seconds, table
+def _figures(source: "Source", a: "Analysis") -> list[tuple[str, Any]]:
+    from cli.output import bpb, cell, percent, seconds
 
-    a, noise = analysis, analysis.noise
-    windows = " ".join(f"{rate:.2f}" for rate in a.repeats.windows)
-    best = f"trial {a.best.trial}, {bpb(a.best.metric)}" if a.best else None
-    replicated = a.replicated_best
-    rows: list[tuple[str, Any]] = [
-        ("trials", f"{a.trials} ({', '.join(f'{n} {name}' for name, n in a.statuses.items()) or 'none'})"),
-        ("keeps", f"{percent(a.keep_rate)} of trials, the first at {cell(a.first_keep)}"),
-        ("baseline", bpb(a.baseline)),
-        ("best", best),
+    noise, replicated, took = a.noise, a.replicated_best, a.seconds
+    last = a.repeats.windows[-_WINDOWS:]
+    windows = ("… " if len(last) < len(a.repeats.windows) else "") + " ".join(f"{rate:.2f}" for rate in last)
+    statuses = ", ".join(f"{n} {name}" for name, n in a.statuses.items()) or "none"
+    spread = f"sd {cell(noise.sd)} with {noise.df} degrees of freedom from {noise.groups} programs measured again"
+    again = replicated and f"{bpb(replicated.mean)} over {replicated.n}, {percent(replicated.improvement_frac)}"
+    repeats = f"{a.repeats.count}, rate {cell(a.repeats.rate)}; by ten: {windows}"
+    return [
+        ("trials", f"{a.trials} ({statuses})"),
+        ("keeps", f"{_share(a.keep_rate)} of trials, the first at {cell(a.first_keep)}"),
+        ("baseline", a.baseline if a.baseline is None else f"{bpb(a.baseline)} ({source.metric})"),
+        ("best", f"trial {a.best.trial}, {bpb(a.best.metric)}" if a.best else None),
         ("improvement", percent(a.improvement_frac)),
-        (
-            "best, replicated",
-            replicated and f"{bpb(replicated.mean)} over {replicated.n}, {percent(replicated.improvement_frac)}",
-        ),
-        ("noise", f"sd {cell(noise.sd)} with {noise.df} degrees of freedom from {noise.groups} groups"),
-        ("repeats", f"{a.repeats.count}, rate {cell(a.repeats.rate)}; by ten: {windows}"),
-        ("knobs touched", f"{a.coverage.knobs_touched} of {a.coverage.knobs_total}"),
+        ("best, replicated", again),
+        ("noise", spread if noise.sd is not None else "nothing was measured twice"),
+        ("unconfirmed keeps", ", ".join(map(str, a.unconfirmed_keeps)) or "none"),
+        ("repeats", repeats if a.repeats.rate is not None else "no edit is a knob with a value"),
+        ("knobs touched", f"{a.coverage.knobs_touched} of {a.coverage.knobs_total} ({source.knobs_from})"),
         ("never touched", ", ".join(a.coverage.untouched) or "none"),
         ("most proposed", ", ".join(f"{pair.knob}={cell(pair.value)} ×{pair.count}" for pair in a.top_pairs) or None),
-        ("unconfirmed keeps", ", ".join(map(str, a.unconfirmed_keeps)) or "none"),
-        ("time", f"{seconds(a.seconds.total)}, {seconds(a.seconds.wasted)} of it on trials that failed"),
-        ("unreadable rows", len(a.unreadable)),
+        ("time", took.total and f"{seconds(took.total)}, {seconds(took.wasted)} of it on trials that failed"),
+        ("time by status", ", ".join(f"{name} {seconds(s)}" for name, s in took.by_status.items()) or None),
+        ("unreadable lines", len(a.unreadable)),
     ]
-    out.print(table(("", ""), rows))
+
+
+def _share(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.1f} %"

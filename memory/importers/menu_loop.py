@@ -1,0 +1,205 @@
+"""The JSONL of loops that change one knob of a menu: a header with the baseline, then an iteration a line.
+
+Every edit is applied to the header's configuration and compared with the header's metric: there is no ratchet. That
+metric is a number that the log states, not a run of the loop, so it is no replicate of anything; an iteration with the
+same configuration is one.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from memory.importers.builder import Found, LogBuilder
+from memory.importers.log import Log, LogFormat, Origin, RowError
+from memory.importers.values import moment, real, seconds, storable, whole
+from rails.status import Status
+from rails.text import quote
+
+STAGES = {
+    "blocked": Status.RAIL_BLOCKED,
+    "eval_failed": Status.CRASH,
+    "nim_error": Status.HARNESS_ABORT,
+    "paused": Status.INTERRUPTED,
+}
+"""Stages at which an iteration ended without a score. `evaluated` is the other one."""
+
+DECISIONS = {"keep": Status.KEEP, "revert": Status.DISCARD, "discard": Status.DISCARD}
+CLOSING = "loop_complete"
+"""The stage of the last line, which sums up."""
+
+_REASONS = ("verdict_reason", "block_reason", "error", "reason", "eval_error")
+_LOOKED_AT = 5
+"""Lines in which the format shows, should the first be damaged."""
+
+
+def recognise(lines: Sequence[tuple[int, str]]) -> bool:
+    """Whether these first lines are of such a log."""
+    for _, text in lines[:_LOOKED_AT]:
+        try:
+            found = _object(text)
+        except RowError:
+            continue
+        if _is_header(found) or {"iter", "stage"} <= found.keys():
+            return True
+    return False
+
+
+def read(origin: Origin, lines: Sequence[tuple[int, str]]) -> Log:
+    """The log."""
+    builder = LogBuilder(origin, LogFormat.MENU_LOOP)
+    header: Mapping[str, Any] = {}
+    closing: Mapping[str, Any] = {}
+    for line, text in lines:
+        try:
+            found = _object(text)
+            if _is_header(found):
+                if header or builder.trials:
+                    raise RowError("a second header: the loop was started again, and its trials are counted on")
+                header = found
+                _add_baseline(builder, found)
+            elif found.get("stage") == CLOSING:
+                closing = found
+            else:
+                if not builder.trials:
+                    _add_baseline(builder, found)
+                builder.add(_iteration(found))
+        except RowError as error:
+            builder.refuse(line, str(error))
+    _check_sums(builder, closing)
+    config = header.get("baseline_cfg")
+    knobs = {str(name): _knob(value) for name, value in config.items()} if isinstance(config, Mapping) else {}
+    threshold = real(header.get("accept_delta_frac"))
+    task: dict[str, Any] = {"menu": {"knobs": knobs}, "knobs_from": "header" if knobs else "observed"}
+    if threshold is not None:
+        task["keep"] = {"rule": "threshold", "min_gain": threshold, "max_measurements": 1}
+    return builder.finish(task=task, campaign={} if threshold is None else {"keep_rule": "threshold"})
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object in a line.
+
+    Raises:
+        RowError: there is none.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RowError(f"it is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise RowError("it is no JSON object")
+    return found
+
+
+def _is_header(found: Mapping[str, Any]) -> bool:
+    return "baseline_val_bpb" in found and "iter" not in found and "stage" not in found
+
+
+def _add_baseline(builder: LogBuilder, found: Mapping[str, Any]) -> None:
+    """The starting point: of the header, or of the first iteration when the header is gone."""
+    metric = real(found.get("baseline_val_bpb"))
+    if metric is None:
+        builder.notes.append("there is no baseline: no line says what the loop started from")
+        return
+    config = found.get("baseline_cfg")
+    if not isinstance(config, Mapping):
+        builder.notes.append("the header cannot be read: the baseline is that of the first iteration")
+    key = _program(config)
+    builder.add(Found(status=Status.BASELINE, metric=metric, measured=False, trial={"program_key": key}))
+
+
+def _iteration(found: Mapping[str, Any]) -> Found:
+    """An iteration as a trial.
+
+    Raises:
+        RowError: its stage or decision is unknown, or it lacks what it must have.
+    """
+    status = _status(found)
+    proposal = found.get("proposal")
+    proposal = proposal if isinstance(proposal, Mapping) else {}
+    metrics = found.get("eval_metrics")
+    metrics = metrics if isinstance(metrics, Mapping) else {}
+    score = real(found.get("val_bpb"))
+    edit = _edit(proposal)
+    finished = status in {Status.KEEP, Status.DISCARD}
+    done = moment(found.get("ts"))
+    gigabytes = real(metrics.get("peak_gpu_mem_gib"))
+    train_s, score_s = seconds(metrics.get("train_wall_s")), seconds(metrics.get("val_wall_s"))
+    said = proposal.get("reason")
+    return Found(
+        status=status,
+        metric=score if finished else None,
+        claimed=None if finished else score,
+        number=whole(found.get("iter")),
+        parent=0,
+        rival=0,
+        trial={
+            "hypothesis": said if isinstance(said, str) and said.strip() else None,
+            "rationale": said if isinstance(said, str) and said.strip() else None,
+            "reason": None if finished else _reason(found, metrics),
+            "edit": edit,
+            "edit_key": None if edit is None else f"{edit['knob']}={edit['value']}",
+            "program_key": _program(found.get("candidate_cfg")),
+            "diff": found["diff"] if isinstance(found.get("diff"), str) else None,
+            "propose_s": seconds(found.get("nim_latency_s")),
+            "train_s": train_s,
+            "score_s": score_s,
+            "total_s": seconds(found.get("iter_wall_s")),
+            "created_at": done,
+        },
+        measurement={
+            "steps": whole(metrics.get("train_steps")),
+            "train_s": train_s or None,
+            "score_s": score_s or None,
+            "peak_device_bytes": round(gigabytes * 2**30) if gigabytes and 0 < gigabytes < 1e6 else None,
+            "summary": {str(name): value for name, value in metrics.items()},
+        },
+    )
+
+
+def _status(found: Mapping[str, Any]) -> Status:
+    stage = found.get("stage")
+    if stage == "evaluated":
+        decision = found.get("decision")
+        if not isinstance(decision, str) or decision not in DECISIONS:
+            raise RowError(f"unknown decision {quote(decision)}")
+        return DECISIONS[decision]
+    if not isinstance(stage, str) or stage not in STAGES:
+        raise RowError(f"unknown stage {quote(stage)}" if "stage" in found else "it has no stage")
+    return STAGES[stage]
+
+
+def _edit(proposal: Mapping[str, Any]) -> dict[str, Any] | None:
+    knob, value = proposal.get("knob"), proposal.get("new_value")
+    if not isinstance(knob, str) or not knob or not isinstance(value, bool | int | float | str):
+        return None
+    return {"kind": "knob", "knob": storable(knob), "value": storable(value)} if storable(value) is not None else None
+
+
+def _reason(found: Mapping[str, Any], metrics: Mapping[str, Any]) -> str | None:
+    for place in (found, metrics):
+        for name in _REASONS:
+            if isinstance(place.get(name), str) and place[name].strip():
+                return str(place[name])
+    return None
+
+
+def _program(config: object) -> str | None:
+    """Equal configurations have equal keys."""
+    if not isinstance(config, Mapping):
+        return None
+    text = json.dumps(storable(config), sort_keys=True, default=str)
+    return sha256(text.encode("utf-8")).hexdigest()
+
+
+def _knob(value: Any) -> dict[str, Any]:
+    kind = {bool: "bool", int: "int", float: "float"}.get(type(value), "str")
+    return {"type": kind, "default": value}
+
+
+def _check_sums(builder: LogBuilder, closing: Mapping[str, Any]) -> None:
+    """Whether the log's own last line says the same."""
+    for name, status in (("accept_count", Status.KEEP), ("revert_count", Status.DISCARD)):
+        said, found = whole(closing.get(name)), sum(trial.status is status for trial in builder.trials)
+        if said is not None and said != found:
+            builder.notes.append(f"its last line says {name} = {said}, its iterations show {found}")
