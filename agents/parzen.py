@@ -13,7 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from agents.base import KnobValue
 from agents.history import History, worst_gain
-from agents.moves import MoveSpace, ends, is_wide, rounded
+from agents.moves import MoveSpace
+from rails.scales import ends, is_wide, rounded
 
 
 def tpe_moves(space: MoveSpace, history: History, seed: int, limit: int) -> Iterator[tuple[str, KnobValue]]:

@@ -13,7 +13,8 @@ from rails.errors import UserError
 from rails.text import closest, quote
 
 if TYPE_CHECKING:
-    from tools.trajectory import Trajectory  # loads langchain, which only a planner needs
+    from agents.curator import Curator  # these load langchain, which only a model needs
+    from tools.trajectory import Trajectory
 
 MODEL_VARIABLE = "NIGHTSHIFT_MODEL"
 """Environment variable that names the model to use when no proposer is named."""
@@ -63,6 +64,27 @@ def make_proposer(name: str, *, workspace: Path, seed: int, trajectory: "Traject
     from agents.planner import Planner  # here: langchain takes seconds to import
 
     return Planner(model, models[model], trajectory=trajectory)
+
+
+def make_curator(name: str, *, workspace: Path) -> "Curator | None":
+    """The model that writes lessons; None for no name: the rule writes them.
+
+    Args:
+        name: a model of models.toml; empty for none.
+        workspace: where models.toml is looked for.
+
+    Raises:
+        UserError: there is no such model (with the nearest one), a malformed models.toml, a key that is not set.
+    """
+    if not name:
+        return None
+    models = _models(workspace)
+    if name not in models:
+        what = f"there is no model {quote(name)}{closest(name, models)} to write lessons"
+        raise UserError(what, where="[lineage] lessons", fix=f"use one of {', '.join(models)}, or leave it empty")
+    from agents.curator import ModelCurator  # here: langchain takes seconds to import
+
+    return ModelCurator(name, models[name])
 
 
 def require_prices(name: str, workspace: Path) -> None:

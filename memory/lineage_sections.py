@@ -1,69 +1,34 @@
-"""The sections of the lineage block: each turns rows into lines and says which of them matter most."""
+"""The sections of the lineage block that tell what was: each turns rows into lines and says which matter most."""
 
-import re
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from memory.hopeless import stopped_at
+from memory.hurdles import hurdle_of
+from memory.knob_changes import is_code_edit
+from memory.lineage_budget import Section
+from memory.lineage_rows import LineageRows
 from memory.measured import measured_on
-from memory.near_misses import near_misses
-from memory.noise import Noise
-from memory.records import Campaign, Lesson, Measurement, Trial
+from memory.records import Trial
 from memory.rules_base import Evidence, Points, compare
-from rails.status import FINISHED, Status
-from rails.text import clean_text
+from memory.trial_text import edit_text, gain_of, interval_text, measured_text, outcome_text, percent, short
+from rails.status import FINISHED
 
-_VALUES_SHOWN = 8
-_EDITS_SHOWN = 6
-_LESSONS_SHOWN = 8
-_NEAR_SHOWN = 8
-_clean = lru_cache(maxsize=4096)(clean_text)  # the same few edits come again and again
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineageRows:
-    """The rows that a block is made of: decided trials that say something, and what belongs to them."""
-
-    campaign: Campaign
-    trials: list[Trial]
-    baseline: Trial | None
-    best: Trial | None
-    measurements: dict[str, list[Measurement]]
-    """Of the baseline and the best."""
-    lessons: list[Lesson]
-    noise: Noise
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """A heading and its lines, in the order of reading."""
-
-    title: str
-    priority: int
-    """Lower is served first when room is short; 0 always fits."""
-    lines: list[str]
-    order: list[int] = field(default_factory=list[int])
-    """Indices of `lines`, the most important first."""
-    least: int = 3
-    """So many lines before any section gets more."""
-    enough: int = 6
-    """So many lines before any section gets all of its."""
-    more: int = 0
-    """Lines that exist but were not made."""
+CHAIN_SHOWN = 20
+NEAR_SHOWN = 8
+FAILURES_SHOWN = 20
+CODE_SHOWN = 12
+LESSONS_SHOWN = 8
 
 
 def heading(rows: LineageRows) -> str:
     """What the block is, and how to read its numbers."""
-    metric = rows.campaign.task.get("metric", {})
-    name, way = metric.get("name", "val_bpb"), metric.get("direction", "minimize")
-    lower = "lower" if way == "minimize" else "higher"
-    searched = sum(trial.seq > 0 for trial in rows.trials)
+    metric = rows.campaign.task.get("metric") or {}
+    name, lower = short(metric.get("name", "val_bpb"), 64), "lower" if rows.direction == "minimize" else "higher"
+    searched = len(rows.digest.trials) - (rows.baseline is not None)
+    since = f", {rows.digest.since_keep()} since the last keep" if rows.digest.kept else ""
     return (
-        f"# Lineage: {searched} trials so far\n"
+        f"# Lineage: {searched} trials so far, {len(rows.digest.kept)} kept{since}\n"
         f"{name}: {lower} is better. A gain is relative to the baseline, against the best of its day; + is better; "
         "[low, high] is its 95 % interval."
     )
@@ -73,97 +38,89 @@ def best(rows: LineageRows) -> Section:
     """The current best with the interval of its gain, and the baseline with the noise."""
     lines: list[str] = []
     if rows.best is not None and rows.best.seq > 0:
-        count = rows.best.n_measurements
-        lines.append(f"- trial {rows.best.seq}: {_metric(rows.best)} ({count} x measured), {_gain_on_baseline(rows)}")
+        lines.append(f"- trial {rows.best.seq}: {measured_text(rows.best)}, {_gain_on_baseline(rows)}")
     if rows.baseline is not None:
-        sd = "unknown" if rows.noise.sd is None else f"{rows.noise.sd:.4f}"
         none_yet = "; nothing better yet" if not lines else ""
-        count = rows.baseline.n_measurements
-        lines.append(f"- baseline: {_metric(rows.baseline)} ({count} x measured, noise sd {sd}){none_yet}")
+        lines.append(f"- baseline: {measured_text(rows.baseline)}; {_noise(rows)}{none_yet}")
     return _section("Current best", 0, lines)
 
 
 def chain(rows: LineageRows) -> Section:
     """The kept edits from the baseline to the best, each built on the one before."""
-    by_id = {trial.trial_id: trial for trial in rows.trials}
-    kept: list[Trial] = []
-    current = rows.best
-    while current is not None and current.seq > 0:
-        kept.append(current)
-        parent = by_id.get(current.parent_trial_id or "")
-        current = parent if parent is not None and parent.seq < current.seq else None
-    kept.reverse()
+    kept = list(rows.digest.chain(rows.best))
     lines = [
-        f"- trial {trial.seq}: {_edit(trial)} → {_metric(trial)} ({trial.n_measurements} x measured), {_gain(trial)}"
-        for trial in kept
+        f"- trial {trial.seq}: {edit_text(trial)} → {measured_text(trial)}, {gain_of(trial)}"
+        for trial in reversed(kept[:CHAIN_SHOWN])
     ]
-    return _section("Kept, each on top of the one before", 1, lines, newest_first=True)
+    more = max(0, len(kept) - CHAIN_SHOWN)
+    return _section("Kept, each on top of the one before", 1, lines, newest_first=True, more=more)
 
 
 def near(rows: LineageRows) -> Section:
-    """What nearly made it, best evidence first."""
-    found = near_misses(rows.trials, rows.noise)
-    by_seq = {trial.seq: trial for trial in rows.trials}
-    lines = [
-        f"- trial {miss.trial}: {_edit(by_seq[miss.trial])}, {_gain(by_seq[miss.trial])}"
-        for miss in found[:_NEAR_SHOWN]
-    ]
-    return _section(
-        "Near misses: try them together, or on today's best", 2, lines, more=max(0, len(found) - _NEAR_SHOWN)
-    )
+    """What nearly made it, best evidence first, with what would have had to be true.
+
+    An edit is listed once, by its best evidence; one that today's best has already is left out.
+    """
+    found, count = rows.near
+    groups: dict[str, list[Trial]] = {}
+    for trial in found:
+        groups.setdefault(edit_text(trial), []).append(trial)
+    told = [group for group in groups.values() if not rows.prospects.has(group[0])][:NEAR_SHOWN]
+    lines = [f"- {_near_line(rows, group)}" for group in told]
+    passed_over = sum(len(group) for group in groups.values() if rows.prospects.has(group[0]))
+    more = count - passed_over - sum(map(len, told))
+    return _section("Near misses, and what they fell short of", 3, lines, more=more)
 
 
 def failures(rows: LineageRows) -> Section:
     """Failures of one kind in one line, the most frequent first."""
-    groups: dict[tuple[str, str], list[Trial]] = defaultdict(list)
-    for trial in rows.trials:
-        if trial.status is not None and trial.status not in FINISHED:
-            groups[trial.status, _NUMBER.sub("#", trial.reason or "")].append(trial)
-    ranked = sorted(groups.values(), key=lambda group: (-len(group), -group[-1].seq))
-    lines = [f"- {g[-1].status} x{len(g)}: {_clean(g[-1].reason or '', 100)} ({_edits(g)})" for g in ranked]
-    return _section("Failures: do not repeat", 3, lines)
+    groups = rows.digest.worst_failures(FAILURES_SHOWN)
+    more = len(rows.digest.failures) - len(groups)
+    return _section("Failures: do not repeat", 4, [f"- {group.line}" for group in groups], more=more)
 
 
 def tried(rows: LineageRows) -> Section:
     """For each knob the values that were tried and what they brought, best first."""
-    by_knob: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
-    for trial in rows.trials:
-        knob = _knob(trial)
-        if knob:
-            by_knob[knob][_value(trial)].append(trial)
-    lines = [f"- {_clean(knob, 40)}: {_values(values)}" for knob, values in sorted(by_knob.items())]
-    sizes = [-sum(map(len, by_knob[knob].values())) for knob in sorted(by_knob)]
-    order = sorted(range(len(lines)), key=lambda index: (sizes[index], index))
-    return _section("Tried values by knob, best first", 4, lines, order=order, enough=len(lines))
+    records = sorted(rows.digest.knobs.values(), key=lambda record: record.name)
+    order = sorted(range(len(records)), key=lambda index: (-records[index].count, index))
+    lines = [f"- {record.line}" for record in records]
+    return _section("Tried values by knob, best first", 5, lines, order=order, enough=len(lines))
+
+
+def code(rows: LineageRows) -> Section:
+    """What was changed in the code, the newest first: no knob says it."""
+    seqs = rows.digest.code
+    newest = [rows.digest.trial(seq) for seq in seqs[-CODE_SHOWN:]]
+    lines = [f"- trial {trial.seq}: {edit_text(trial)} → {_code_outcome(trial)}" for trial in newest]
+    return _section("Code that was tried", 6, lines, newest_first=True, more=len(seqs) - len(newest))
 
 
 def untouched(rows: LineageRows) -> Section:
     """Knobs of the menu that no trial has changed."""
-    left = dict.fromkeys(_menu_knobs(rows.campaign.task))
-    for trial in rows.trials:
-        if not left:
-            break
-        left.pop(_knob(trial) or "", None)
-    names = list(left)
-    return _section("Knobs never tried", 5, ["- " + ", ".join(names)] if names else [])
+    names = [short(name, 40) for name in _menu_knobs(rows.campaign.task) if name not in rows.digest.knobs]
+    return _section("Knobs never tried", 7, ["- " + ", ".join(names)] if names else [])
 
 
-def latest(rows: LineageRows, count: int) -> Section:
-    """The latest trials, oldest first, with what was hoped for."""
-    recent = [trial for trial in rows.trials if trial.seq > 0][-count:] if count > 0 else []
-    lines = [f"- trial {t.seq}: {_edit(t)} → {_outcome(t)}{_hope(t)}" for t in recent]
-    return _section(f"Last {len(lines)}", 6, lines, newest_first=True, enough=len(lines))
+def latest(rows: LineageRows) -> Section:
+    """The latest trials, oldest first, with what was hoped for, and what a model learned of them."""
+    learned = {lesson.trial_id: lesson.text for lesson in _newest_lessons(rows) if lesson.source != "rule"}
+    lines = [f"- trial {t.seq}: {edit_text(t)} → {_result(t)}{_hope(t)}{_learned(learned, t)}" for t in _latest(rows)]
+    return _section(f"Last {len(lines)}", 8, lines, newest_first=True, enough=len(lines))
 
 
 def lessons(rows: LineageRows) -> Section:
-    """The latest lessons, each text once."""
-    texts: dict[str, int] = {}
-    for lesson in rows.lessons:
-        text = _clean(lesson.text, 160)
-        texts.pop(text, None)
-        texts[text] = len(texts)
-    lines = [f"- {text}" for text in list(texts)[-_LESSONS_SHOWN:]]
-    return _section("Lessons", 7, lines, newest_first=True, more=max(0, len(texts) - _LESSONS_SHOWN))
+    """The latest lessons of trials before those, each text once."""
+    newest = {trial.trial_id for trial in _latest(rows)}
+    texts: dict[str, None] = {}
+    left = len(rows.lessons)
+    for lesson in reversed(rows.lessons):
+        if len(texts) == LESSONS_SHOWN:
+            break
+        left -= 1
+        if lesson.trial_id in rows.digest.by_id and lesson.trial_id not in newest:
+            texts[short(lesson.text, 160)] = None
+    lines = [f"- {text}" for text in reversed(texts)]
+    return _section("Lessons", 9, lines, newest_first=True, more=left)
 
 
 def _section(
@@ -181,23 +138,13 @@ def _section(
     return Section(title=title, priority=priority, lines=lines, order=chosen, enough=enough, more=more)
 
 
-def _metric(trial: Trial) -> str:
-    return "no score" if trial.metric is None else f"{trial.metric:.4f}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:+.2f}"
-
-
-def _gain(trial: Trial) -> str:
-    return _interval(trial.gain, trial.gain_low, trial.gain_high)
-
-
-def _interval(gain: float | None, low: float | None, high: float | None) -> str:
-    if gain is None:
-        return "gain unknown"
-    interval = "" if low is None or high is None else f" [{_percent(low)}, {_percent(high)}]"
-    return f"{_percent(gain)} %{interval}"
+def _noise(rows: LineageRows) -> str:
+    """`noise sd 0.0021 = 0.12 %`, on the scale of metric and of gains."""
+    sd, metric = rows.noise.sd, rows.baseline.metric if rows.baseline is not None else None
+    if sd is None:
+        return "noise sd unknown"
+    relative = f" = {100 * sd / abs(metric):.2f} %" if metric else ""
+    return f"noise sd {sd:.4f}{relative}"
 
 
 def _gain_on_baseline(rows: LineageRows) -> str:
@@ -207,7 +154,6 @@ def _gain_on_baseline(rows: LineageRows) -> str:
     candidate, baseline = _points(rows, rows.best), _points(rows, rows.baseline)
     if not candidate or not baseline:
         return "gain unknown"
-    direction = rows.campaign.task.get("metric", {}).get("direction", "minimize")
     found, _ = compare(
         Evidence(
             candidate=candidate,
@@ -215,10 +161,10 @@ def _gain_on_baseline(rows: LineageRows) -> str:
             baseline=baseline,
             noise_sd=rows.noise.sd,
             noise_df=rows.noise.df,
-            direction=direction,
+            direction="maximize" if rows.direction == "maximize" else "minimize",
         )
     )
-    return f"{_interval(found.gain, found.gain_low, found.gain_high)} on the baseline"
+    return f"{interval_text(found.gain, found.gain_low, found.gain_high)} on the baseline"
 
 
 def _points(rows: LineageRows, trial: Trial) -> Points:
@@ -226,66 +172,58 @@ def _points(rows: LineageRows, trial: Trial) -> Points:
     return tuple((m.seed_index, m.val_bpb) for m in done if m.val_bpb is not None)
 
 
-def _knob(trial: Trial) -> str | None:
-    edit = trial.edit or {}
-    return str(edit["knob"]) if edit.get("kind") == "knob" and "knob" in edit else None
+def _near_line(rows: LineageRows, group: list[Trial]) -> str:
+    trial = group[0]
+    others = ", ".join(str(other.seq) for other in group[1:4])
+    also = f"; also near in trial {others}" if others else ""
+    return (
+        f"trial {trial.seq}: {edit_text(trial)}, {gain_of(trial)}{_fell_short(rows, trial)}{_again(rows, trial)}{also}"
+    )
 
 
-def _value(trial: Trial) -> str:
-    return _clean(str((trial.edit or {}).get("value")), 30)
+def _fell_short(rows: LineageRows, trial: Trial) -> str:
+    hurdle = hurdle_of(trial, rows.campaign.task)
+    return "" if hurdle is None else f"; {hurdle.text}"
 
 
-def _edit(trial: Trial) -> str:
-    """The edit in few words: the key of a knob, the hypothesis of a diff."""
-    if trial.edit is not None and trial.edit.get("kind") == "diff" and trial.hypothesis:
-        return f"diff “{_clean(trial.hypothesis, 80)}”"
-    return _clean(trial.edit_key or "no readable edit", 60)
+def _again(rows: LineageRows, trial: Trial) -> str:
+    """That it may be tried on today's best, where it was measured against an earlier one."""
+    if not rows.prospects.may_retry(trial):
+        return ""
+    parent = rows.digest.by_id.get(trial.parent_trial_id or "")
+    against = "an earlier best" if parent is None else "the baseline" if parent.seq == 0 else f"trial {parent.seq}"
+    return f"; measured against {against}, not yet tried on today's best"
 
 
-def _edits(group: Sequence[Trial]) -> str:
-    """The edits of a group of failures, newest first, each once."""
-    names = list(dict.fromkeys(_edit(trial) for trial in reversed(group)))
-    more = f", … {len(names) - _EDITS_SHOWN} more" if len(names) > _EDITS_SHOWN else ""
-    return ", ".join(names[:_EDITS_SHOWN]) + more
+def _latest(rows: LineageRows) -> list[Trial]:
+    """The last N, oldest first."""
+    count = rows.config.last
+    return [trial for trial in rows.digest.trials[-count:] if trial.seq > 0] if count else []
 
 
-def _outcome(trial: Trial) -> str:
-    if early := stopped_at(trial):
-        return f"{trial.status}, {early}"
-    if trial.status in FINISHED:
-        return f"{trial.status}, {_metric(trial)}, {_gain(trial)}"
-    return str(trial.status)
+def _newest_lessons(rows: LineageRows) -> Iterator[Any]:
+    return islice(reversed(rows.lessons), rows.config.last)
+
+
+def _result(trial: Trial) -> str:
+    failed = trial.status not in FINISHED and trial.reason
+    return outcome_text(trial) + (f": {short(trial.reason, 80)}" if failed else "")
+
+
+def _code_outcome(trial: Trial) -> str:
+    gain = "" if trial.gain is None else f" {percent(trial.gain)} %"
+    return f"{trial.status}{gain}"
 
 
 def _hope(trial: Trial) -> str:
     hope = trial.hypothesis or trial.rationale
-    told_already = trial.edit is not None and trial.edit.get("kind") == "diff"
-    return f" (hoped: {_clean(hope, 70)})" if hope and not told_already else ""
+    return f" (hoped: {short(hope, 70)})" if hope and not is_code_edit(trial) else ""
 
 
-def _values(values: dict[str, list[Trial]]) -> str:
-    """`4 keep +0.51 %, 3 discard -0.20 % x2, 12 crash`: values of one knob by their best outcome."""
-    ranked = sorted(values.items(), key=lambda item: (-_best_gain(item[1]), item[1][0].seq))
-    shown = [f"{value} {_best_outcome(trials)}" for value, trials in ranked[:_VALUES_SHOWN]]
-    left = len(ranked) - len(shown)
-    return ", ".join(shown) + (f", … {left} worse" if left else "")
-
-
-def _best_gain(trials: Sequence[Trial]) -> float:
-    best = float("-inf")
-    for trial in trials:  # every value of every knob comes by before each trial: a loop takes half as long as max()
-        if trial.gain is not None and trial.gain > best:
-            best = trial.gain
-    return best
-
-
-def _best_outcome(trials: Sequence[Trial]) -> str:
-    top = max(trials, key=lambda t: (t.status is Status.KEEP, t.gain is not None, t.gain or 0.0, -t.seq))
-    gain = f" {_percent(top.gain)} %" if top.gain is not None else ""
-    times = f" x{len(trials)}" if len(trials) > 1 else ""
-    return f"{stopped_at(top) or top.status}{gain}{times}"
+def _learned(learned: dict[str, str], trial: Trial) -> str:
+    text = learned.get(trial.trial_id)
+    return f" (learned: {short(text, 160)})" if text else ""
 
 
 def _menu_knobs(task: dict[str, Any]) -> list[str]:
-    knobs = (task.get("menu") or {}).get("knobs") or {}
-    return [_clean(str(name), 40) for name in knobs]
+    return [str(name) for name in (task.get("menu") or {}).get("knobs") or {}]

@@ -1,4 +1,4 @@
-"""Tools that read the campaign's record: near misses, what was tried of a knob, and SQL over the documented views.
+"""Tools that read the campaign's record: near misses, ideas, what was tried of a knob, and SQL over the views.
 
 Everything comes from an injected read interface and goes out as a short table: a model's context is small, and a tool
 that floods it is worse than none.
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from langchain_core.tools import BaseTool, StructuredTool
 
+from memory.ideas import Combination, Opposite
 from memory.near_misses import NearMiss
 from memory.records import Trial
 from rails.status import QUARANTINED
@@ -22,6 +23,7 @@ from rails.text import clean_text, shorten
 MAX_ROWS = 20
 MAX_CHARS = 2_000
 MAX_CELL_CHARS = 120
+IDEAS_OF_A_KIND = 5
 
 
 class QueryAnswer(Protocol):
@@ -39,11 +41,21 @@ class QueryAnswer(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ideas:
+    """What the record suggests and nobody has tried, the best evidence first."""
+
+    combinations: Sequence[Combination]
+    opposites: Sequence[Opposite]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trajectory:
     """Read access to the record of a campaign."""
 
     near_misses: Callable[[int], Sequence[NearMiss]]
     """At most that many near misses, best evidence first."""
+    ideas: Callable[[int], Ideas]
+    """At most that many ideas of each kind."""
     query: Callable[[str], QueryAnswer]
     """Answers one SELECT over the documented views; raises NightshiftError for anything else."""
 
@@ -56,7 +68,7 @@ def build_trajectory_tools(trials: Sequence[Trial], trajectory: Trajectory | Non
         trajectory: read access to the store; without it there is only `tried_values`.
 
     Returns:
-        `tried_values`, and with a trajectory `near_misses` and `query_trajectory`.
+        `tried_values`, and with a trajectory `near_misses`, `untried_ideas` and `query_trajectory`.
     """
 
     def tried_values(knob: str) -> str:
@@ -77,12 +89,18 @@ def _store_tools(trajectory: Trajectory) -> list[BaseTool]:
         rows = [[miss.trial, miss.edit, miss.gain, miss.gain_low, miss.gain_high, miss.p_improve] for miss in found]
         return table(["trial", "edit", "gain", "gain_low", "gain_high", "p_improve"], rows) if rows else "none"
 
+    def untried_ideas() -> str:
+        """List pairs of near misses that were never tried together, and the other side of moves that lost clearly."""
+        found = trajectory.ideas(IDEAS_OF_A_KIND)
+        rows = [*map(_pair_row, found.combinations), *map(_opposite_row, found.opposites)]
+        return table(["idea", "knobs", "because"], rows) if rows else "none"
+
     def query_trajectory(sql: str) -> str:
         """Answer one SQL SELECT over the views trials, measurements, curves, verdicts, lessons and near_misses."""
         answer = trajectory.query(sql)
         return table(answer.columns, answer.rows)
 
-    return [StructuredTool.from_function(near_misses), StructuredTool.from_function(query_trajectory)]
+    return [StructuredTool.from_function(tool) for tool in (near_misses, untried_ideas, query_trajectory)]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -111,6 +129,18 @@ def _cell(value: Any) -> str:
         return f"{value:.6g}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return clean_text(text, MAX_CELL_CHARS)
+
+
+def _pair_row(pair: Combination) -> list[Any]:
+    settings = (pair.first, pair.second)
+    knobs = ", ".join(f"{setting.knob}={setting.value}" for setting in settings)
+    gains = ", ".join(f"trial {setting.trial} {setting.gain or 0.0:+.4f}" for setting in settings)
+    return ["together", knobs, f"near misses: {gains}"]
+
+
+def _opposite_row(idea: Opposite) -> list[Any]:
+    because = f"{idea.lost_at} lost in trial {idea.trial}: {idea.gain:+.4f}; it stands at {idea.start}"
+    return ["opposite", f"{idea.knob}={idea.value}", because]
 
 
 def _is_move(trial: Trial, knob: str) -> bool:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graph.evidence import measured
+from graph.lessons import draw_lesson
 from graph.services import Services
 from graph.state import Route, TrialState, Update
-from memory.lessons import lesson_for
 from memory.ratchet import commit_message
-from memory.records import Lesson, MeasurementState, Phase, Trial, TrialKind, utc_now
+from memory.records import CallRole, MeasurementState, Phase, Trial, TrialKind, utc_now
 from memory.results_tsv import render_results_tsv
 from memory.snapshot import publish
 from rails.guard import blocked_status
@@ -30,7 +30,7 @@ def curate(services: Services, state: TrialState) -> Update:
     trial = services.trial(state["trial_id"])
     if trial.phase is not Phase.DECIDED:
         _refresh_parent(services, trial)  # before a keep's table is made: a loop that goes on does it then, too
-        trial = _commit(services, trial, outcome_of(services, state, trial))
+        trial = _commit(services, trial, outcome_of(services, state, trial), state["attempt"])
     project(services, trial)
     services.observer.decided(trial)
     return {"route": Route.RECORDED}
@@ -68,43 +68,36 @@ def _mean(services: Services, trial_id: str) -> dict[str, Any]:
     return {"metric": sum(scores) / len(scores), "n_measurements": len(scores)} if scores else {}
 
 
-def _commit(services: Services, trial: Trial, outcome: Outcome) -> Trial:
+def _commit(services: Services, trial: Trial, outcome: Outcome, attempt: int) -> Trial:
     """The commit point: final row, new head and lesson in one transaction."""
-    calls = services.store.calls(trial.trial_id)
-    measurements = services.store.measurements(trial.trial_id)
-    prices = [c.usd for c in calls if c.usd is not None]
     numbers = outcome.numbers if outcome.status in FINISHED else {}
-    final = trial.model_copy(
-        update={
-            "phase": Phase.DECIDED,
-            "status": outcome.status,
-            "reason": outcome.reason,
-            "propose_s": sum(c.latency_s for c in calls),
-            "train_s": sum(m.train_s or 0.0 for m in measurements),
-            "score_s": sum(m.score_s or 0.0 for m in measurements),
-            "total_s": time.monotonic() - services.trial_started,
-            "usd": sum(prices) if prices else None,
-            "decided_at": utc_now(),
-            **numbers,
-        }
-    )
+    decided = {"phase": Phase.DECIDED, "status": outcome.status, "reason": outcome.reason, **numbers}
+    final = trial.model_copy(update=decided)
+    lesson = draw_lesson(services, final, attempt)  # first of all: what it costs belongs to the trial
+    final = final.model_copy(update={**used_up(services, trial), "lesson": lesson.text if lesson else None})
     head, incumbent = None, None
     if outcome.status is Status.BASELINE:
         incumbent = trial.trial_id
     if outcome.status is Status.KEEP:
         head, incumbent = _commit_keep(services, final), trial.trial_id
         final = final.model_copy(update={"commit_sha": head})
-    lesson = lesson_for(final)
-    final = final.model_copy(update={"lesson": lesson})
-    row = lesson and Lesson(
-        trial_id=trial.trial_id,
-        campaign_id=trial.campaign_id,
-        text=lesson,
-        source="rule",
-        created_at=utc_now(),
-    )
-    services.decide(Trial.model_validate(final.model_dump()), head, incumbent, row or None)
+    services.decide(Trial.model_validate(final.model_dump()), head, incumbent, lesson)
     return services.trial(trial.trial_id)
+
+
+def used_up(services: Services, trial: Trial) -> dict[str, Any]:
+    """What the trial took: seconds by part, and dollars. Calls for a lesson cost, but are no proposing."""
+    calls = services.store.calls(trial.trial_id)
+    measurements = services.store.measurements(trial.trial_id)
+    prices = [call.usd for call in calls if call.usd is not None]
+    return {
+        "propose_s": sum(call.latency_s for call in calls if call.role is CallRole.PROPOSE),
+        "train_s": sum(m.train_s or 0.0 for m in measurements),
+        "score_s": sum(m.score_s or 0.0 for m in measurements),
+        "total_s": time.monotonic() - services.trial_started,
+        "usd": sum(prices) if prices else None,
+        "decided_at": utc_now(),
+    }
 
 
 def _commit_keep(services: Services, trial: Trial) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from graph.clock import clock_evidence
 from graph.evidence import measured
 from graph.measuring import INCUMBENT_FAILED, ever_scored, fail, halt
+from graph.meters import EnergyPart
 from graph.probing import probed_deeply, tolerance_nats
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
@@ -52,7 +53,7 @@ def score_trained(services: Services, trial: Trial, measurement: Measurement, mo
         HaltError: the machine cannot start a process, or (`DiskFullError`) has no room.
     """
     try:
-        with model:
+        with services.meters.part(EnergyPart.SCORE), model:
             services.observer.scoring(trial)
             scored = _scored(services, measurement, model)
             services.waited(trial.trial_id, Node.EVALUATE, "score", scored.score_s or 0.0)

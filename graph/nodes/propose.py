@@ -4,10 +4,11 @@ import time
 from dataclasses import replace
 
 from agents.base import Feedback, ProposalContext, Proposer, Reply
+from graph.meters import EnergyPart
 from graph.minutes import Minutes
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
-from memory.lineage import lineage_sha256, render_lineage
+from memory.lineage import lineage_sha256
 from memory.records import LineageBlock, Phase, Trial, utc_now
 from rails.edits import read_knobs
 from rails.errors import TrialError
@@ -55,7 +56,8 @@ def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> N
     earlier = minutes.answers()
     started = time.monotonic()
     try:
-        proposer, reply = services.weather.ask(services, trial.seq, ask, earlier[-1].proposer if earlier else None)
+        with services.meters.part(EnergyPart.PROPOSE):
+            proposer, reply = services.weather.ask(services, trial.seq, ask, earlier[-1].proposer if earlier else None)
     finally:
         waited_s = time.monotonic() - started - minutes.writing_s
         services.waited(trial.trial_id, Node.PROPOSE, "proposer", waited_s)
@@ -81,7 +83,7 @@ def build_context(services: Services, trial: Trial, attempt: int, state: TrialSt
         source=source,
         knobs=read_knobs(source, task.edit.class_name),
         menu=task.menu,
-        lineage=render_lineage(services.store, campaign.campaign_id) if campaign.lineage else None,
+        lineage=services.lineage.render() if campaign.lineage else None,
         trials=tuple(services.store.trials(campaign.campaign_id)),
         feedback=_feedback(services, trial, attempt),
         crash=_crash(services, trial, state),

@@ -11,6 +11,7 @@ from graph.measuring import (
     stays_open,
     stored_measurement,
 )
+from graph.meters import EnergyPart
 from graph.room import require_room
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
@@ -77,7 +78,8 @@ def run_training(services: Services, trial: Trial, target: Trial, measurement: M
             watch.see(progress)
 
     try:
-        model = services.trainer.train(services.source_of(target), measurement.seed, report)
+        with services.meters.part(EnergyPart.TRAIN):
+            model = services.trainer.train(services.source_of(target), measurement.seed, report)
     except TrialError as error:
         services.waited(trial.trial_id, Node.TRAIN, "train", services.trainer.last_seconds)
         fail(services, trial, measurement, error)

@@ -37,6 +37,16 @@ def test_lineage_on_and_off_differ_only_in_the_block(modes: tuple[str, ...], att
     assert on == off
 
 
+@pytest.mark.parametrize("modes", [("knob",), ("diff",), ("knob", "diff")])
+def test_what_the_person_wrote_comes_first(modes: tuple[str, ...]) -> None:
+    """Before everything that models and crashed programs wrote: the policy outranks the record."""
+    feedback = (Feedback(raw_reply="{", rail="schema", reason="no object"),)
+    context = make_context(make_task(modes=modes), lineage=BLOCK, feedback=feedback, crash="boom", attempt=1)
+    text = user_text(context)
+    assert text.startswith("# Research policy (program.md)\n\n# Policy\n\nTry small things first.\n\n# Task")
+    assert text.index("Try small things first.") < text.index(BLOCK) < text.index("# Refused attempts")
+
+
 def test_policy_task_and_menu_are_shown() -> None:
     context = make_context(knobs={**make_task().menu.defaults(), "depth": 5})
     system, user = (message["content"] for message in build_messages(context))

@@ -12,7 +12,7 @@ from rails.status import Status
 from tests.support.chat_server import GOOD, Answer, Behaviour, ChatServer, Received, failing, ok, tool_call
 from tests.support.journals import noted
 from tests.support.proposals import make_context, make_trial
-from tools.trajectory import Trajectory
+from tools.trajectory import Ideas, Trajectory
 
 TRIALS = (make_trial(1, "depth", 3, Status.DISCARD, -0.02), make_trial(2, "depth", 1, Status.KEEP, 0.016))
 
@@ -27,6 +27,7 @@ TRAJECTORY = Trajectory(
     near_misses=lambda limit: [
         NearMiss(trial=9, edit="width=64", gain=0.002, gain_low=None, gain_high=None, p_improve=0.7)
     ],
+    ideas=lambda limit: Ideas(combinations=(), opposites=()),
     query=no_query,
 )
 
@@ -47,7 +48,14 @@ def test_tools_are_offered_and_answered(tmp_path: Path) -> None:
     assert reply.raw == GOOD
     assert len(calls) == 3
     offered = [tool["function"]["name"] for tool in server.requests[0].body["tools"]]
-    assert offered == ["tried_values", "near_misses", "query_trajectory", "read_source", "estimate_size"]
+    assert offered == [
+        "tried_values",
+        "near_misses",
+        "untried_ideas",
+        "query_trajectory",
+        "read_source",
+        "estimate_size",
+    ]
     assert [message["role"] for message in server.requests[2].messages] == [
         "system",
         "user",

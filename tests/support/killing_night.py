@@ -7,15 +7,18 @@ a signal. A chapter killed and gone on with must end like the same chapter undis
 import json
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import graph.beginning
+import graph.campaign
 import graph.runner
 import trainer.trial_process
 from agents.base import ProposalContext, Reply, local_call
+from agents.journal import CallInfo, Journal
 from graph.events import Observer
 from graph.night import run_night
 from graph.options import RunOptions
@@ -107,6 +110,29 @@ class Proposer:
         return Reply(raw=raw, calls=(local_call(raw, 0.0),))
 
 
+class NoteTaker:
+    """Writes lessons as a model would, and keeps a list of what it was asked, too."""
+
+    name = "notes"
+
+    def __init__(self, asked: Path) -> None:
+        self._asked = asked
+
+    def write(self, trial: Trial, rule: str, journal: Journal, stopping: Callable[[], bool]) -> str | None:
+        """The rule's line, from the journal if it is there."""
+        call = journal.next_answer()
+        if call is None:
+            call = self.ask(trial, rule)
+            journal.record(call)
+        return f"In short: {call.raw_reply}"[:160]
+
+    def ask(self, trial: Trial, rule: str) -> CallInfo:
+        """What a request to an endpoint would be."""
+        with self._asked.open("a") as file:
+            file.write(f"lesson.{trial.seq}\n")
+        return local_call(rule, 0.0)
+
+
 class Teller(Observer):
     """Knows which trial is in hand, and stops the night where its chapter ends, as a person does."""
 
@@ -147,7 +173,12 @@ def run_chapter(chapter: Chapter, root: Path, point: Point | None) -> Campaign:
     arm(point, root.parent / "died")
     script = SCRIPTS[chapter.tag]
     trials = max(script, default=1)
-    proposer = Proposer(script, root.parent / "asked")
+    proposer, notes = Proposer(script, root.parent / "asked"), NoteTaker(root.parent / "asked")
+
+    def take_notes(name: str, *, workspace: Path) -> NoteTaker:
+        return notes
+
+    replace(graph.campaign, "make_curator", take_notes)
     options = RunOptions(trials=trials, tag=chapter.tag)
     return run_night(root, options, Teller(chapter.last), proposer)
 

@@ -11,6 +11,7 @@ from memory.records import Phase
 from tests.support.killing import ANY, COMMIT, FINALE, OPENING, Point
 
 _PROPOSER = "tests.support.killing_night:Proposer.propose"
+_NOTES = "tests.support.killing_night:NoteTaker.ask"
 _TELLER = "tests.support.killing_night:Teller"
 _STORE = "memory.store:Store"
 _REPO = "memory.git_repo:GitRepo"
@@ -149,6 +150,7 @@ def _evaluating() -> Iterator[Point]:
 
 def _curating() -> Iterator[Point]:
     yield from _curating_a_keep()
+    yield from _taking_notes()
     place = _Place("easy", 2, Node.CURATE)
     yield from place.around("a discard is decided", _DECIDE, (Phase.MEASURED, Phase.DECIDED))
     yield from place.around("the candidate's ref is dropped", f"{_RATCHET}.discard", _same(Phase.DECIDED))
@@ -184,6 +186,25 @@ def _curating_a_keep() -> Iterator[Point]:
     yield from place.around("the manifest is renamed", f"{_SNAPSHOT}:write_manifest", _same(Phase.DECIDED))
     yield place.at("the old files are removed", f"{_SNAPSHOT}:_remove_others", "after", Phase.DECIDED)
     yield place.at("a keep is told", f"{_TELLER}.decided", "before", Phase.DECIDED)
+
+
+def _taking_notes() -> Iterator[Point]:
+    """A model writes the lesson: its answer is stored at once, and taken from the store afterwards."""
+    place, lost = _Place("easy", 2, Node.CURATE), {"asks_again": True}
+    call = 3  # after those of the proposal and its correction
+    yield place.at("the lesson is to be asked for", _NOTES, "before", Phase.MEASURED)
+    yield place.at("the lesson is in hand", _NOTES, "after", Phase.MEASURED, **lost)
+    yield place.at(
+        "the lesson's call is to be written", f"{_STORE}.add_calls", "before", Phase.MEASURED, count=call, **lost
+    )
+    yield place.at("the lesson's call is written", f"{_STORE}.add_calls", "after", Phase.MEASURED, count=call)
+    place = _Place("hard", 4, Node.CURATE)
+    yield place.at("the lesson of a hopeless trial is written", f"{_STORE}.add_calls", "after", Phase.MEASURED, count=2)
+    place = _Place("hard", 6, Node.CURATE)
+    yield place.at("the lesson of a crash is in hand", _NOTES, "after", Phase.RUNNING, **lost)
+    yield place.at("the lesson of a crash is written", f"{_STORE}.add_calls", "after", Phase.RUNNING, count=3)
+    place = _Place("keep", 7, Node.CURATE)
+    yield place.at("the lesson of a keep is written", f"{_STORE}.add_calls", "after", Phase.MEASURED, count=2)
 
 
 def _ending() -> Iterator[Point]:

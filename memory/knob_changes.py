@@ -1,0 +1,65 @@
+"""Which knobs a trial changed, from which value to which: told by its edit, and by its diff of the program."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from memory.records import Trial
+from rails.menu import KnobValue
+
+_FIELD = re.compile(r"^([-+])\s+([A-Za-z_]\w*)\s*:\s*\w+\s*=\s*([^#\n]+?)\s*(?:#.*)?$", re.MULTILINE)
+"""A line of a unified diff that is an annotated field with a value: `-    depth: int = 4  # layers`."""
+
+
+def knob_edit(trial: Trial) -> tuple[str, KnobValue] | None:
+    """The knob and value of a single-knob edit; None for any other."""
+    match trial.edit:
+        case {"kind": "knob", "knob": str(knob), "value": int() | float() | str() as value}:
+            return None if isinstance(value, bool) else (knob, value)
+        case _:
+            return None
+
+
+def is_code_edit(trial: Trial) -> bool:
+    """Whether it changed the program by a diff of its own."""
+    return trial.edit is not None and trial.edit.get("kind") == "diff"
+
+
+def knobs_after(trial: Trial) -> dict[str, KnobValue]:
+    """The knobs that the trial changed, with their new values; fields that a diff of code changed count as knobs."""
+    edit = knob_edit(trial)
+    if edit is not None:
+        return dict([edit])
+    if not is_code_edit(trial):
+        return {}
+    old, new = _fields(trial, "-"), _fields(trial, "+")
+    return {name: value for name, value in new.items() if name in old and value != old[name]}
+
+
+def knob_before(trial: Trial, knob: str) -> KnobValue | None:
+    """The value that the trial changed a knob from, as its diff of the program has it; None where that says nothing."""
+    return _fields(trial, "-").get(knob)
+
+
+def _fields(trial: Trial, sign: str) -> dict[str, KnobValue]:
+    """The fields on the removed (`-`) or added (`+`) lines; a name that stands there twice is nobody's."""
+    found: dict[str, KnobValue] = {}
+    twice: set[str] = set()
+    for name, value in _values(trial.diff or "", sign):
+        twice.update({name} & found.keys())
+        found[name] = value
+    return {name: value for name, value in found.items() if name not in twice}
+
+
+def _values(diff: str, wanted: str) -> Iterator[tuple[str, KnobValue]]:
+    for sign, name, literal in _FIELD.findall(diff):
+        if sign == wanted and (value := _literal(literal)) is not None:
+            yield name, value
+
+
+def _literal(text: str) -> KnobValue | None:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else None

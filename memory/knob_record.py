@@ -1,0 +1,114 @@
+"""What was tried of one knob: every trial that changed it, by the value it was set to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from memory.hopeless import stopped_at
+from memory.knob_changes import is_code_edit
+from memory.records import Trial
+from memory.trial_text import percent, short
+from rails.menu import KnobValue
+from rails.status import FINISHED, Status
+
+VALUES_SHOWN = 8
+"""Values of a knob that are told with what they brought; of the others it is said how many and between which."""
+
+
+@dataclass(slots=True)
+class KnobRecord:
+    """The trials on one knob. It grows, and its line is made again only when it has changed."""
+
+    name: str
+    first: Trial
+    """The first one of all: it changed the knob from where the search began."""
+    values: dict[KnobValue, dict[int, Trial]] = field(default_factory=dict[KnobValue, dict[int, Trial]])
+    """Value to the trials that set it, by number."""
+    parents: dict[KnobValue, set[str]] = field(default_factory=dict[KnobValue, set[str]])
+    """Value to the incumbents that it was tried on."""
+    code: dict[KnobValue, dict[int, Trial]] = field(default_factory=dict[KnobValue, dict[int, Trial]])
+    """Those of `values` that were diffs of code."""
+    _tops: dict[KnobValue, Trial] = field(default_factory=dict[KnobValue, Trial])
+    _line: str | None = None
+    _losses: list[tuple[int | float, Trial]] | None = None
+    _bad: list[KnobValue] | None = None
+
+    def add(self, value: KnobValue, trial: Trial) -> None:
+        """Take note of a trial that set the knob to `value`; again, when its numbers have changed."""
+        self.values.setdefault(value, {})[trial.seq] = trial
+        if trial.parent_trial_id is not None:
+            self.parents.setdefault(value, set()).add(trial.parent_trial_id)
+        if is_code_edit(trial):
+            self.code.setdefault(value, {})[trial.seq] = trial
+        self._tops.pop(value, None)
+        self._line = self._losses = self._bad = None
+
+    @property
+    def count(self) -> int:
+        """How many trials there are."""
+        return sum(map(len, self.values.values()))
+
+    @property
+    def line(self) -> str:
+        """`depth: 4 keep +0.51 %, 3 discard -0.20 % x2, 12 crash`: values by their best outcome."""
+        if self._line is None:
+            self._line = self._render()
+        return self._line
+
+    @property
+    def losses(self) -> list[tuple[int | float, Trial]]:
+        """Numbers that lost for certain when the knob alone was set to them (the whole interval is below zero)."""
+        if self._losses is None:
+            numbers = ((value, trials) for value, trials in self.values.items() if not isinstance(value, str))
+            lost = [
+                (value, t) for value, trials in numbers for t in trials.values() if _lost(t) and not is_code_edit(t)
+            ]
+            self._losses = sorted(lost, key=lambda item: (item[1].gain_high or 0.0, item[1].seq))
+        return self._losses
+
+    @property
+    def bad_values(self) -> list[KnobValue]:
+        """Values at which a trial failed, was cut short, or lost for certain."""
+        if self._bad is None:
+            self._bad = [value for value, trials in self.values.items() if any(map(_went_badly, trials.values()))]
+        return self._bad
+
+    def _render(self) -> str:
+        tops = [(value, self._top(value), len(trials)) for value, trials in self.values.items()]
+        tops.sort(key=lambda top: _rank(top[1]), reverse=True)
+        shown = [f"{short(value, 30)} {_outcome(top, count)}" for value, top, count in tops[:VALUES_SHOWN]]
+        return f"{short(self.name, 40)}: {', '.join(shown)}{_others([top[:2] for top in tops[VALUES_SHOWN:]])}"
+
+    def _top(self, value: KnobValue) -> Trial:
+        if value not in self._tops:
+            self._tops[value] = max(self.values[value].values(), key=_rank)
+        return self._tops[value]
+
+
+def _rank(trial: Trial) -> tuple[bool, bool, float, bool, int]:
+    finished = trial.status in FINISHED
+    return trial.status is Status.KEEP, trial.gain is not None, trial.gain or 0.0, finished, -trial.seq
+
+
+def _outcome(top: Trial, count: int) -> str:
+    gain = f" {percent(top.gain)} %" if top.gain is not None else ""
+    times = f" x{count}" if count > 1 else ""
+    where = " in a diff" if is_code_edit(top) else ""
+    return f"{stopped_at(top) or top.status}{gain}{where}{times}"
+
+
+def _others(rest: Sequence[tuple[KnobValue, Trial]]) -> str:
+    """`, … 34 more from 0.001 to 0.2 (9 failed)`."""
+    if not rest:
+        return ""
+    numbers = [value for value, _ in rest if not isinstance(value, str)]
+    between = f" from {short(min(numbers), 20)} to {short(max(numbers), 20)}" if len(numbers) == len(rest) else ""
+    failed = sum(top.status not in FINISHED for _, top in rest)
+    return f", … {len(rest)} worse{between}" + (f" ({failed} failed)" if failed else "")
+
+
+def _lost(trial: Trial) -> bool:
+    return trial.status is Status.DISCARD and trial.gain_high is not None and trial.gain_high < 0
+
+
+def _went_badly(trial: Trial) -> bool:
+    return trial.status not in FINISHED or (trial.status is Status.DISCARD and trial.gain is None) or _lost(trial)
