@@ -4,9 +4,10 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents.base import Proposer
-from agents.registry import make_proposer, require_prices
+from agents.registry import make_curator, make_proposer, require_prices
 from graph.beginning import Circumstances, Intent, intend, start_campaign
 from graph.create import create_workspace
 from graph.events import Observer
@@ -19,17 +20,29 @@ from graph.services import Services
 from graph.stopping import StopRequest
 from graph.workspace import Workspace
 from memory.decide import make_rule
+from memory.digest import digest_of
+from memory.importers.workspace import imported_record
+from memory.lineage_rows import NEAR_READ, prospects_of
+from memory.loading import tables_for
 from memory.lock import workspace_lock
 from memory.near_misses import NearMiss, near_misses
 from memory.ratchet import Ratchet
 from memory.reader import QueryResult, Reader
 from memory.snapshot import publish
 from memory.store import Store
+from rails.errors import UserError
 from rails.guard import Rails
 from tools.trainer_tool import TrainerTool
-from tools.trajectory import Trajectory
+from tools.trajectory import Ideas, Trajectory
 from trainer.budget import Pace
 from trainer.sandbox import clear_leftovers
+
+if TYPE_CHECKING:
+    from agents.curator import Curator  # loads langchain, which only a model needs
+
+
+MODEL_ROWS, MODEL_QUERY_S = 10_000, 20.0
+"""What a query of a model may bring into the loop, and for how long: an endless one must not end the night."""
 
 
 @contextmanager
@@ -59,9 +72,14 @@ def ready_workspace(root: Path, observer: Observer) -> Workspace:
     """The workspace at `root`, made if there is none.
 
     Raises:
-        UserError: it cannot be made there, or the disk has too little room for a night.
+        UserError: it cannot be made there, it is an imported record, or the disk has too little room for a night.
     """
     workspace = Workspace(root.expanduser().resolve())
+    imported = imported_record(workspace.root)
+    if imported is not None:
+        what = f"this is the record of another loop, imported from {imported.source}: there is no program to run"
+        fix = "ask it (status, query, analyze, report), or make a workspace of your own with `nightshift init DIR`"
+        raise UserError(what, where=str(workspace.root), fix=fix)
     if not workspace.exists:
         create_workspace(workspace.root)
         observer.note(f"made a workspace in {workspace.root}")
@@ -90,6 +108,7 @@ def opened(
             ratchet.check_workspace()
             check_program(workspace, task)
         asked, fallback = _proposers(intent, workspace, store, proposer)
+        curator = _curator(intent, workspace)
         hardware = describe_hardware(task)
         found = Circumstances(prepare_data(workspace, task, observer), hardware, isolation)
         with metered(hardware.device, intent.limits) as meter:
@@ -114,6 +133,7 @@ def opened(
                     rule=make_rule(task.keep),
                     proposer=asked,
                     fallback=fallback,
+                    curator=curator,
                     trainer=trainer,
                     observer=observer,
                     limits=intent.limits,
@@ -145,6 +165,18 @@ def _proposers(
     return given or make(intent.proposer), make(intent.fallback) if intent.fallback else None
 
 
+def _curator(intent: Intent, workspace: Workspace) -> "Curator | None":
+    """The model that writes lessons, if the task names one.
+
+    Raises:
+        UserError: there is no such model, its key is not set, or it states no price under a limit of dollars.
+    """
+    name = intent.task.lineage.lessons
+    if name and intent.limits.usd:
+        require_prices(name, workspace.root)
+    return make_curator(name, workspace=workspace.root)
+
+
 def baseline_pace(store: Store, campaign_id: str) -> Pace | None:
     """How long the baseline took to start and to give its first answer on this machine; None until it was measured."""
     baseline, machine = store.trial_by_seq(campaign_id, 0), store.campaign(campaign_id).hardware_fingerprint
@@ -165,7 +197,16 @@ def trajectory_over(store: Store, workspace: Workspace) -> Trajectory:
         return near_misses(store.trials(campaign.campaign_id), store.noise(campaign.campaign_id), limit)
 
     def query(sql: str) -> QueryResult:
-        with Reader.open(workspace.snapshot_dir) as reader:
-            return reader.query(sql)
+        with Reader.open(workspace.snapshot_dir, tables_for(sql)) as reader:
+            return reader.query(sql, MODEL_ROWS, timeout_s=MODEL_QUERY_S)
 
-    return Trajectory(near_misses=nearest, query=query)
+    def ideas(limit: int) -> Ideas:
+        campaign = store.latest_campaign()
+        if campaign is None:
+            return Ideas(combinations=(), opposites=())
+        digest = digest_of(campaign, store.trials(campaign.campaign_id))
+        near, _ = digest.near_misses(store.noise(campaign.campaign_id), NEAR_READ)
+        prospects = prospects_of(campaign, digest)
+        return Ideas(combinations=prospects.combinations(near, limit), opposites=prospects.opposites(limit))
+
+    return Trajectory(near_misses=nearest, ideas=ideas, query=query)

@@ -1,10 +1,8 @@
 """Ending a trial without a verdict on its hypothesis: interrupted, or given up by the harness."""
 
-import time
-
-from graph.nodes.curate import project
+from graph.nodes.curate import project, used_up
 from graph.services import Services
-from memory.records import Phase, Trial, utc_now
+from memory.records import Phase, Trial
 from memory.snapshot import publish
 from rails.status import Status
 
@@ -15,21 +13,13 @@ def end_trial(services: Services, trial: Trial, status: Status, reason: str) -> 
     Raises:
         HaltError: the record cannot be written.
     """
-    calls = services.store.calls(trial.trial_id)
-    measurements = services.store.measurements(trial.trial_id)
-    prices = [call.usd for call in calls if call.usd is not None]
     final = trial.model_copy(
         update={
+            **used_up(services, trial),
             "phase": Phase.DECIDED,
             "status": status,
             "reason": reason,
             "metric": None,
-            "propose_s": sum(call.latency_s for call in calls),
-            "train_s": sum(m.train_s or 0.0 for m in measurements),
-            "score_s": sum(m.score_s or 0.0 for m in measurements),
-            "total_s": time.monotonic() - services.trial_started,
-            "usd": sum(prices) if prices else None,
-            "decided_at": utc_now(),
         }
     )
     services.decide(final, None, None, None)

@@ -29,6 +29,9 @@ class TrainingProgress:
 class Observer:
     """Base class of observers: every method does nothing until overridden."""
 
+    def preparing(self, stage: str, done: int, total: int) -> None:
+        """The training data is being made; `total` is 0 where nobody knows it. Any thread may say so."""
+
     def campaign_started(self, campaign: Campaign, standing: "Standing | None") -> None:
         """The loop begins, or goes on where `standing` says with a campaign that an earlier loop began."""
 
@@ -64,3 +67,79 @@ class Observer:
 
     def campaign_stopped(self, campaign: Campaign) -> None:
         """The loop is over; the campaign says why."""
+
+
+class Observers(Observer):
+    """Tells several observers of everything, in this order.
+
+    Args:
+        observers: whom to tell.
+    """
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def preparing(self, stage: str, done: int, total: int) -> None:
+        """See `Observer`; likewise all others."""
+        for observer in self._observers:
+            observer.preparing(stage, done, total)
+
+    def campaign_started(self, campaign: Campaign, standing: "Standing | None") -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.campaign_started(campaign, standing)
+
+    def state_changed(self, state: CampaignState, reason: str | None) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.state_changed(state, reason)
+
+    def trial_opened(self, trial: Trial) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.trial_opened(trial)
+
+    def proposed(self, trial: Trial, attempt: int) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.proposed(trial, attempt)
+
+    def railed(self, trial: Trial, rail: str | None, reason: str | None) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.railed(trial, rail, reason)
+
+    def training(self, progress: TrainingProgress) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.training(progress)
+
+    def scoring(self, trial: Trial) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.scoring(trial)
+
+    def measured(self, trial: Trial, measurement: Measurement) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.measured(trial, measurement)
+
+    def decided(self, trial: Trial) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.decided(trial)
+
+    def measuring_result(self, target: Trial, seed_index: int) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.measuring_result(target, seed_index)
+
+    def note(self, text: str) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.note(text)
+
+    def campaign_stopped(self, campaign: Campaign) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.campaign_stopped(campaign)

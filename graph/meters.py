@@ -1,15 +1,33 @@
-"""How long loops have worked on a campaign, and what energy the machine took meanwhile: all of its loops together."""
+"""How long loops have worked on a campaign, and what energy the machine took meanwhile: all of its loops together.
+
+Of each trial also what it took while somebody was waited for: the proposer, a training, a scoring. Only sums that are
+whole are given: a trial that another loop began, or a meter that was lost on the way, leaves what nobody knows as None.
+"""
 
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Protocol
 
 from graph.limits import Spent
-from memory.records import Campaign
+from memory.records import Campaign, Phase, Trial
 from rails.errors import UserError
 from rails.task import LimitsConfig
 from trainer.energy import EnergyMeter
+
+
+class EnergyPart(StrEnum):
+    """Whom a trial waits for; the rest of its joules is the loop's own, or idle."""
+
+    PROPOSE = "propose"
+    TRAIN = "train"
+    """From the start of the process on, also on behalf of the incumbent."""
+    SCORE = "score"
+    """With the probes."""
+
+
+_UNTRAINED = frozenset({Phase.OPENED, Phase.PROPOSED, Phase.RAILED})
 
 
 class Meter(Protocol):
@@ -47,7 +65,11 @@ class Meters:
         self._active_s, self._since = campaign.active_s, time.monotonic()
         self._last = self._read()
         self._joules = campaign.joules if self._last is None else campaign.joules or 0.0
-        self._of_trial = self._last
+        self._left_out = 0.0
+        """Joules of pauses."""
+        self._of_trial: float | None = None
+        self._parts: dict[EnergyPart, float | None] = {}
+        self.begin_trial()
 
     @property
     def active_s(self) -> float:
@@ -69,25 +91,60 @@ class Meters:
         joules = self.joules
         return Spent(active_s=self.active_s, joules=None if self._last is None else joules)
 
-    def begin_trial(self) -> None:
-        """Count the joules of a trial from here on."""
-        self._of_trial = self._read()
+    def begin_trial(self, resumed: Trial | None = None) -> None:
+        """Count the joules of a trial from here on.
+
+        Args:
+            resumed: the trial as another loop left it; what that took for it is not known. None: it begins here.
+        """
+        self._of_trial = self._counted()
+        self._parts = dict.fromkeys(EnergyPart, None if self._of_trial is None else 0.0)
+        if resumed is None:
+            return
+        self._of_trial = self._parts[EnergyPart.PROPOSE] = None
+        if resumed.phase not in _UNTRAINED or resumed.repairs:
+            self._parts[EnergyPart.TRAIN] = self._parts[EnergyPart.SCORE] = None
+
+    @contextmanager
+    def part(self, part: EnergyPart) -> Generator[None]:
+        """Count what the machine takes while the block runs into this part of the trial in hand."""
+        before = self._counted()
+        try:
+            yield
+        finally:
+            after, known = self._counted(), self._parts[part]
+            if after is None or before is None or known is None:
+                self._parts[part] = None
+            else:
+                self._parts[part] = known + after - before
 
     @property
     def trial_joules(self) -> float | None:
-        """What the machine took since the trial in hand was taken up; None where it has no meter."""
-        now = self._read()
+        """What the machine took since the trial in hand was opened, pauses left out; None where nobody knows all."""
+        now = self._counted()
         return None if now is None or self._of_trial is None else now - self._of_trial
+
+    @property
+    def trial_energy(self) -> dict[str, float | None]:
+        """`trial_joules` and its parts, by the names of the trial's fields; 0 J is what was never waited for."""
+        return {"joules": self.trial_joules, **{f"{part}_joules": joules for part, joules in self._parts.items()}}
 
     @contextmanager
     def paused(self) -> Generator[None]:
         """Count nothing while the block runs."""
-        joules = self.joules
+        joules, before = self.joules, self._last
         self._active_s = self.active_s
         try:
             yield
         finally:
             self._since, self._last, self._joules = time.monotonic(), self._read(), joules
+            if self._last is not None and before is not None:
+                self._left_out += self._last - before
+
+    def _counted(self) -> float | None:
+        """What the meter says, without what it counted in pauses."""
+        now = self._read()
+        return None if now is None else now - self._left_out
 
     def _read(self) -> float | None:
         return None if self._meter is None else self._meter.read_joules()

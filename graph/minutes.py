@@ -1,11 +1,11 @@
-"""The minutes of one attempt: every request to a proposer, in the store the moment that it is over."""
+"""The minutes of one attempt: every request to a model, in the store the moment that it is over."""
 
 import time
 from functools import partial
 from typing import Any
 
 from agents.journal import CallInfo, Journal
-from memory.records import Call, utc_now
+from memory.records import Call, CallRole, utc_now
 from memory.store import Store
 
 MAX_FAILURES = 8
@@ -20,13 +20,21 @@ class Minutes:
         store: where calls are kept.
         trial_id: the trial.
         attempt: the attempt at its proposal.
+        role: what was asked for: calls of other roles are not seen.
     """
 
-    def __init__(self, store: Store, trial_id: str, attempt: int) -> None:
-        self._store, self._trial_id, self._attempt = store, trial_id, attempt
-        self._calls = [call for call in store.calls(trial_id) if call.attempt == attempt]
+    def __init__(self, store: Store, trial_id: str, attempt: int, role: CallRole = CallRole.PROPOSE) -> None:
+        self._store, self._trial_id, self._attempt, self._role = store, trial_id, attempt, role
+        stored = [call for call in store.calls(trial_id) if call.attempt == attempt]
+        self._calls = [call for call in stored if call.role is role]
+        self._next_position = stored[-1].position + 1 if stored else 0
         self.writing_s = 0.0
-        """Seconds spent in the store while a proposer was asked."""
+        """Seconds spent in the store while a model was asked."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a request failed, and none was answered."""
+        return bool(self._calls) and not self.answers()
 
     def answers(self) -> list[Call]:
         """The calls that were answered, in order."""
@@ -47,15 +55,15 @@ class Minutes:
             call = self._as_call(proposer, info, prompt)
             self._store.add_calls([call])
             self._calls.append(call)
+            self._next_position += 1
         self.writing_s += time.monotonic() - started
 
     def _as_call(self, proposer: str, info: CallInfo, prompt: list[dict[str, Any]] | None) -> Call:
-        position = self._calls[-1].position + 1 if self._calls else 0
         return Call(
-            call_id=f"{self._trial_id}-a{self._attempt}-{position}",
+            call_id=f"{self._trial_id}-a{self._attempt}-{self._next_position}",
             trial_id=self._trial_id,
             attempt=self._attempt,
-            position=position,
+            position=self._next_position,
             proposer=proposer,
             model=info.model,
             prompt=prompt,
@@ -67,6 +75,7 @@ class Minutes:
             usd=info.usd,
             created_at=utc_now(),
             message=info.message,
+            role=self._role,
         )
 
 

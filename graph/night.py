@@ -9,7 +9,8 @@ from pathlib import Path
 from agents.base import Proposer
 from graph.ballast import Ballast, room
 from graph.campaign import opened, ready_workspace
-from graph.events import Observer
+from graph.events import Observer, Observers
+from graph.live import LiveFile
 from graph.options import RunOptions
 from graph.pausing import duration
 from graph.runner import Runner
@@ -47,8 +48,9 @@ def run_night(root: Path, options: RunOptions, observer: Observer, proposer: Pro
         KeyboardInterrupt: a second signal, or the first one before a trial was in hand.
     """
     workspace = ready_workspace(root, observer)
-    night = _Night(workspace, options, observer, proposer)
-    with workspace_lock(workspace.lock_path), night.stop.listening(night.on_signal):
+    live = LiveFile(workspace.live_path)
+    night = _Night(workspace, options, Observers(observer, live), proposer)
+    with workspace_lock(workspace.lock_path), night.stop.listening(night.on_signal), live:
         return night.run()
 
 

@@ -81,6 +81,7 @@ def prepare_data(workspace: Workspace, task: Task, observer: Observer) -> Prepar
         if progress.stage not in told:
             told.add(progress.stage)
             observer.note(f"preparing data: {progress.stage}")
+        observer.preparing(progress.stage, progress.done, progress.total)
 
     corpus = task.data.corpus
     if corpus != "stdlib" and not corpus.startswith("parquet:"):

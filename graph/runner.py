@@ -119,9 +119,10 @@ class Runner:
                     return reason
             started = time.monotonic()
             require_room(services.workspace)
+            begun = trial
             trial = trial or self._open_trial()
             try:
-                self._run_trial(trial)
+                self._run_trial(trial, begun)
             except NoReplyError as error:
                 if error.kind is not NoReplyKind.USED_UP:
                     raise
@@ -129,10 +130,11 @@ class Runner:
             services.waited(trial.trial_id, "trial", "total", time.monotonic() - started)
             trial = None
 
-    def _run_trial(self, trial: Trial) -> None:
+    def _run_trial(self, trial: Trial, begun: Trial | None) -> None:
+        """Run a trial to its decision; `begun` is the same when another loop has begun it."""
         services = self._services
         services.trial_started = time.monotonic()
-        services.meters.begin_trial()
+        services.meters.begin_trial(begun)
         services.observer.trial_opened(trial)
         try:
             self._graph.invoke(initial_state(trial), {"recursion_limit": RECURSION_LIMIT})

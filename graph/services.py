@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from agents.base import Proposer
 from graph.events import Observer
@@ -12,6 +13,7 @@ from graph.weather import Weather
 from graph.workspace import Workspace
 from memory.decide import KeepRule
 from memory.known_curves import KnownCurves
+from memory.lineage import Lineage
 from memory.ratchet import Ratchet
 from memory.records import Campaign, CampaignState, Event, EventKind, Lesson, Span, Trial, TrialKind, utc_now
 from memory.snapshot import publish
@@ -20,6 +22,9 @@ from rails.edits import program_key
 from rails.guard import Rails
 from rails.task import LimitsConfig, Task
 from tools.trainer_tool import Progress, TrainedModel, TrainerTool
+
+if TYPE_CHECKING:
+    from agents.curator import Curator  # loads langchain, which only a model needs
 
 
 @dataclass(kw_only=True)
@@ -45,6 +50,8 @@ class Services:
     """Asked by the first signal: the trial in hand ends as `interrupted`."""
     fallback: Proposer | None = None
     """Asked while the campaign's own proposer does not answer; None: nobody."""
+    curator: "Curator | None" = None
+    """Writes the line that is remembered of a trial; None: the rule does."""
     deadline: float | None = None
     """When the limit of hours is reached, by `time.monotonic`; None: never. No wait may go beyond it."""
     meter: Meter | None = None
@@ -73,6 +80,11 @@ class Services:
 
         return KnownCurves(self.store, share)
 
+    @cached_property
+    def lineage(self) -> Lineage:
+        """What the next proposer may read; it counts on from trial to trial."""
+        return Lineage(self.store, self.campaign_id)
+
     def trial(self, trial_id: str) -> Trial:
         """A trial's row as it is now."""
         return self.store.trial(trial_id)
@@ -99,7 +111,7 @@ class Services:
         Raises:
             HaltError: the record cannot be written, or the trial was decided otherwise before.
         """
-        final = trial.model_copy(update={"joules": self.meters.trial_joules})
+        final = trial.model_copy(update=self.meters.trial_energy)
         with self.store.transaction():
             self.store.decide(final, head, incumbent, lesson)
             self.store.update_campaign(self.campaign_id, active_s=self.meters.active_s, joules=self.meters.joules)

@@ -46,6 +46,11 @@ class Workspace:
         return self.state_dir / "lock"
 
     @property
+    def live_path(self) -> Path:
+        """What the loop does at this moment, for `nightshift watch`; there while it runs."""
+        return self.state_dir / "live.json"
+
+    @property
     def scratch_dir(self) -> Path:
         """Trial processes live and die here."""
         return self.state_dir / "scratch"

@@ -1,5 +1,6 @@
 """`nightshift query`: SQL over the record."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,17 +12,33 @@ def query(
     directory: WorkspaceArgument,
     sql: Annotated[str, typer.Argument(metavar="SQL", help='e.g. "SELECT status, count(*) FROM trials GROUP BY 1"')],
     json: JsonOption = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values, with a header.")] = False,
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a Parquet file.", show_default=False)
+    ] = None,
 ) -> None:
-    """Ask the record in SQL. Read-only whatever the SQL says, also while a campaign runs.
+    """Ask the record in SQL. Read-only whatever the SQL says, also while a campaign runs, and of a rescued store.
 
-    Views: trials measurements curves calls verdicts lessons near_misses campaigns lineage_blocks spans.
+    Views: trials measurements curves calls verdicts lessons near_misses noise campaigns lineage_blocks spans events.
+    Columns and examples: docs/schema.md, or "DESCRIBE trials". A table for people ends after 1000 rows.
     """
-    from cli.output import print_json, stdout, table
+    from cli.answers import print_csv, print_json_rows, print_table
+    from cli.output import stdout
+    from cli.progress import progress
     from cli.workspaces import open_reader
+    from memory.loading import bound_process, tables_for
 
-    with open_reader(directory) as reader:
-        result = reader.query(sql)
-    if json:
-        print_json({"columns": result.columns, "rows": result.rows})
-    else:
-        stdout().print(table(result.columns, result.rows))
+    if json + csv + (parquet is not None) > 1:
+        raise typer.BadParameter("--json, --csv and --parquet exclude each other")
+    bound_process()
+    with open_reader(directory, tables_for(sql)) as reader, reader.asking(sql) as answer:
+        if json:
+            print_json_rows(answer)
+        elif csv:
+            print_csv(answer)
+        elif parquet is None:
+            print_table(answer)
+        else:
+            with progress(f"writing {parquet.name}") as report:
+                rows = answer.write_parquet(parquet.expanduser(), lambda done: report(done, None))
+            stdout().print(f"{parquet}: {rows} rows", soft_wrap=True, markup=False)

@@ -286,11 +286,11 @@ def test_energy_is_stored_with_trials_and_campaign(root: Path) -> None:
 
     with standin_campaign(root, options=RunOptions(proposer="random", trials=50, joules=0.0)) as services:
         services.meter = Ten()
-        services.limits = services.limits.model_copy(update={"joules": 150.0})
+        services.limits = services.limits.model_copy(update={"joules": 600.0})
         campaign = Runner(services).run()
         trials = services.store.trials(campaign.campaign_id)
-    assert str(campaign.stop_reason).startswith("limit of 150 joules reached")
+    assert str(campaign.stop_reason).startswith("limit of 600 joules reached")
     assert campaign.joules is not None
-    assert campaign.joules >= 150.0
+    assert campaign.joules >= 600.0
     assert all(t.joules is not None and t.joules > 0 for t in trials)
     assert 1 < len(trials) < 20

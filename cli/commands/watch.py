@@ -1,0 +1,57 @@
+"""`nightshift watch`: the campaign, live."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli.options import JsonOption, WorkspaceArgument
+
+if TYPE_CHECKING:
+    from cli.watching import Sight
+
+_ONCE = (100, 60)
+"""Columns and lines of what is printed where there is no terminal to draw on."""
+
+
+def watch(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> None:
+    """Watch a campaign live. Curve and clock of the training in hand, last trials, best, rates, spend, what is left.
+
+    Reads what the loop publishes and locks nothing: any number may watch. q or Ctrl-C leaves. Without a terminal it
+    prints once.
+    """
+    import sys
+
+    from cli.output import print_json, stdout
+    from cli.watching import Watcher
+    from cli.watching_terminal import draws_plain, watch_terminal
+    from cli.watching_view import Size, picture
+    from cli.workspaces import find_workspace
+
+    watcher, console = Watcher(find_workspace(directory)), stdout()
+    if json:
+        print_json(_document(watcher.look()))
+    elif console.is_terminal and not console.is_dumb_terminal:
+        watch_terminal(console, lambda size: picture(watcher.look(), size))
+    else:
+        lines = picture(watcher.look(), Size(*_ONCE, draws_plain(sys.stdout), once=True))
+        print("\n".join(lines))
+
+
+def _document(sight: "Sight") -> dict[str, Any]:
+    """What `status --json` has, with the state of this moment, rates, and what the loop does."""
+    from dataclasses import asdict
+
+    from cli.watching import remaining, trials_per_hour
+
+    record, live = sight.record, sight.live
+    left = record and remaining(record.campaign.limits, record.trials, sight.active_s or 0.0, record.campaign.joules)
+    now: dict[str, Any] = {
+        "state": sight.state,
+        "elapsed_s": sight.active_s,
+        "trials_per_hour": record and trials_per_hour(record.trials),
+        "remaining": left and asdict(left),
+        "live": live and live.model_dump(mode="json"),
+    }
+    if record is None:
+        return now
+    events = [event.model_dump(mode="json") for event in record.document["events"]]
+    return {**record.document, "events": events, **now}

@@ -1,0 +1,204 @@
+"""From the files of a snapshot to a database in memory: whole under the newest schema, or only the tables asked for.
+
+Readers take the second way: their tables have no keys and no indexes, which nothing here would ever check again, and
+are made from the records at once instead of step by step from the first schema on.
+"""
+
+import re
+import resource
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_origin
+
+import duckdb
+import psutil
+
+from memory.migrations.runner import migrate, newest_version
+from memory.queries import CONNECT_CONFIG, views_sql
+from memory.rows import ALL_TABLES, CAMPAIGNS, NUMBERED_TABLES, Table
+from memory.snapshot import Manifest, quoted
+from memory.tail import read_tail
+from rails.errors import UserError
+
+TABLES = frozenset(table.name for table in ALL_TABLES)
+
+Report = Callable[[int, int], None]
+"""Told of each table: how many are loaded, of how many."""
+
+_TYPES = {str: "VARCHAR", bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", datetime: "TIMESTAMP"}
+_VIEW = re.compile(r"CREATE TEMP VIEW (\w+) AS(.*?);", re.DOTALL)
+_INDIRECT = re.compile(r"query|serialize|duckdb_|pragma|schema|sqlite_|pg_")
+"""Ways for SQL to speak of a table that it does not name."""
+_MEMORY_SHARE, _LEAST_BYTES, _MOST_BYTES = 0.25, 2**29, 2**32
+_ALL_ELSE_BYTES = 2**30
+"""What a process may take beside its database."""
+
+
+def load(directory: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
+    """A database in memory with all rows of a snapshot or a rescue under the newest schema, keys and all.
+
+    Raises:
+        UserError: a newer nightshift wrote it.
+        duckdb.Error: it is damaged.
+    """
+    require_known(directory, manifest)
+    connection = connect()
+    try:
+        migrate(connection, upto=manifest.schema)
+        _fill(connection, directory, manifest, TABLES)
+        migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def load_tables(
+    directory: Path, manifest: Manifest, wanted: Collection[str], report: Report | None = None
+) -> duckdb.DuckDBPyConnection:
+    """A locked-down database in memory with all tables, but rows only in those that are wanted.
+
+    A snapshot of an older schema is loaded whole: its rows have to go through the migrations.
+
+    Args:
+        directory: the snapshot's, or a rescue's.
+        manifest: of it.
+        wanted: names of tables.
+        report: told of each table.
+
+    Raises:
+        UserError: a newer nightshift wrote it.
+        duckdb.Error: it is damaged.
+    """
+    require_known(directory, manifest)
+    older = manifest.schema < newest_version()
+    connection = load(directory, manifest) if older else connect()
+    try:
+        if not older:
+            connection.execute("CREATE SCHEMA raw;" + "".join(f"CREATE TABLE {bare(table)};" for table in ALL_TABLES))
+            _fill(connection, directory, manifest, wanted, report)
+        connection.execute(_locked_down())
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def require_known(directory: Path, manifest: Manifest) -> None:
+    """Make sure that this nightshift knows the snapshot's schema.
+
+    Raises:
+        UserError: it does not.
+    """
+    if manifest.schema > newest_version():
+        fix = "use the nightshift that wrote it, or a newer one"
+        raise UserError(f"the snapshot has schema version {manifest.schema}", where=str(directory), fix=fix)
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """An empty database in memory."""
+    return duckdb.connect(":memory:", config=CONNECT_CONFIG)
+
+
+def bare(table: Table[Any]) -> str:
+    """A table of the newest schema without keys and constraints, as it follows the words CREATE TABLE."""
+    columns = [f'"{name}" {sql_type(field.annotation)}' for name, field in table.record.model_fields.items()]
+    if table in NUMBERED_TABLES:
+        columns.append("ordinal BIGINT")
+    return f"raw.{table.name} ({', '.join(columns)})"
+
+
+def sql_type(annotation: Any) -> str:
+    """The type in which the store keeps a field of this annotation."""
+    parts = [part for part in get_args(annotation) if part is not NoneType]
+    if NoneType in get_args(annotation):
+        return sql_type(parts[0])
+    if get_origin(annotation) is dict:
+        return "JSON"
+    if get_origin(annotation) is list:
+        return "JSON" if get_origin(parts[0]) is dict else f"{sql_type(parts[0])}[]"
+    return "VARCHAR" if issubclass(annotation, Enum) else _TYPES[annotation]
+
+
+def tables_for(sql: str) -> frozenset[str]:
+    """The tables whose rows a query over the views can need. Too many rather than too few: it only looks for names."""
+    text = sql.lower()
+    if _INDIRECT.search(text):
+        return TABLES
+    named = {name for view, behind in tables_of_views().items() if view in text for name in behind}
+    return frozenset(named | {name for name in TABLES if name in text})
+
+
+@cache
+def tables_of_views() -> dict[str, frozenset[str]]:
+    """Each documented view and the tables behind it, in the order of memory/views.sql."""
+    text = re.sub(r"--.*", "", views_sql())
+    found: dict[str, frozenset[str]] = {}
+    for name, body in _VIEW.findall(text):
+        others = (found[other] for other in found if re.search(rf"JOIN {other}\b", body))
+        found[name] = frozenset(re.findall(r"raw\.(\w+)", body)).union(*others)
+    return found
+
+
+def memory_bytes() -> int:
+    """What a reader's database may take: a quarter of the machine's memory, the rest belongs to the training."""
+    return max(_LEAST_BYTES, min(_MOST_BYTES, int(_MEMORY_SHARE * psutil.virtual_memory().total)))
+
+
+def bound_process() -> None:
+    """Let this process have no more memory than a query may take: DuckDB's own limit does not count long values.
+
+    A query that wants more ends with an error then, before the machine has to choose a process to kill. Where the
+    system knows no such limit, nothing happens.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes() + _ALL_ELSE_BYTES, hard))
+
+
+def _fill(
+    connection: duckdb.DuckDBPyConnection,
+    directory: Path,
+    manifest: Manifest,
+    wanted: Collection[str],
+    report: Report | None = None,
+) -> None:
+    """Add the rows of a snapshot; those of the tail come last, as they were written last."""
+    try:
+        tail = {} if manifest.tail is None else read_tail(directory / manifest.tail)
+    except (OSError, ValueError) as error:
+        raise duckdb.InvalidInputException(f"{manifest.tail} cannot be read: {error}") from error
+    tables = [table for table in ALL_TABLES if table.name in wanted or table is CAMPAIGNS]
+    for done, table in enumerate(tables):
+        if report is not None:
+            report(done, len(tables))
+        parts = ", ".join(quoted(str(directory / name)) for name in manifest.files(table.name))
+        if parts:
+            connection.execute(f"INSERT INTO raw.{table.name} BY NAME SELECT * FROM read_parquet([{parts}])")
+        columns, rows = tail.get(table.name, ([], []))
+        if rows:
+            _insert(connection, table.name, columns, rows)
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Add rows in one statement that is as short for many rows as for one."""
+    values = [list(column) for column in zip(*rows, strict=True)]
+    sql = f"INSERT INTO raw.{table} ({', '.join(columns)}) SELECT {', '.join(['unnest(?)'] * len(columns))}"
+    connection.execute(sql, values)
+
+
+def _locked_down() -> str:
+    """Cut a database off from files, network, extensions, Python's own variables and its settings, for good."""
+    return f"""
+SET TimeZone = 'UTC';
+SET temp_directory = '';
+SET memory_limit = '{memory_bytes() // 2**20}MiB';
+SET python_enable_replacements = false;
+SET enable_external_access = false;
+SET lock_configuration = true;
+"""
