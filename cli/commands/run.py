@@ -2,14 +2,15 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.display import observer_for, trials_table
-from cli.documents import status_document, status_sentence
 from cli.options import JsonOption, WorkspaceArgument
-from cli.output import print_json, stderr, stdout
+
+if TYPE_CHECKING:
+    from graph.options import RunOptions
+    from memory.records import Campaign
 
 
 class Switch(StrEnum):
@@ -54,7 +55,6 @@ def run(  # noqa: PLR0913, PLR0917  (the options are the command line's contract
 
     Progress goes to stderr, the result to stdout. Ctrl-C ends the trial in hand and stops; `nightshift run` goes on.
     """
-    from graph.night import run_night
     from graph.options import RunOptions
 
     options = RunOptions(
@@ -70,23 +70,48 @@ def run(  # noqa: PLR0913, PLR0917  (the options are the command line's contract
         fresh=fresh,
         require_isolation=None if require_isolation is None else require_isolation.value,
     )
-    with observer_for(stderr()) as observer:
-        campaign = run_night(directory, options, observer)
+    campaign = _run(directory, options)
     _report(directory, campaign.campaign_id, json)
+
+
+def _run(directory: Path, options: "RunOptions") -> "Campaign":
+    """The night itself; one that ends in a failure leaves its report all the same.
+
+    Raises:
+        NightshiftError: as `run_night`.
+    """
+    from cli.display import observer_for
+    from cli.output import stderr
+    from cli.report.leave import leave_report
+    from graph.night import run_night
+    from rails.errors import HaltError, ProposerError
+
+    try:
+        with observer_for(stderr()) as observer:
+            return run_night(directory, options, observer)
+    except (HaltError, ProposerError):
+        if left := leave_report(directory):
+            stderr().print(f"report: {left.html}", markup=False, soft_wrap=True)
+        raise
 
 
 def _report(directory: Path, campaign_id: str, json: bool) -> None:
     """What the morning needs, from what the loop has published."""
+    from cli.display import trials_table
+    from cli.documents import status_document, status_sentence
+    from cli.output import print_json, stdout
+    from cli.report.leave import leave_report
     from cli.workspaces import open_reader
     from memory.lineage import render_lineage
 
+    left = leave_report(directory, campaign_id)
     with open_reader(directory) as reader:
         campaign = reader.campaign(campaign_id)
         document = status_document(reader, campaign)
         rows = reader.trials(campaign_id)
         block = render_lineage(reader, campaign_id) if campaign.lineage else ""
     if json:
-        print_json(document)
+        print_json({**document, "report": left and {"html": str(left.html), "png": str(left.png)}})
         return
     out = stdout()
     out.print(trials_table(rows))
@@ -94,3 +119,5 @@ def _report(directory: Path, campaign_id: str, json: bool) -> None:
     if campaign.lineage:
         out.print(f"What the next proposal would read (nightshift lineage {directory}):\n", soft_wrap=True)
         out.print(block, soft_wrap=True, markup=False)
+    if left is not None:
+        out.print(f"report: {left.html}", markup=False, soft_wrap=True)

@@ -1,0 +1,176 @@
+"""The sentences of the report: the result first, and honestly how it is known."""
+
+from typing import Any
+
+from cli.report import text
+from memory.costs import Costs
+from memory.story import Comparison, Result, Story
+from memory.story_time import TimeStory
+
+
+def headline(story: Story, result: Result, time: TimeStory, costs: Costs) -> str:
+    """The sentence a person wants first."""
+    trials = text.counted(len(story.search), "trial")
+    keeps = text.counted(len(story.keeps), "keep")
+    spent = ["time not measured" if time.active_s is None else text.duration(time.active_s)]
+    spent.append("energy not measured" if costs.energy.total is None else text.energy(costs.energy.total))
+    match result.kind:
+        case "unmeasured":
+            lead = f"No baseline yet: {trials}" if story.search else "No trial has been measured yet"
+        case "nothing":
+            lead = f"Nothing was kept in {trials}" if story.search else "Only the baseline has been measured"
+        case _:
+            lead = f"{_gain(result.told)} over the baseline, {keeps} in {trials}"
+    return f"{lead}, {', '.join(spent)}"
+
+
+def _gain(found: Comparison | None) -> str:
+    return "An unknown gain" if found is None else text.gain(found.gain, found.margin)
+
+
+def how_known(story: Story, result: Result) -> list[str]:
+    """What stands behind the headline: one paragraph a claim."""
+    match result.kind:
+        case "unmeasured":
+            return ["The baseline has no score yet, so nothing can be compared with it."]
+        case "nothing":
+            return [_nothing(story)]
+        case "fresh":
+            return _fresh(result)
+        case _:
+            return _searched(story, result)
+
+
+def _nothing(story: Story) -> str:
+    known = story.noise.sd is not None
+    scale = f" One measurement spreads by {text.metric(story.noise.sd)} (sd)." if known else ""
+    return f"The program is still the one that the night began with; no gain over it was proven.{scale}"
+
+
+def _fresh(result: Result) -> list[str]:
+    fresh, search, test = result.fresh, result.search, result.test
+    assert fresh is not None
+    seeds = text.counted(fresh.n_incumbent, "fresh seed")
+    told = [
+        f"Trial {result.trial} and the baseline were measured again after the search, on {seeds} that decided nothing: "
+        f"{text.metric(fresh.incumbent)} against {text.metric(fresh.baseline)}, gain {_with_interval(fresh)}."
+        f"{_doubt(fresh)}"
+    ]
+    if search is not None:
+        told.append(
+            f"In the search the same trial looked like {_with_interval(search)}; that number chose it, so it flatters."
+        )
+    if test is not None:
+        told.append(
+            f"On the held-back test text, scored once: {_with_interval(test)} "
+            f"({text.metric(test.incumbent)} against {text.metric(test.baseline)}).{_doubt(test)}"
+        )
+    return told
+
+
+def _searched(story: Story, result: Result) -> list[str]:
+    search = result.search
+    why = why_not_fresh(story)
+    if search is None:
+        return [f"Trial {result.trial} was kept, but no measurement of it can be compared with the baseline. {why}"]
+    counts = f"{_times(search.n_incumbent)} against {_times(search.n_baseline)} for the baseline"
+    told = f"Estimated in the search, not re-measured: trial {result.trial}, measured {counts}"
+    numbers = f"{text.metric(search.incumbent)} against {text.metric(search.baseline)}, gain {_with_interval(search)}"
+    lines = [f"{told}, {numbers}. The search kept it because it looked good, so expect less.{_doubt(search)} {why}"]
+    return lines + _as_stated(story, search)
+
+
+def _as_stated(story: Story, search: Comparison) -> list[str]:
+    """The same gain as `nightshift analyze` has it, where a log's own baseline is not the mean of its draws."""
+    start = None if story.baseline is None else story.baseline.metric
+    if story.campaign.source is None or not start or start == search.baseline:
+        return []
+    gain = (start - search.incumbent if story.direction == "minimize" else search.incumbent - start) / abs(start)
+    return [f"Over the one baseline that the log states, {text.metric(start)}, it is {text.percent(gain)}."]
+
+
+def why_not_fresh(story: Story) -> str:
+    """Why there is no result on fresh seeds."""
+    final, campaign = story.campaign.final, story.campaign
+    if campaign.source is not None:
+        return "This is another loop's log: nothing was measured on fresh seeds."
+    if final is not None and final.get("state") == "running":
+        return "It is being measured again on fresh seeds."
+    if final is not None:
+        failures = text.listed(text.line_of(failure, 160) for failure in final.get("failures") or ())
+        return f"Measuring it again failed{f': {failures}' if failures else ''}."
+    if campaign.stop_reason is None or campaign.stop_reason.startswith("interrupted"):
+        return "The campaign is not over: fresh seeds come at its end."
+    return "No fresh seeds were asked for ([final] seeds is 0), or it ended before they could be measured."
+
+
+def _doubt(found: Comparison) -> str:
+    if found.gain_low is None:
+        return " How much of it is noise is not known."
+    return "" if found.proven else " Its interval includes zero: this may be noise."
+
+
+def _with_interval(found: Comparison) -> str:
+    if found.gain_low is None:
+        return text.percent(found.gain)
+    low, high = found.gain_low, found.gain_high
+    return f"{text.estimate(found.gain, low, high)} {text.interval(low, high)}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def costs_lines(costs: Costs) -> list[tuple[str, str]]:
+    """Name and value of what the night cost."""
+    return [
+        ("energy of the whole campaign", text.energy(costs.energy.total)),
+        ("energy per confirmed keep", _per_keep(costs, text.energy(costs.joules_per_confirmed), costs.energy.total)),
+        ("price of energy", _price(costs)),
+        ("cost of energy", _money(costs, costs.energy_usd)),
+        (
+            "energy cost per confirmed keep",
+            _per_keep(costs, _money(costs, costs.energy_usd_per_confirmed), costs.energy_usd),
+        ),
+        ("models, over their API", _api(costs)),
+        ("models per confirmed keep", _per_keep(costs, _api_each(costs), costs.api_usd)),
+    ]
+
+
+def _per_keep(costs: Costs, shown: str, total: float | None) -> str:
+    if total is None:
+        return shown
+    return shown if costs.confirmed else "no keep is confirmed"
+
+
+def _price(costs: Costs) -> str:
+    if costs.usd_per_kwh is None:
+        return "not known: [energy] usd_per_kwh in task.toml, or --usd-per-kwh"
+    return f"${costs.usd_per_kwh:g} per kWh"
+
+
+def _money(costs: Costs, usd: float | None) -> str:
+    if costs.energy.total is None:
+        return "energy was not measured"
+    return "its price is not known" if costs.usd_per_kwh is None else text.dollars(usd)
+
+
+def _api(costs: Costs) -> str:
+    if costs.api_requests == 0 and not costs.api_usd:
+        return "$0.00: no model was asked"
+    if costs.api_usd is None:
+        asked = "" if costs.api_requests is None else f": {text.counted(costs.api_requests, 'request')} without a price"
+        return f"not known{asked}"
+    asked = "" if not costs.api_requests else f" for {text.counted(costs.api_requests, 'request')}"
+    lacking = f", {costs.api_unpriced:,} of them without a price" if costs.api_unpriced else ""
+    return f"{'at least ' if costs.api_unpriced else ''}{text.dollars(costs.api_usd)}{asked}{lacking}"
+
+
+def _api_each(costs: Costs) -> str:
+    return text.dollars(costs.api_usd_per_confirmed)
+
+
+def machine_line(hardware: dict[str, Any]) -> str:
+    """The machine in a few words."""
+    names = [hardware.get(key) for key in ("device_name", "device", "cpu")]
+    return text.line_of(next((name for name in names if name), "unknown machine"), 80)
