@@ -34,7 +34,7 @@ A measurement that five loops did not survive is given up, as it may be what kil
 itself. Here it would only say that five kills hit one measurement by chance.
 """
 TAG, FINAL_SEEDS = "soak", 2
-KNOWN = {"store.duckdb", "snapshot", "scratch", "lock", "ballast"}
+KNOWN = {"store.duckdb", "snapshot", "scratch", "lock", "ballast", "report.html", "report.png"}
 """What may be in `.nightshift` at the end."""
 READER = Path(__file__).with_name("soak_reader.py")
 

@@ -122,6 +122,8 @@ class LiveView(Observer):
         self._doing = "starting"
         self._held: Held | None = None
         self._progress: TrainingProgress | None = None
+        self._prepared: float | None = None
+        """How much of the training data is ready, 0 to 1; None when nobody knows, or all is."""
         self._incumbent: Trial | None = None
         self._trials: list[Trial] = []
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render, transient=True)
@@ -139,8 +141,13 @@ class LiveView(Observer):
         """See `Observer`."""
         self._live.console.print(Text(text), soft_wrap=True)
 
+    def preparing(self, stage: str, done: int, total: int) -> None:
+        """See `Observer`."""
+        self._doing, self._prepared = f"preparing data: {stage}", done / total if total else None
+
     def campaign_started(self, campaign: Campaign, standing: Standing | None) -> None:
         """See `Observer`."""
+        self._prepared = None
         self._headline = headline(campaign, standing)
 
     def state_changed(self, state: CampaignState, reason: str | None) -> None:
@@ -191,11 +198,17 @@ class LiveView(Observer):
             lines.append(Text(self._held.text, style="bold"))
             return Group(*lines)
         lines.append(Text(self._doing, overflow="ellipsis", no_wrap=True))
+        if self._prepared is not None:
+            lines.append(Text(f"{_bar(self._prepared)} {100 * self._prepared:3.0f} %"))
         if self._progress is not None:
-            full = round(_BAR_CELLS * self._progress.fraction)
-            bar = "█" * full + "░" * (_BAR_CELLS - full)
-            lines.append(Text(f"{bar} {progress_text(self._progress)}", overflow="ellipsis", no_wrap=True))
+            text = f"{_bar(self._progress.fraction)} {progress_text(self._progress)}"
+            lines.append(Text(text, overflow="ellipsis", no_wrap=True))
         return Group(*lines)
+
+
+def _bar(share: float) -> str:
+    full = round(_BAR_CELLS * min(1.0, share))
+    return "█" * full + "░" * (_BAR_CELLS - full)
 
 
 def observer_for(console: Console) -> LiveView | Lines:

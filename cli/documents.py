@@ -19,15 +19,19 @@ LAST_EVENTS = 10
 """How many events a person sees; `nightshift query` has all of them."""
 
 
-class Records(Protocol):
+class Measured(Protocol):
+    """Anything that knows the measurements of trials."""
+
+    def measurements(self, trial_id: str) -> list[Measurement]:
+        """The measurements of a trial."""
+        ...
+
+
+class Records(Measured, Protocol):
     """What a store and a reader of its snapshot have in common."""
 
     def trials(self, campaign_id: str) -> list[Trial]:
         """The trials of a campaign, by seq."""
-        ...
-
-    def measurements(self, trial_id: str) -> list[Measurement]:
-        """The measurements of a trial."""
         ...
 
     def events(self, campaign_id: str) -> list[Event]:
@@ -65,7 +69,7 @@ def status_document(records: Records, campaign: Campaign, *, at_work: bool = Tru
         "incumbent": _incumbent(records, campaign, baseline, incumbent),
         "noise": {"sd": noise.sd, "df": noise.df, "campaigns": noise.campaigns},
         "final": campaign.final,
-        "machine": _machine(records, campaign, [t for t in (baseline, incumbent) if t is not None]),
+        "machine": machine_spread(records, campaign, [t for t in (baseline, incumbent) if t is not None]),
         "isolation": campaign.isolation,
         "state": str(campaign.state) if at_work or campaign.state is CampaignState.ENDED else "dead",
         "state_reason": campaign.state_reason,
@@ -74,6 +78,7 @@ def status_document(records: Records, campaign: Campaign, *, at_work: bool = Tru
         "energy_joules": campaign.joules,
         "usd": sum(t.usd for t in rows if t.usd is not None) if any(t.usd is not None for t in rows) else None,
         "corpus_sha256": campaign.corpus_sha256,
+        "source": campaign.source,
         "hardware": campaign.hardware,
         "events": [_event(event) for event in records.events(campaign.campaign_id)[-LAST_EVENTS:]],
     }
@@ -90,20 +95,20 @@ def event_line(event: dict[str, Any]) -> str:
     return f"{event['at']:%Y-%m-%d %H:%M} UTC  {event['kind'].replace('_', ' '):<16}{trial}{event['text']}"
 
 
-def _points(records: Records, trial: Trial) -> Points:
+def points_of(records: Measured, trial: Trial) -> Points:
     """The measurements of the search: what was measured at its end is reported apart."""
     done = _measured(records, trial)
     return tuple((m.seed_index, m.val_bpb) for m in done if m.val_bpb is not None and m.purpose is Purpose.SEARCH)
 
 
-def _measured(records: Records, trial: Trial) -> list[Measurement]:
+def _measured(records: Measured, trial: Trial) -> list[Measurement]:
     return [m for m in records.measurements(trial.trial_id) if m.state is MeasurementState.MEASURED]
 
 
 def _baseline(records: Records, baseline: Trial | None) -> dict[str, Any] | None:
     if baseline is None:
         return None
-    values = [value for _, value in _points(records, baseline)]
+    values = [value for _, value in points_of(records, baseline)]
     return {
         "trial": baseline.seq,
         "val_bpb": baseline.metric,
@@ -112,13 +117,21 @@ def _baseline(records: Records, baseline: Trial | None) -> dict[str, Any] | None
     }
 
 
+def _stated_gain(campaign: Campaign, baseline: Trial, incumbent: Trial) -> float | None:
+    """By the two metrics alone: of an imported log that states one of them without a measurement."""
+    if not baseline.metric or incumbent.metric is None:
+        return None
+    sign = 1.0 if campaign.task["metric"]["direction"] == "minimize" else -1.0
+    return sign * (baseline.metric - incumbent.metric) / abs(baseline.metric)
+
+
 def _incumbent(
     records: Records, campaign: Campaign, baseline: Trial | None, incumbent: Trial | None
 ) -> dict[str, Any] | None:
     """The incumbent against the baseline as the search measured them, with the noise of identical programs."""
     if baseline is None or incumbent is None:
         return None
-    ours, theirs = _points(records, incumbent), _points(records, baseline)
+    ours, theirs = points_of(records, incumbent), points_of(records, baseline)
     document: dict[str, Any] = {
         "trial": incumbent.seq,
         "val_bpb": incumbent.metric,
@@ -126,7 +139,7 @@ def _incumbent(
         "edit": incumbent.edit_key,
     }
     if incumbent.trial_id == baseline.trial_id or not ours or not theirs:
-        return {**document, "gain": 0.0, "gain_low": None, "gain_high": None}
+        return {**document, "gain": _stated_gain(campaign, baseline, incumbent), "gain_low": None, "gain_high": None}
     noise = records.store_noise(campaign.campaign_id)
     found, _ = compare(
         Evidence(
@@ -141,12 +154,13 @@ def _incumbent(
     return {**document, "gain": found.gain, "gain_low": found.gain_low, "gain_high": found.gain_high}
 
 
-def _machine(records: Records, campaign: Campaign, trials: list[Trial]) -> dict[str, Any] | None:
+def machine_spread(records: Measured, campaign: Campaign, trials: list[Trial]) -> dict[str, Any] | None:
     """How evenly the machine ran: of these programs the one whose steps per second differ most between measurements.
 
     None on a budget that is not one of seconds, where speed moves no score, and before anything was measured twice.
     """
-    if (campaign.task.get("budget") or {}).get("kind") != "seconds":
+    budget = campaign.task.get("budget")
+    if not isinstance(budget, dict) or budget.get("kind") != "seconds":
         return None
     uneven: dict[str, Any] | None = None
     for trial in trials:
@@ -179,14 +193,14 @@ def status_sentence(document: dict[str, Any]) -> str:
     if incumbent is not None:
         lines.append(f"incumbent: {_incumbent_text(incumbent)}")
     if document["machine"] is not None and document["machine"]["spread"] > UNEVEN:
-        lines.append(_uneven_text(document["machine"]))
-    lines.append(_state_text(document))
-    if document["stop_reason"] and document["final"] is None:
+        lines.append(uneven_text(document["machine"]))
+    lines.append(state_text(document))
+    if document["stop_reason"] and document["final"] is None and document["source"] is None:
         lines.append(f"no result was measured on fresh seeds: {_why_no_result(document)}")
     return "\n".join(lines)
 
 
-def _state_text(document: dict[str, Any]) -> str:
+def state_text(document: dict[str, Any]) -> str:
     """What the loop does, or why it does no more."""
     if document["stop_reason"]:
         return f"stopped: {document['stop_reason']}"
@@ -237,7 +251,8 @@ def _incumbent_text(incumbent: dict[str, Any]) -> str:
     return f"{metric}, trial {incumbent['trial']}, {gain} on the baseline in the search ({incumbent['n']} x measured)"
 
 
-def _uneven_text(machine: dict[str, Any]) -> str:
+def uneven_text(machine: dict[str, Any]) -> str:
+    """That the machine did not run evenly, for a person."""
     return (
         f"the machine did not run evenly: the program of trial {machine['trial']} made "
         f"{machine['slowest_steps_per_s']:.3g} to {machine['fastest_steps_per_s']:.3g} steps a second; on a budget of "

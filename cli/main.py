@@ -10,17 +10,23 @@ import typer
 import typer.core
 
 from cli.commands.analyze import analyze
+from cli.commands.compare import compare
+from cli.commands.diff import diff
 from cli.commands.doctor import doctor
+from cli.commands.export import export
+from cli.commands.import_ import import_
 from cli.commands.init import init
 from cli.commands.lineage import lineage
 from cli.commands.near_misses import near_misses
 from cli.commands.pause import pause
 from cli.commands.query import query
 from cli.commands.rails import rails_app
+from cli.commands.report import report
 from cli.commands.resume import resume
 from cli.commands.run import run
 from cli.commands.show import show
 from cli.commands.status import status
+from cli.commands.watch import watch
 from cli.output import GONE
 from rails.errors import NightshiftError
 
@@ -38,8 +44,26 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-for command in (init, run, pause, resume, status, lineage, near_misses, query, show, analyze, doctor):
+for command in (
+    init,
+    run,
+    pause,
+    resume,
+    status,
+    watch,
+    lineage,
+    near_misses,
+    query,
+    show,
+    diff,
+    analyze,
+    compare,
+    report,
+    export,
+    doctor,
+):
     app.command()(command)
+app.command("import")(import_)
 app.add_typer(rails_app, name="rails")
 
 

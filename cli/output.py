@@ -3,6 +3,7 @@
 import errno
 import json
 import sys
+import unicodedata
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -73,11 +74,12 @@ def _nobody_there() -> Generator[None]:
 
 def print_json(document: Any) -> None:
     """Print one JSON document. Times of day are ISO-8601 in UTC; NaN and infinity never appear."""
-    json.dump(document, sys.stdout, default=_jsonable, ensure_ascii=False, allow_nan=False, indent=2)
+    json.dump(document, sys.stdout, default=jsonable, ensure_ascii=False, allow_nan=False, indent=2)
     sys.stdout.write("\n")
 
 
-def _jsonable(value: object) -> Any:
+def jsonable(value: object) -> Any:
+    """What JSON has of a value that it does not know itself."""
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, Decimal):
@@ -105,7 +107,16 @@ def cell(value: object) -> str:
         return NOTHING
     if isinstance(value, float):
         return f"{value:.6g}"
-    return str(value)
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    r"""Text of a model or a program, exact, but unable to do anything to a terminal.
+
+    What is not seen (control characters, escape sequences, marks that turn the direction of writing) stands there as
+    its escape, `\x1b`; line breaks and tabs stay.
+    """
+    return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else ascii(c)[1:-1] for c in text)
 
 
 def bpb(value: float | None) -> str:

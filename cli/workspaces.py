@@ -1,11 +1,15 @@
 """Opening a workspace for reading: always the published snapshot, never the file that a loop may own."""
 
+from collections.abc import Collection
 from pathlib import Path
 
+from cli.progress import progress
 from graph.workspace import Workspace
+from memory.loading import TABLES
 from memory.lock import Holder, holder
 from memory.reader import Reader
 from memory.records import Campaign, Trial
+from memory.snapshot import MANIFEST
 from rails.errors import UserError
 
 
@@ -31,18 +35,29 @@ def holder_of(workspace: Workspace) -> Holder | None:
     return found if found is not None and found.alive else None
 
 
-def open_reader(directory: Path) -> Reader:
-    """A read-only copy of what the loop has published.
+def open_reader(directory: Path, tables: Collection[str] = TABLES) -> Reader:
+    """A read-only copy of what the loop has published, or of what was rescued of a damaged store.
+
+    Args:
+        directory: the workspace, or the folder of a rescue or a snapshot itself.
+        tables: as in `Reader.open`.
 
     Raises:
         UserError: there is no workspace, or no campaign has begun in it.
     """
+    itself = directory.expanduser().resolve()
+    published = itself if (itself / MANIFEST).is_file() else _published(directory)
+    with progress("opening the record") as report:
+        return Reader.open(published, tables, report)
+
+
+def _published(directory: Path) -> Path:
     workspace = find_workspace(directory)
     if not workspace.snapshot_dir.exists():
         raise UserError(
             "no campaign has begun here", where=str(workspace.root), fix=f"start one with `nightshift run {directory}`"
         )
-    return Reader.open(workspace.snapshot_dir)
+    return workspace.snapshot_dir
 
 
 def latest_campaign(reader: Reader, directory: Path) -> Campaign:
@@ -63,9 +78,9 @@ def find_trial(reader: Reader, campaign: Campaign, seq: int) -> Trial:
     Raises:
         UserError: there is no such trial.
     """
+    trial = reader.trial_by_seq(campaign.campaign_id, seq)
+    if trial is not None:
+        return trial
     trials = reader.trials(campaign.campaign_id)
-    for trial in trials:
-        if trial.seq == seq:
-            return trial
     last = trials[-1].seq if trials else "none"
     raise UserError(f"there is no trial {seq} in campaign {campaign.tag!r}", fix=f"trials go from 0 to {last}")

@@ -70,7 +70,7 @@ def workspace_lock(path: Path) -> Generator[None]:
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "since": datetime.now(UTC).isoformat("T", "seconds"),
-            "started_s": _started_s(psutil.Process()),
+            "started_s": own_start_s(),
         }
         with disk_errors(path):
             _write_note(descriptor, json.dumps(note))
@@ -127,6 +127,11 @@ def _read_note(descriptor: int) -> Holder | None:
         return Holder(pid=int(note["pid"]), host=str(note["host"]), since=since, started_s=float(note["started_s"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def own_start_s() -> float:
+    """When this process was started, as `Holder.started_s` has it."""
+    return _started_s(psutil.Process())
 
 
 def _started_s(process: psutil.Process) -> float:

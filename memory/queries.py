@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from memory.hopeless import stopped_at
+from memory.model_calls import ModelCalls
 from memory.noise import Noise, pool
 from memory.records import Call, Campaign, Curve, Event, Lesson, LineageBlock, Measurement, Record, Span, Trial, Verdict
 from memory.rows import (
@@ -41,7 +42,12 @@ CONNECT_CONFIG: dict[str, str | bool | int | float | list[str]] = {
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the documented views (memory/views.sql) for this connection, and let it speak UTC."""
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute(files("memory").joinpath("views.sql").read_text(encoding="utf-8"))
+    connection.execute(views_sql())
+
+
+def views_sql() -> str:
+    """What makes the documented views."""
+    return files("memory").joinpath("views.sql").read_text(encoding="utf-8")
 
 
 class Queries:
@@ -121,6 +127,34 @@ class Queries:
         """The block with this hash, or None."""
         return self._one(LINEAGE_BLOCKS, "sha256 = ?", [sha256])
 
+    def lineage_blocks(self, campaign_id: str) -> list[LineageBlock]:
+        """The blocks that a campaign's proposals saw, in the order of writing."""
+        return self._records(LINEAGE_BLOCKS, "campaign_id = ?", [campaign_id], "ordinal")
+
+    def rows_of_trials(self, table: Table[R], campaign_id: str) -> list[R]:
+        """All rows of a table whose rows belong to a trial, for one campaign: by trial, then as they were written."""
+        columns = ", ".join(f"r.{column}" for column in table.columns)
+        joined = f"raw.{table.name} r JOIN raw.trials t USING (trial_id)"
+        sql = f"SELECT {columns} FROM {joined} WHERE t.campaign_id = ? ORDER BY t.seq, r.rowid"
+        return [table.to_record(row) for row in self._fetch(sql, [campaign_id])]
+
+    def outcomes(self, campaign_id: str) -> tuple[list[Row], list[Row]]:
+        """What an analysis needs of a campaign, ten times faster than as records.
+
+        Returns:
+            Decided trials by number as (trial_id, seq, status, metric, edit as JSON, program_key, gain, gain_low,
+            total_s), and measured measurements as (trial_id, seed, val_bpb) in the order of their start.
+        """
+        trials = (
+            "SELECT trial_id, seq, status, metric, edit, program_key, gain, gain_low, total_s FROM raw.trials "
+            "WHERE campaign_id = ? AND phase = 'decided' ORDER BY seq"
+        )
+        measured = (
+            "SELECT trial_id, seed, val_bpb FROM raw.measurements WHERE campaign_id = ? AND state = 'measured' "
+            "AND val_bpb IS NOT NULL ORDER BY started_at, measurement_id"
+        )
+        return self._fetch(trials, [campaign_id]), self._fetch(measured, [campaign_id])
+
     def lessons(self, campaign_id: str) -> list[Lesson]:
         """The lessons of a campaign, oldest trial first."""
         columns = ", ".join(f"l.{column}" for column in LESSONS.columns)
@@ -135,6 +169,26 @@ class Queries:
     def spans(self, trial_id: str) -> list[Span]:
         """Where the seconds of a trial went, in the order of writing."""
         return self._records(SPANS, "trial_id = ?", [trial_id], "rowid")
+
+    def seconds_by_part(self, campaign_id: str) -> dict[tuple[str, str], float]:
+        """Where the seconds of a campaign went: (node, part) of its spans to their sum."""
+        joined = "raw.spans s JOIN raw.trials t USING (trial_id)"
+        sql = f"SELECT node, part, sum(seconds) FROM {joined} WHERE t.campaign_id = ? GROUP BY node, part"
+        return {(str(node), str(part)): float(total) for node, part, total in self._fetch(sql, [campaign_id])}
+
+    def model_calls(self, campaign_id: str) -> ModelCalls:
+        """The requests of a campaign to models; what was asked of a built-in proposer is none of them."""
+        sums = "count(*), count(k.usd), sum(k.usd), sum(k.prompt_tokens), sum(k.completion_tokens)"
+        joined = "raw.calls k JOIN raw.trials t USING (trial_id)"
+        sql = f"SELECT {sums} FROM {joined} WHERE t.campaign_id = ? AND k.model IS NOT NULL"
+        requests, priced, usd, prompt, completion = self._fetch(sql, [campaign_id])[0]
+        return ModelCalls(
+            requests=int(requests),
+            priced=int(priced),
+            usd=None if usd is None else float(usd),
+            prompt_tokens=None if prompt is None else int(prompt),
+            completion_tokens=None if completion is None else int(completion),
+        )
 
     def noise(self, campaign_id: str) -> Noise:
         """The spread of one measurement, pooled over the campaign's replicates of identical programs."""

@@ -13,8 +13,8 @@ import duckdb
 
 from memory.atomic import disk_full, says_full
 from memory.inspection import log_path, unknown_trials
+from memory.loading import load
 from memory.migrations.runner import LEDGER, newest_version
-from memory.reader import load
 from memory.rows import ALL_TABLES, EVENTS, SPANS, TRIALS, Table
 from memory.snapshot import Manifest, Part, quoted, read_manifest, write_manifest
 from rails.errors import HaltError, UserError

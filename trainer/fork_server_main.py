@@ -1,8 +1,8 @@
 """The fork server: trusted code that has imported what trials need, and forks one whenever the loop asks.
 
-Run as `python -P -m trainer.fork_server_main FD PID`, where FD is a socket to the loop and PID the loop's, or 0. It lives
-as long as the loop keeps the other end, and no longer than process PID: importing takes seconds, in which it does not
-listen. It runs nothing of any program: a program runs in a child of a child, after that has been confined.
+Run as `python -P -m trainer.fork_server_main FD PID`, where FD is a socket to the loop and PID the loop's, or 0. It
+lives as long as the loop keeps the other end, and no longer than process PID: importing takes seconds, in which it does
+not listen. It runs nothing of any program: a program runs in a child of a child, after that has been confined.
 
 A process can be forked safely while it has a single thread and has not touched the GPU; that is checked each time.
 """

@@ -35,7 +35,7 @@ def test_every_reading_command_answers_while_a_campaign_runs(tmp_path: Path) -> 
     assert counted.document["rows"][0][0] >= 4
     assert status.document["stop_reason"] is None
     assert status.document["baseline"]["val_bpb"] > 0
-    assert near.document.keys() == {"near_misses"}
+    assert near.document.keys() == {"near_misses", "combinations", "opposites"}
     assert block.document["block"].startswith("# Lineage")
     assert shown.document["trial"]["seq"] == 1
     assert writing.code == 1

@@ -281,7 +281,7 @@ def test_readers_tell_a_stopped_trial_from_a_failure_and_from_a_finished_one() -
     trial = stopped_trial(make_campaign(), 3)
     assert stopped_at(trial) == "hopeless at 40 %"
     assert stopped_at(trial.model_copy(update={"metric": 1.7, "n_measurements": 1})) is None
-    assert lesson_for(trial) == "depth=7 does not help: hopeless at 40 %"
+    assert lesson_for(trial) == "depth=7 does not help: hopeless at 40 %; leave it"
     assert near_misses([trial], Noise(sd=0.01, df=2)) == []
     assert render_results_tsv([trial]).splitlines()[1].split("\t")[1:] == [
         "",

@@ -78,7 +78,8 @@ class CampaignRecords:
 
 def make_campaign(tag: str = "night", *, minutes: int = 0) -> Campaign:
     """An unfinished campaign without trials."""
-    menu = {name: {"type": "str" if name == "window" else "float", "choices": list(v)} for name, v in KNOBS.items()}
+    kinds = {name: "str" if name == "window" else "float" for name in KNOBS}
+    menu = {name: {"type": kinds[name], "choices": list(v), "default": v[1]} for name, v in KNOBS.items()}
     return Campaign(
         campaign_id=f"c-{tag}",
         tag=tag,

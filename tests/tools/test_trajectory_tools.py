@@ -5,13 +5,21 @@ from typing import Any
 import pytest
 from langchain_core.tools import BaseTool
 
+from memory.ideas import Combination, Opposite, Setting
 from memory.near_misses import NearMiss
 from memory.reader import QueryResult
 from rails.status import Status
 from tests.support.proposals import make_trial
-from tools.trajectory import MAX_CHARS, MAX_ROWS, Trajectory, build_trajectory_tools, table
+from tools.trajectory import MAX_CHARS, MAX_ROWS, Ideas, Trajectory, build_trajectory_tools, table
 
 MISS = NearMiss(trial=4, edit="lr=0.1", gain=0.0021, gain_low=-0.001, gain_high=0.005, p_improve=0.81)
+
+PAIR = Combination(
+    first=Setting(trial=4, knob="lr", value=0.1, gain=0.0021),
+    second=Setting(trial=9, knob="depth", value=3, gain=0.001),
+    sum_of_gains=0.0031,
+)
+OTHER_WAY = Opposite(trial=7, knob="width", lost_at=256, start=128, value=64, gain=-0.02, gain_high=-0.01)
 
 
 def toolbox(
@@ -23,11 +31,15 @@ def toolbox(
         seen.append(limit)
         return [MISS]
 
+    def ideas(limit: int) -> Ideas:
+        seen.append(limit)
+        return Ideas(combinations=[PAIR], opposites=[OTHER_WAY])
+
     def query(sql: str) -> QueryResult:
         seen.append(sql)
         return QueryResult(["trial", "note"], rows or [])
 
-    trajectory = Trajectory(near_misses=near_misses, query=query)
+    trajectory = Trajectory(near_misses=near_misses, ideas=ideas, query=query)
     return {tool.name: tool for tool in build_trajectory_tools(trials, trajectory)}
 
 
@@ -60,6 +72,16 @@ def test_near_misses_are_few(asked: int, given: int) -> None:
     answer = toolbox(asked=limits)["near_misses"].invoke({"limit": asked})
     assert limits == [given]
     assert answer.splitlines()[1] == "4 | lr=0.1 | 0.0021 | -0.001 | 0.005 | 0.81"
+
+
+def test_ideas_are_named_with_what_speaks_for_them() -> None:
+    limits: list[Any] = []
+    assert toolbox(asked=limits)["untried_ideas"].invoke({}).splitlines() == [
+        "idea | knobs | because",
+        "together | lr=0.1, depth=3 | near misses: trial 4 +0.0021, trial 9 +0.0010",
+        "opposite | width=64 | 256 lost in trial 7: -0.0200; it stands at 128",
+    ]
+    assert limits == [5]
 
 
 def test_a_query_is_cut_at_a_row_and_says_so() -> None:
