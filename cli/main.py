@@ -74,7 +74,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # how click ends, also when all went well
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if code == STOPPED_AT_ONCE:  # what typer makes of a KeyboardInterrupt
-            _say("stopped at once; the record is whole, `nightshift run` goes on")
+            _say("stopped at once; the record is whole, and a campaign goes on with `nightshift run`")
         return code
     except NightshiftError as error:
         _say(str(error))

@@ -243,9 +243,12 @@ def analyze_rows(
 
 
 def _pair(edit: Mapping[str, Any] | None) -> tuple[str, str | int | float | bool] | None:
-    if edit is None or edit.get("kind") != "knob":
-        return None
-    return str(edit["knob"]), edit["value"]
+    """Of a knob edit; None for anything else, a damaged one of somebody's log included."""
+    match edit:
+        case {"kind": "knob", "knob": str(knob), "value": str() | int() | float() as value}:
+            return knob, value
+        case _:
+            return None
 
 
 def _programs(rows: Sequence[TrialRow]) -> dict[str, list[float]]:

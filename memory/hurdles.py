@@ -47,7 +47,8 @@ def hurdle_of(trial: Trial, task: Mapping[str, Any]) -> Hurdle | None:
         case "strict":
             return Hurdle(needed=0.0, to_be_kept=True, measurements=trial.n_measurements)
         case "threshold":
-            bar = (task.get("keep") or {}).get("min_gain")
+            keep = task.get("keep")
+            bar = keep.get("min_gain") if isinstance(keep, Mapping) else None
             if not isinstance(bar, int | float):
                 return None
             return Hurdle(needed=float(bar), to_be_kept=True, measurements=trial.n_measurements)

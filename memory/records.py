@@ -359,5 +359,5 @@ class Span(Record):
     trial_id: str
     node: str
     part: str
-    """`self` for the node's own work, or `proposer`, `startup`, `train`, `score`, `probe` for what it waited for."""
+    """`self`: the node itself; else what it waited for: `proposer`, `startup`, `train`, `score`, `probe`, `lesson`."""
     seconds: float

@@ -1,5 +1,7 @@
 """The figures of `analyze`: a recorded sequence with known answers, and invariants on made-up campaigns."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,3 +127,11 @@ def test_our_own_campaigns(trials: int, seed: int):
     assert found.coverage.knobs_touched + len(found.coverage.untouched) == len(KNOBS)
     assert found.noise.df >= 2
     assert set(found.unconfirmed_keeps) <= {t.seq for t in search if t.status is Status.KEEP}
+
+
+@pytest.mark.parametrize("edit", [None, {}, {"kind": "knob"}, {"kind": "knob", "knob": "lr", "value": [1]}])
+def test_an_edit_that_is_no_move_of_a_knob_is_no_pair(edit: dict[str, Any] | None):
+    records = make_records(1, 0, prompt_chars=1)
+    trials = [records.trials[0], records.trials[1].model_copy(update={"edit": edit})]
+    found = analyze_trials(trials, records.measurements, list(KNOBS))
+    assert (found.trials, found.top_pairs, found.repeats.count) == (1, [], 0)

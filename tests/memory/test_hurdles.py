@@ -105,3 +105,10 @@ def test_a_decision_that_does_not_say_is_not_guessed_at(decision: dict[str, Any]
 def test_its_words() -> None:
     hurdle = Hurdle(needed=0.0042, to_be_kept=False, measurements=1, enough=7)
     assert hurdle.text == "needed +0.42 % to be measured again; about 7 measurements would prove it, if true"
+
+
+@pytest.mark.parametrize("task", [{}, {"keep": "threshold"}, {"keep": {"min_gain": "much"}}])
+def test_a_task_of_somebody_elses_without_a_bar_has_none(task: dict[str, Any]) -> None:
+    trial = knob_trial(1, "depth", 4, gain=0.001, decision={"rule": "threshold"})
+    assert hurdle_of(trial, task) is None
+    assert hurdle_of(trial, {"keep": {"min_gain": 0.003}}) == Hurdle(needed=0.003, to_be_kept=True, measurements=1)
