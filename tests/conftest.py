@@ -1,6 +1,7 @@
 """Shared by the whole suite: prepared data in a cache of its own, no way out to the network, slow tests on request."""
 
 import os
+import signal
 import socket
 from collections.abc import Generator
 from pathlib import Path
@@ -22,6 +23,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for item in items:
                 if marker in item.keywords:
                     item.add_marker(pytest.mark.skip(reason=f"needs {flag}"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_of_a_terminal() -> None:
+    """As in a terminal, also where the suite runs in the background or under `nohup`, which ignore some of them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

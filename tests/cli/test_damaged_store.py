@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from memory.lock import workspace_lock
+from memory.migrations.runner import newest_version
 from memory.reader import Reader
 from tests.support.command import nightshift
 from tests.support.workspaces import make_standin_workspace
@@ -22,7 +23,7 @@ def test_a_damaged_store_is_named_rescued_once_and_not_touched(tmp_path: Path) -
     document = nightshift("doctor", root, "--json").document
     assert document.keys() == {"device", "isolation", "endpoint", "disk", "store"}
     assert document["store"] == {
-        "ok": True, "schema": 3, "bytes": path.stat().st_size, "backups": [], "damaged": None
+        "ok": True, "schema": newest_version(), "bytes": path.stat().st_size, "backups": [], "damaged": None
     }  # fmt: skip
     assert state_of(root) == before
 

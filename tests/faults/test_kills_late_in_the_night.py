@@ -8,12 +8,12 @@ import pytest
 from tests.support.killing import Point
 from tests.support.killing_matrix import Matrix
 from tests.support.killing_night import CHAPTERS
-from tests.support.killing_points import POINTS
+from tests.support.killing_points import POINTS, walked
 
 HERE = [point for point in POINTS if point.chapter in ("hard", "keep", "end")]
 
 
-@pytest.mark.parametrize("point", [p for p in HERE if not p.ended], ids=lambda point: point.name.replace(" ", "-"))
+@pytest.mark.parametrize("point", walked([p for p in HERE if not p.ended]))
 def test_killed_there_it_goes_on_as_if_nothing_had_happened(matrix: Matrix, point: Point) -> None:
     matrix.check(point)
 

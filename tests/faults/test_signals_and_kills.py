@@ -65,6 +65,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]
     return rows
 
 
+@pytest.mark.slow  # the list of kill points has these moments, and costs less
 @pytest.mark.parametrize("line", ["trial 0: seed 1", "trial 1: ", "trial 2: seed 0", "trial 3: "])
 def test_a_killed_campaign_ends_like_one_that_was_not(
     tmp_path: Path, reference: list[tuple[Any, ...]], line: str

@@ -16,6 +16,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "")
 
 
+@pytest.mark.slow  # tests/faults kills at every point of a list
 def test_a_campaign_killed_at_random_ends_like_one_that_was_not(tmp_path: Path) -> None:
     result = soak_kills.soak(tmp_path, kills=3, trials=3, seed=3, say=False)
     wrong = soak_kills.verdict(result)

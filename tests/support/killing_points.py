@@ -3,8 +3,10 @@
 A function that moves or is renamed must be followed here: a place that is not found, or not reached, is a failed test.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
+
+import pytest
 
 from graph.state import Node
 from memory.records import Phase
@@ -254,3 +256,16 @@ POINTS: Final[tuple[Point, ...]] = (
 
 RECOVERY: Final[tuple[Point, ...]] = tuple(_going_on())
 """Where it is killed again, while it goes on. Their chapter is that of the first kill."""
+
+
+def walked(points: Sequence[Point]) -> list[Any]:
+    """Points as parameters of a test: both sides of every phase's commit each time, and of the rest one in three.
+
+    All of them with --runslow, which is how the list is walked before a release.
+    """
+    rest = [point for point in points if point.target != COMMIT]
+    left_out = {point.name for number, point in enumerate(rest) if number % 3}
+    return [
+        pytest.param(point, id=point.name.replace(" ", "-"), marks=[pytest.mark.slow] if point.name in left_out else [])
+        for point in points
+    ]
