@@ -101,7 +101,10 @@ def test_an_interrupted_baseline_is_measured_when_the_campaign_goes_on(
     assert digest(root) == reference
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+OTHERS = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGINT, signal.SIGHUP)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, *OTHERS])
 def test_a_signal_ends_the_trial_in_hand_and_run_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     root = make_standin_workspace(tmp_path)
     process = start(root)

@@ -21,7 +21,7 @@ from tests.support.filling import MIB, PHASES, SMALL_DISK_MIB, FilledNight, fill
 from tests.support.workspaces import make_standin_workspace
 
 TRIALS = 5
-IN_THE_SUITE = ("candidate committed", "decided")
+IN_THE_SUITE = ("decided",)
 
 
 @pytest.fixture

@@ -86,7 +86,10 @@ def assert_whole(root: Path, server: ChatServer) -> None:
 POINTS = [*((CALL, number) for number in range(1, len(SCRIPT) + 1)), (PROPOSED, 1), (PROPOSED, 2)]
 
 
-@pytest.mark.parametrize(("method", "deadly"), POINTS)
+SOME = [point if number % 2 else pytest.param(*point, marks=pytest.mark.slow) for number, point in enumerate(POINTS)]
+
+
+@pytest.mark.parametrize(("method", "deadly"), SOME)
 def test_a_loop_cut_off_after_any_answer_does_not_ask_for_it_again(method: str, deadly: int, tmp_path: Path) -> None:
     root = make_standin_workspace(tmp_path)
     with ChatServer(SCRIPT) as server:
