@@ -1,9 +1,10 @@
 """Silence every library that phones home. Import this before any third-party library.
 
 guardrails-ai exports spans to its vendor's host and waits for the upload at exit, litellm (which it pulls in) fetches a
-price list at import, langchain reports to LangSmith when a key happens to be set, and the Hugging Face libraries count
-their users. Some of these switches are read at import time only, hence a module with an effect at import: the one
-exception to "no work at import" in this code base.
+price list at import, langchain reports to LangSmith when a key happens to be set, the Hugging Face libraries count
+their users, and pydantic lets any installed package listen to what it checks (and reads the metadata of all of them to
+find out which want to). Some of these switches are read at import time only, hence a module with an effect at import:
+the one exception to "no work at import" in this code base.
 """
 
 import os
@@ -16,6 +17,7 @@ SILENCED: dict[str, str] = {
     "GUARDRAILS_RUN_SYNC": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",
 }
 
 os.environ.update(SILENCED)
