@@ -4,8 +4,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from threading import Timer
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from cli.output import stderr
 
 AFTER_S = 1.0
@@ -30,6 +28,8 @@ def progress(what: str, after_s: float = AFTER_S) -> Generator[Report]:
     if not console.is_terminal:
         yield lambda done, total: None
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True)
     task = bar.add_task(what, total=None)

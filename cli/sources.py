@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memory.collector import no_collector
 from rails.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,9 +60,8 @@ def load_source(source: str, menu: Path | None = None) -> Source:
     """
     knobs = None if menu is None else _menu_knobs(menu)
     path, tag = split_tag(source)
-    if path.is_dir():
-        return _of_workspace(source, path, tag, knobs)
-    return _of_log(source, read_file(path), knobs)
+    with no_collector():
+        return _of_workspace(source, path, tag, knobs) if path.is_dir() else _of_log(source, read_file(path), knobs)
 
 
 def load_records(source: str) -> "tuple[RecordSet, Log | None]":
@@ -74,11 +74,12 @@ def load_records(source: str) -> "tuple[RecordSet, Log | None]":
     from memory.record_set import read_record_set
 
     path, tag = split_tag(source)
-    if path.is_dir():
-        with open_reader(path) as reader:
-            return read_record_set(reader, campaign_of(reader, path, tag).campaign_id), None
-    log = read_file(path)
-    return log.records, log
+    with no_collector():
+        if path.is_dir():
+            with open_reader(path) as reader:
+                return read_record_set(reader, campaign_of(reader, path, tag).campaign_id), None
+        log = read_file(path)
+        return log.records, log
 
 
 def read_file(path: Path) -> "Log":
@@ -131,12 +132,7 @@ def _of_workspace(source: str, path: Path, tag: str | None, knobs: list[str] | N
 
 
 def _of_log(source: str, log: "Log", knobs: list[str] | None) -> Source:
-    from memory.analysis import rows_of
-
-    rows = rows_of(log.records.trials, log.records.measurements)
-    return _source(
-        source, str(log.format), log.records.campaign, rows, knobs, unreadable=log.unreadable, notes=log.notes
-    )
+    return _source(source, str(log.format), log.campaign, log.rows, knobs, unreadable=log.unreadable, notes=log.notes)
 
 
 def _source(

@@ -17,16 +17,18 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from memory.noise import Noise, pooled_noise
-from memory.queries import Queries
 from memory.records import Measurement, MeasurementState, Phase, Trial
 from memory.rules_base import Direction, better
 from memory.student_t import t_quantile
 from rails.status import FINISHED, QUARANTINED, Status
+
+if TYPE_CHECKING:
+    from memory.queries import Queries
 
 WINDOW = 10
 TOP_PAIRS = 10
@@ -164,28 +166,35 @@ def analyze_trials(
 
 def rows_of(trials: Sequence[Trial], measurements: Sequence[Measurement]) -> list[TrialRow]:
     """Our own records as neutral rows, by number."""
-    draws: dict[str, list[tuple[int | None, float]]] = {}
+    measured: dict[str, list[Measurement]] = {}
     for done in measurements:
-        if done.state is MeasurementState.MEASURED and done.val_bpb is not None:
-            draws.setdefault(done.trial_id, []).append((done.seed, done.val_bpb))
-    return [
-        TrialRow(
-            trial=trial.seq,
-            status=trial.status,
-            metric=trial.metric,
-            pair=_pair(trial.edit),
-            program=trial.program_key or trial.trial_id,
-            draws=tuple(draws.get(trial.trial_id, ())),
-            gain=trial.gain,
-            gain_low=trial.gain_low,
-            seconds=trial.total_s or None,
-        )
-        for trial in sorted(trials, key=lambda trial: trial.seq)
-        if trial.phase is Phase.DECIDED and trial.status is not None
-    ]
+        measured.setdefault(done.trial_id, []).append(done)
+    rows = (row_of(trial, measured.get(trial.trial_id, ())) for trial in trials)
+    return sorted((row for row in rows if row is not None), key=lambda row: row.trial)
 
 
-def stored_rows(queries: Queries, campaign_id: str) -> list[TrialRow]:
+def row_of(trial: Trial, measurements: Sequence[Measurement]) -> TrialRow | None:
+    """A trial of ours with its measurements as a neutral row; None while it is undecided."""
+    if trial.phase is not Phase.DECIDED or trial.status is None:
+        return None
+    return TrialRow(
+        trial=trial.seq,
+        status=trial.status,
+        metric=trial.metric,
+        pair=pair_of(trial.edit),
+        program=trial.program_key or trial.trial_id,
+        draws=tuple(
+            (done.seed, done.val_bpb)
+            for done in measurements
+            if done.state is MeasurementState.MEASURED and done.val_bpb is not None
+        ),
+        gain=trial.gain,
+        gain_low=trial.gain_low,
+        seconds=trial.total_s or None,
+    )
+
+
+def stored_rows(queries: "Queries", campaign_id: str) -> list[TrialRow]:
     """The same as `rows_of`, straight from the tables: 10,000 trials in a tenth of a second."""
     trials, measured = queries.outcomes(campaign_id)
     draws: dict[str, list[tuple[int | None, float]]] = {}
@@ -196,7 +205,7 @@ def stored_rows(queries: Queries, campaign_id: str) -> list[TrialRow]:
             trial=seq,
             status=Status(status),
             metric=metric,
-            pair=None if edit is None else _pair(json.loads(edit)),
+            pair=None if edit is None else pair_of(json.loads(edit)),
             program=program or trial_id,
             draws=tuple(draws.get(trial_id, ())),
             gain=gain,
@@ -205,6 +214,14 @@ def stored_rows(queries: Queries, campaign_id: str) -> list[TrialRow]:
         )
         for trial_id, seq, status, metric, edit, program, gain, gain_low, total_s in trials
     ]
+
+
+def pair_of(edit: Mapping[str, Any] | None) -> tuple[str, str | int | float | bool] | None:
+    """Knob and value of a knob edit; None for anything else, a damaged one of somebody's log included."""
+    if not isinstance(edit, dict) or edit.get("kind") != "knob":
+        return None
+    knob, value = edit.get("knob"), edit.get("value")
+    return (knob, value) if isinstance(knob, str) and isinstance(value, str | int | float) else None
 
 
 def analyze_rows(
@@ -236,19 +253,10 @@ def analyze_rows(
         top_pairs=[Pair(knob=k, value=v, count=n) for (k, v), n in Counter(pairs).most_common(TOP_PAIRS)],
         noise=NoiseFigures(sd=noise.sd, df=noise.df, groups=sum(len(group) > 1 for group in groups.values())),
         replicated_best=_replicated(best, groups, start, direction),
-        unconfirmed_keeps=[k.trial for k in keeps if not _confirmed(k, baseline, groups, noise, direction)],
+        unconfirmed_keeps=_unconfirmed(keeps, baseline, groups, noise, direction),
         seconds=_seconds(rows),
         unreadable=list(unreadable),
     )
-
-
-def _pair(edit: Mapping[str, Any] | None) -> tuple[str, str | int | float | bool] | None:
-    """Of a knob edit; None for anything else, a damaged one of somebody's log included."""
-    match edit:
-        case {"kind": "knob", "knob": str(knob), "value": str() | int() | float() as value}:
-            return knob, value
-        case _:
-            return None
 
 
 def _programs(rows: Sequence[TrialRow]) -> dict[str, list[float]]:
@@ -317,21 +325,30 @@ def _replicated(
     return ReplicatedBest(n=len(draws), mean=mean, improvement_frac=_improvement(mean, baseline, direction))
 
 
-def _confirmed(
-    keep: TrialRow, baseline: TrialRow | None, groups: Mapping[str, list[float]], noise: Noise, direction: Direction
-) -> bool:
-    """Whether the keep's gain is above zero: by its own interval, else by all its draws against the baseline's."""
-    if keep.gain_low is not None:
-        return keep.gain_low > 0
-    own = groups.get(keep.program or "", [])
-    before = [] if baseline is None else list(groups.get(baseline.program or "", []))
+def _unconfirmed(
+    keeps: Sequence[TrialRow],
+    baseline: TrialRow | None,
+    groups: Mapping[str, Sequence[float]],
+    noise: Noise,
+    direction: Direction,
+) -> list[int]:
+    """Keeps whose gain is not above zero: by their own interval, else by all their draws against the baseline's."""
+    means = {program: (len(draws), math.fsum(draws) / len(draws)) for program, draws in groups.items()}
+    before = [] if baseline is None else list(groups.get(baseline.program or "", ()))
     if baseline is not None and baseline.metric is not None and not baseline.draws:
         before.append(baseline.metric)
-    if noise.sd is None or not own or not before:
-        return False
-    gain = math.fsum(before) / len(before) - math.fsum(own) / len(own)
-    margin = t_quantile(0.975, noise.df) * noise.sd * math.sqrt(1 / len(own) + 1 / len(before))
-    return (gain if direction == "minimize" else -gain) > margin
+    known = noise.sd is not None and bool(before)
+    start = math.fsum(before) / len(before) if known else 0.0
+    width = t_quantile(0.975, noise.df) * noise.sd if noise.sd is not None else 0.0
+
+    def confirmed(keep: TrialRow) -> bool:
+        if keep.gain_low is not None:
+            return keep.gain_low > 0
+        n, mean = means.get(keep.program or "", (0, 0.0))
+        gain = start - mean if direction == "minimize" else mean - start
+        return known and n > 0 and gain > width * math.sqrt(1 / n + 1 / len(before))
+
+    return [keep.trial for keep in keeps if not confirmed(keep)]
 
 
 def _seconds(rows: Sequence[TrialRow]) -> Seconds:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from memory.queries import Queries
 from memory.records import (
     Call,
     Campaign,
@@ -31,6 +30,9 @@ from memory.rows import (
     VERDICTS,
     Table,
 )
+
+if TYPE_CHECKING:
+    from memory.queries import Queries
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +64,7 @@ class RecordSet:
         yield EVENTS, [*self.events]
 
 
-def read_record_set(queries: Queries, campaign_id: str) -> RecordSet:
+def read_record_set(queries: "Queries", campaign_id: str) -> RecordSet:
     """All rows of one campaign.
 
     Raises:

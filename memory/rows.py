@@ -69,7 +69,10 @@ class Table(Generic[R]):
 
     def to_record(self, row: Sequence[Any]) -> R:
         """The record that `row` was made of."""
-        fields = dict(zip(self.columns, row, strict=True))
+        return self.of_fields(dict(zip(self.columns, row, strict=True)))
+
+    def of_fields(self, fields: dict[str, Any]) -> R:
+        """The same of stored values by column, which become the record's."""
         for column, decode in self.decoders.items():
             if fields[column] is not None:
                 fields[column] = decode(fields[column])

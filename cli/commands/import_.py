@@ -55,6 +55,5 @@ def _put_menu(log: "Log", menu: Path) -> None:
     from rails.menu import load_menu
 
     known: dict[str, Any] = load_menu(menu).model_dump(mode="json", by_alias=True)
-    campaign = log.records.campaign
-    task = {**campaign.task, "menu": known, "knobs_from": "menu"}
-    log.records.campaign = campaign.model_copy(update={"task": task})
+    task = {**log.campaign.task, "menu": known, "knobs_from": "menu"}
+    log.campaign = log.campaign.model_copy(update={"task": task})

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from memory.importers.own import CAMPAIGN, MARK, PARTS, VERSION
+from memory.importers.own import CAMPAIGN, MARK, VERSION
+from memory.importers.own_records import PARTS
 from memory.record_set import RecordSet
 from memory.records import Record
 

@@ -9,8 +9,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from memory.importers.builder import Found, LogBuilder
+from memory.importers.builder import LogBuilder
 from memory.importers.log import Log, LogFormat, Origin, RowError
+from memory.importers.placed import Found
 from memory.importers.tables import Header, header_of, is_repeated
 from memory.importers.values import MAXIMISED, edit_in, moment, number_in, seconds, status_of, whole
 from memory.rules_base import Direction
@@ -73,7 +74,7 @@ def read(origin: Origin, lines: Sequence[tuple[int, str]]) -> Log:
             builder.add(_found(cells, status, metric))
         except RowError as error:
             builder.refuse(line, str(error))
-    if not any(trial.edit for trial in builder.trials):
+    if not any(placed.found.trial["edit"] for placed in builder.trials.values()):
         builder.notes.append("edits are free text here: repeats and knobs cannot be counted")
     return builder.finish()
 

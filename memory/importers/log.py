@@ -1,14 +1,17 @@
 """What every importer makes: a log as records of our own, and a list of the lines that it could not read."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from hashlib import file_digest
 from pathlib import Path
 
-from memory.analysis import Unreadable
+from memory.analysis import TrialRow, Unreadable
 from memory.record_set import RecordSet
+from memory.records import Campaign
 
 UNKNOWN = "unknown"
 """In place of an isolation level or a proposer that a log does not tell."""
@@ -34,15 +37,24 @@ class RowError(ValueError):
     """A line that cannot be read as a trial; its text is the reason."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Log:
-    """A log that was read: its records, and everything that a person should know about the reading."""
+    """A log that was read, and everything that a person should know about the reading."""
 
     format: LogFormat
-    records: RecordSet
+    campaign: Campaign
+    rows: list[TrialRow]
+    """Its trials by number: what an analysis needs."""
+    make: Callable[[Campaign], RecordSet]
+    """Makes the records of this campaign, which are dearer than rows."""
     unreadable: list[Unreadable] = field(default_factory=list[Unreadable])
     notes: list[str] = field(default_factory=list[str])
     """What had to be assumed, in sentences."""
+
+    @cached_property
+    def records(self) -> RecordSet:
+        """Everything that the log tells, as records of our own."""
+        return self.make(self.campaign)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,18 @@ same configuration is one.
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from memory.importers.builder import Found, LogBuilder
+from pydantic_core import from_json, to_json
+
+from memory.importers.builder import LogBuilder
+from memory.importers.json_lines import storable_object_in
 from memory.importers.log import Log, LogFormat, Origin, RowError
+from memory.importers.placed import Found
 from memory.importers.values import moment, real, seconds, storable, whole
-from rails.status import Status
+from rails.status import FINISHED, Status
 from rails.text import quote
 
 STAGES = {
@@ -37,7 +42,7 @@ def recognise(lines: Sequence[tuple[int, str]]) -> bool:
     """Whether these first lines are of such a log."""
     for _, text in lines[:_LOOKED_AT]:
         try:
-            found = _object(text)
+            found = storable_object_in(text)
         except RowError:
             continue
         if _is_header(found) or {"iter", "stage"} <= found.keys():
@@ -52,12 +57,12 @@ def read(origin: Origin, lines: Sequence[tuple[int, str]]) -> Log:
     closing: Mapping[str, Any] = {}
     for line, text in lines:
         try:
-            found = _object(text)
+            found = storable_object_in(text)
             if _is_header(found):
                 if header or builder.trials:
                     raise RowError("a second header: the loop was started again, and its trials are counted on")
-                header = found
                 _add_baseline(builder, found)
+                header = found
             elif found.get("stage") == CLOSING:
                 closing = found
             else:
@@ -67,28 +72,12 @@ def read(origin: Origin, lines: Sequence[tuple[int, str]]) -> Log:
         except RowError as error:
             builder.refuse(line, str(error))
     _check_sums(builder, closing)
-    config = header.get("baseline_cfg")
-    knobs = {str(name): _knob(value) for name, value in config.items()} if isinstance(config, Mapping) else {}
+    knobs = {name: _knob(value) for name, value in _part(header, "baseline_cfg").items()}
     threshold = real(header.get("accept_delta_frac"))
     task: dict[str, Any] = {"menu": {"knobs": knobs}, "knobs_from": "header" if knobs else "observed"}
     if threshold is not None:
         task["keep"] = {"rule": "threshold", "min_gain": threshold, "max_measurements": 1}
     return builder.finish(task=task, campaign={} if threshold is None else {"keep_rule": "threshold"})
-
-
-def _object(text: str) -> dict[str, Any]:
-    """The JSON object in a line.
-
-    Raises:
-        RowError: there is none.
-    """
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RowError(f"it is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise RowError("it is no JSON object")
-    return found
 
 
 def _is_header(found: Mapping[str, Any]) -> bool:
@@ -102,7 +91,7 @@ def _add_baseline(builder: LogBuilder, found: Mapping[str, Any]) -> None:
         builder.notes.append("there is no baseline: no line says what the loop started from")
         return
     config = found.get("baseline_cfg")
-    if not isinstance(config, Mapping):
+    if not isinstance(config, dict):
         builder.notes.append("the header cannot be read: the baseline is that of the first iteration")
     key = _program(config)
     builder.add(Found(status=Status.BASELINE, metric=metric, measured=False, trial={"program_key": key}))
@@ -115,17 +104,13 @@ def _iteration(found: Mapping[str, Any]) -> Found:
         RowError: its stage or decision is unknown, or it lacks what it must have.
     """
     status = _status(found)
-    proposal = found.get("proposal")
-    proposal = proposal if isinstance(proposal, Mapping) else {}
-    metrics = found.get("eval_metrics")
-    metrics = metrics if isinstance(metrics, Mapping) else {}
+    proposal, metrics = _part(found, "proposal"), _part(found, "eval_metrics")
     score = real(found.get("val_bpb"))
     edit = _edit(proposal)
-    finished = status in {Status.KEEP, Status.DISCARD}
-    done = moment(found.get("ts"))
+    finished = status in FINISHED
     gigabytes = real(metrics.get("peak_gpu_mem_gib"))
     train_s, score_s = seconds(metrics.get("train_wall_s")), seconds(metrics.get("val_wall_s"))
-    said = proposal.get("reason")
+    said = _text(proposal, "reason")
     return Found(
         status=status,
         metric=score if finished else None,
@@ -134,8 +119,8 @@ def _iteration(found: Mapping[str, Any]) -> Found:
         parent=0,
         rival=0,
         trial={
-            "hypothesis": said if isinstance(said, str) and said.strip() else None,
-            "rationale": said if isinstance(said, str) and said.strip() else None,
+            "hypothesis": said,
+            "rationale": said,
             "reason": None if finished else _reason(found, metrics),
             "edit": edit,
             "edit_key": None if edit is None else f"{edit['knob']}={edit['value']}",
@@ -145,16 +130,27 @@ def _iteration(found: Mapping[str, Any]) -> Found:
             "train_s": train_s,
             "score_s": score_s,
             "total_s": seconds(found.get("iter_wall_s")),
-            "created_at": done,
+            "created_at": moment(found.get("ts")),
         },
         measurement={
             "steps": whole(metrics.get("train_steps")),
             "train_s": train_s or None,
             "score_s": score_s or None,
             "peak_device_bytes": round(gigabytes * 2**30) if gigabytes and 0 < gigabytes < 1e6 else None,
-            "summary": {str(name): value for name, value in metrics.items()},
+            "summary": storable(metrics),
         },
     )
+
+
+def _part(found: Mapping[str, Any], name: str) -> dict[str, Any]:
+    part = found.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _text(found: Mapping[str, Any], name: str) -> str | None:
+    """A text with something in it."""
+    text = found.get(name)
+    return text if isinstance(text, str) and text.strip() else None
 
 
 def _status(found: Mapping[str, Any]) -> Status:
@@ -173,23 +169,23 @@ def _edit(proposal: Mapping[str, Any]) -> dict[str, Any] | None:
     knob, value = proposal.get("knob"), proposal.get("new_value")
     if not isinstance(knob, str) or not knob or not isinstance(value, bool | int | float | str):
         return None
-    return {"kind": "knob", "knob": storable(knob), "value": storable(value)} if storable(value) is not None else None
+    return None if storable(value) is None else {"kind": "knob", "knob": knob, "value": value}
 
 
 def _reason(found: Mapping[str, Any], metrics: Mapping[str, Any]) -> str | None:
-    for place in (found, metrics):
-        for name in _REASONS:
-            if isinstance(place.get(name), str) and place[name].strip():
-                return str(place[name])
-    return None
+    said = (_text(place, name) for place in (found, metrics) for name in _REASONS)
+    return next((text for text in said if text is not None), None)
 
 
 def _program(config: object) -> str | None:
     """Equal configurations have equal keys."""
-    if not isinstance(config, Mapping):
-        return None
-    text = json.dumps(storable(config), sort_keys=True, default=str)
-    return sha256(text.encode("utf-8")).hexdigest()
+    return _key(to_json(config, inf_nan_mode="null")) if isinstance(config, dict) else None
+
+
+@lru_cache(maxsize=10_000)
+def _key(config: bytes) -> str:
+    """The key of a configuration, which most logs have many times: loops repeat themselves."""
+    return sha256(json.dumps(from_json(config), sort_keys=True).encode("ascii")).hexdigest()
 
 
 def _knob(value: Any) -> dict[str, Any]:
@@ -200,6 +196,6 @@ def _knob(value: Any) -> dict[str, Any]:
 def _check_sums(builder: LogBuilder, closing: Mapping[str, Any]) -> None:
     """Whether the log's own last line says the same."""
     for name, status in (("accept_count", Status.KEEP), ("revert_count", Status.DISCARD)):
-        said, found = whole(closing.get(name)), sum(trial.status is status for trial in builder.trials)
+        said, found = whole(closing.get(name)), sum(t.found.status is status for t in builder.trials.values())
         if said is not None and said != found:
             builder.notes.append(f"its last line says {name} = {said}, its iterations show {found}")

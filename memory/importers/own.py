@@ -1,30 +1,18 @@
 """Our own exports, read back: JSONL with whole records, and Parquet with trials and measurements."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pydantic import ValidationError
-
-from memory.analysis import Unreadable
+from memory.analysis import TrialRow, Unreadable, row_of
+from memory.importers.json_lines import object_in
 from memory.importers.lines import Tick, unheard
 from memory.importers.log import Log, LogFormat, Origin, RowError
+from memory.importers.own_records import PARTS, TrialLine, line_in, record_in, row_in
 from memory.record_set import RecordSet
-from memory.records import (
-    Call,
-    Campaign,
-    Curve,
-    Event,
-    Lesson,
-    LineageBlock,
-    Measurement,
-    Record,
-    Span,
-    Trial,
-    Verdict,
-)
-from memory.rows import MEASUREMENTS, TRIALS, Table
+from memory.records import Campaign, Event, LineageBlock, Record, Trial
 from rails.errors import UserError
 from rails.text import clean_text
 
@@ -32,19 +20,19 @@ MARK = "nightshift"
 """The first key of a JSONL export, and the key of a Parquet export's own metadata."""
 
 CAMPAIGN = "campaign"
-PARTS: tuple[tuple[str, type[Record]], ...] = (
-    ("measurements", Measurement),
-    ("curves", Curve),
-    ("calls", Call),
-    ("verdicts", Verdict),
-    ("lessons", Lesson),
-    ("spans", Span),
-)
-"""What stands beside a trial in its line."""
-
 VERSION = 1
-R = TypeVar("R", bound=Record)
 _WHY_LIMIT = 200
+
+_KEYS: dict[str, Callable[[Any], object]] = {
+    "measurements": attrgetter("measurement_id"),
+    "curves": attrgetter("measurement_id"),
+    "calls": attrgetter("call_id"),
+    "verdicts": attrgetter("trial_id", "attempt", "position"),
+    "lessons": attrgetter("trial_id"),
+}
+_OF_A_CAMPAIGN = frozenset(kind for _, kind in PARTS if "campaign_id" in kind.model_fields)
+
+T = TypeVar("T")
 
 
 def recognise(lines: Sequence[tuple[int, str]]) -> bool:
@@ -53,26 +41,26 @@ def recognise(lines: Sequence[tuple[int, str]]) -> bool:
 
 
 def read_jsonl(origin: Origin, lines: Sequence[tuple[int, str]]) -> Log:
-    """The records of a JSONL export.
+    """A JSONL export. Every record is checked; those that are asked for later are read once more, from the lines.
 
     Raises:
         UserError: its first line cannot be read, or a newer nightshift wrote it.
     """
     header = _header(origin.path, lines[0][1])
-    gathered = _Gathered(_campaign(origin, header.get(CAMPAIGN)))
+    gathered = _Gathered(_campaign(origin, header.get(CAMPAIGN)), line_in)
     for line, text in lines[1:]:
         try:
-            gathered.take(_object(text))
+            gathered.take(text)
         except RowError as error:
-            gathered.unreadable.append(Unreadable(line=line, why=clean_text(str(error), _WHY_LIMIT)))
+            gathered.refuse(line, error)
     expected = header.get("trials")
-    if isinstance(expected, int) and expected != len(gathered.records.trials):
-        gathered.notes.append(f"its first line speaks of {expected} trials, {len(gathered.records.trials)} can be read")
+    if isinstance(expected, int) and expected != gathered.trials:
+        gathered.notes.append(f"its first line speaks of {expected} trials, {gathered.trials} can be read")
     return gathered.log(LogFormat.JSONL)
 
 
 def read_parquet(origin: Origin, tick: Tick = unheard) -> Log:
-    """The records of a Parquet export.
+    """A Parquet export.
 
     Raises:
         UserError: it is damaged, or no export of ours.
@@ -92,109 +80,116 @@ def read_parquet(origin: Origin, tick: Tick = unheard) -> Log:
         what = f"this Parquet file is damaged ({clean_text(str(error), 120)})"
         raise UserError(what, where=place, fix="export it again") from None
     _check_version(origin.path, header)
-    gathered = _Gathered(_campaign(origin, header.get(CAMPAIGN)))
+    gathered: _Gathered[TrialLine] = _Gathered(_campaign(origin, header.get(CAMPAIGN)), lambda line: line)
     for number, row in enumerate(rows, 1):
         tick(1)
         try:
-            gathered.take_row(row)
+            gathered.take(row_in(row))
         except RowError as error:
-            gathered.unreadable.append(Unreadable(line=number, why=clean_text(str(error), _WHY_LIMIT)))
+            gathered.refuse(number, error)
     return gathered.log(LogFormat.PARQUET)
 
 
-class _Gathered:
-    """Records as they are read, each checked against those before."""
+class _Gathered(Generic[T]):
+    """What was read, each checked against those before."""
 
-    def __init__(self, campaign: Campaign) -> None:
-        self.records = RecordSet(campaign=campaign)
-        self.unreadable: list[Unreadable] = []
+    def __init__(self, campaign: Campaign, read: Callable[[T], TrialLine | LineageBlock | Event]) -> None:
         self.notes: list[str] = []
+        self._campaign, self._read = campaign, read
+        self._items: list[T] = []
+        self._rows: list[TrialRow] = []
+        self._unreadable: list[Unreadable] = []
         self._ids: set[str] = set()
         self._numbers: set[int] = set()
         self._keys: set[tuple[str, object]] = set()
 
-    def take(self, found: Mapping[str, Any]) -> None:
-        """A line of a JSONL export.
+    @property
+    def trials(self) -> int:
+        """How many there are so far."""
+        return len(self._ids)
+
+    def take(self, item: T) -> None:
+        """Read one thing more.
 
         Raises:
             RowError: it is no record, or does not belong to this campaign.
         """
-        if "trial" in found:
-            trial = _record(Trial, found["trial"])
-            parts = {name: [_record(kind, item) for item in _list(found, name)] for name, kind in PARTS}
-            self._add(trial, parts)
-        elif "lineage_block" in found:
-            self.records.lineage_blocks.append(self._own(_record(LineageBlock, found["lineage_block"])))
-        elif "event" in found:
-            self.records.events.append(self._own(_record(Event, found["event"])))
+        line = self._read(item)
+        if isinstance(line, TrialLine):
+            self._check(line)
+            row = row_of(line.trial, line.measurements)
+            if row is not None:
+                self._rows.append(row)
         else:
-            raise RowError("it is neither a trial nor a lineage block nor an event")
+            self._check_owner(line)
+        self._items.append(item)
 
-    def take_row(self, row: Mapping[str, Any]) -> None:
-        """A row of a Parquet export.
-
-        Raises:
-            RowError: as `take`.
-        """
-        trial = _from_columns(TRIALS, row)
-        self._add(
-            trial, {"measurements": [_from_columns(MEASUREMENTS, item) for item in row.get("measurements") or []]}
-        )
+    def refuse(self, line: int, why: RowError) -> None:
+        """List what cannot be read."""
+        self._unreadable.append(Unreadable(line=line, why=clean_text(str(why), _WHY_LIMIT)))
 
     def log(self, log_format: LogFormat) -> Log:
         """All of it, trials by number."""
-        self.records.trials.sort(key=lambda trial: trial.seq)
-        return Log(format=log_format, records=self.records, unreadable=self.unreadable, notes=self.notes)
+        return Log(
+            format=log_format,
+            campaign=self._campaign,
+            rows=sorted(self._rows, key=lambda row: row.trial),
+            make=self._records,
+            unreadable=self._unreadable,
+            notes=self.notes,
+        )
 
-    def _add(self, trial: Trial, parts: Mapping[str, Sequence[Record]]) -> None:
-        self._own(trial)
+    def _records(self, campaign: Campaign) -> RecordSet:
+        records = RecordSet(campaign=campaign)
+        lines: list[TrialLine] = []
+        for item in self._items:
+            match self._read(item):
+                case TrialLine() as line:
+                    lines.append(line)
+                case LineageBlock() as block:
+                    records.lineage_blocks.append(block)
+                case event:
+                    records.events.append(event)
+        for line in lines:
+            for name, _ in PARTS:
+                getattr(records, name).extend(getattr(line, name))
+        records.trials = sorted((line.trial for line in lines), key=lambda trial: trial.seq)
+        return records
+
+    def _check(self, line: TrialLine) -> None:
+        trial = line.trial
+        self._check_owner(trial)
         if trial.trial_id in self._ids or trial.seq in self._numbers:
             raise RowError(f"trial {trial.seq} stands twice")
         fresh: set[tuple[str, object]] = set()
-        for name, kind in PARTS:
-            for item in parts.get(name, ()):
+        for name, _ in PARTS:
+            key_of = _KEYS.get(name)
+            for item in getattr(line, name):
                 self._check_part(trial, item)
-                key = (name, _key(kind, item))
-                if key[1] is not None and (key in self._keys or key in fresh):
+                if key_of is None:
+                    continue
+                key = (name, key_of(item))
+                if key in self._keys or key in fresh:
                     raise RowError(f"two {name} have one key")
                 fresh.add(key)
         self._keys |= fresh
         self._ids.add(trial.trial_id)
         self._numbers.add(trial.seq)
-        self.records.trials.append(trial)
-        for name, items in parts.items():
-            getattr(self.records, name).extend(items)
 
     def _check_part(self, trial: Trial, item: Record) -> None:
-        owner = getattr(item, "trial_id", None)
-        if owner != trial.trial_id:
+        if getattr(item, "trial_id", None) != trial.trial_id:
             raise RowError(f"a record of trial {trial.seq} says that it belongs to another")
-        if hasattr(item, "campaign_id"):
-            self._own(item)
+        if type(item) in _OF_A_CAMPAIGN:
+            self._check_owner(item)
 
-    def _own(self, record: R) -> R:
-        if getattr(record, "campaign_id", None) != self.records.campaign.campaign_id:
+    def _check_owner(self, record: Record) -> None:
+        if getattr(record, "campaign_id", None) != self._campaign.campaign_id:
             raise RowError("it belongs to another campaign")
-        return record
-
-
-_KEYS: dict[type[Record], tuple[str, ...]] = {
-    Measurement: ("measurement_id",),
-    Curve: ("measurement_id",),
-    Call: ("call_id",),
-    Verdict: ("trial_id", "attempt", "position"),
-    Lesson: ("trial_id",),
-}
-
-
-def _key(kind: type[Record], item: Record) -> object:
-    names = _KEYS.get(kind)
-    return None if names is None else tuple(getattr(item, name) for name in names)
 
 
 def _header(path: Path, text: str) -> dict[str, Any]:
     try:
-        header = _object(text)
+        header = object_in(text)
     except RowError as error:
         fix = "export it again"
         raise UserError(f"the first line of this export cannot be read: {error}", where=str(path), fix=fix) from None
@@ -212,59 +207,8 @@ def _check_version(path: Path, header: object) -> None:
 def _campaign(origin: Origin, found: object) -> Campaign:
     """The campaign of an export; that it was imported, and from where, is on it from now on."""
     try:
-        campaign = _record(Campaign, found)
+        campaign = record_in(Campaign, found)
     except RowError as error:
         what = f"the campaign of this export cannot be read: {error}"
         raise UserError(what, where=str(origin.path), fix="export it again") from None
     return campaign if campaign.source else campaign.model_copy(update={"source": str(origin.path)})
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RowError(f"it is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise RowError("it is no JSON object")
-    return found
-
-
-def _list(found: Mapping[str, Any], name: str) -> list[Any]:
-    items = found.get(name, [])
-    if not isinstance(items, list):
-        raise RowError(f"{name} is no list")
-    return items
-
-
-def _record(kind: type[R], value: object) -> R:
-    """A record of JSON values.
-
-    Raises:
-        RowError: it is none.
-    """
-    try:
-        return kind.model_validate_json(json.dumps(value))
-    except ValidationError as error:
-        raise RowError(_said(kind, error)) from None
-    except (ValueError, RecursionError) as error:
-        raise RowError(str(error)) from None
-
-
-def _from_columns(table: Table[R], row: Mapping[str, Any]) -> R:
-    """A record of stored values."""
-    try:
-        return table.to_record([_naive(row.get(column)) for column in table.columns])
-    except ValidationError as error:
-        raise RowError(_said(table.record, error)) from None
-    except (ValueError, TypeError, RecursionError, OverflowError) as error:
-        raise RowError(str(error)) from None
-
-
-def _naive(value: Any) -> Any:
-    return value.replace(tzinfo=None) if hasattr(value, "tzinfo") else value
-
-
-def _said(kind: type[Record], error: ValidationError) -> str:
-    detail = error.errors(include_url=False)[0]
-    place = ".".join(map(str, detail["loc"]))
-    return f"{kind.__name__.lower()} {place}: {detail['msg']}"

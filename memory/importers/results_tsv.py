@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from hashlib import sha256
 from itertools import pairwise
 
-from memory.importers.builder import Found, LogBuilder
+from memory.importers.builder import LogBuilder
 from memory.importers.log import Log, LogFormat, Origin, RowError
+from memory.importers.placed import Found
 from memory.importers.tables import Header, header_of, is_repeated
 from memory.importers.values import MAXIMISED, edit_in, number_in, status_of
 from memory.rules_base import Direction

@@ -38,4 +38,5 @@ def header_of(text: str) -> tuple[str, ...]:
 
 def is_repeated(columns: Sequence[str], text: str) -> bool:
     """Whether a line is the header once more, as where a loop was started again."""
-    return header_of(text) == tuple(columns)
+    first = text.partition("\t")[0].strip().lower()  # of most rows it tells that they are none
+    return first == columns[0] and header_of(text) == tuple(columns)

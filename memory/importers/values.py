@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,13 +39,14 @@ def status_of(text: str) -> Status:
 
 def real(value: object) -> float | None:
     """A finite number; None for what is none, also for text, true and a number too large."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bool) or not isinstance(value, int):
         return None
     try:
-        number = float(value)
+        return float(value)
     except OverflowError:
         return None
-    return number if math.isfinite(number) else None
 
 
 def number_in(cell: str, what: str) -> float | None:
@@ -104,13 +104,13 @@ def _literal(text: str) -> int | float | str:
 
 
 def storable(value: Any) -> Any:
-    """A value as a store can keep it: no lone surrogates, no NaN, no infinity; integers of any size."""
+    """A value of JSON as a store can keep it: no lone surrogates, no NaN, no infinity; integers of any size."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, dict):
+        return {key if key.isascii() else storable(key): storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
     return value

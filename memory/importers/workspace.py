@@ -64,7 +64,7 @@ def import_log(log: Log, source: Path, directory: Path) -> Imported:
     """
     directory = directory.expanduser().resolve()
     _check_vacant(directory)
-    trials = sum(trial.seq > 0 for trial in log.records.trials)
+    trials = sum(row.trial > 0 for row in log.rows)
     if not trials:
         what = f"no trial of it can be read ({len(log.unreadable)} lines are unreadable)"
         raise UserError(what, where=str(source), fix="see why with `nightshift analyze`")
@@ -116,10 +116,10 @@ def _sweep(directory: Path) -> None:
 def _write(log: Log, imported: Imported, root: Path) -> None:
     state = root / STATE
     state.mkdir()
-    metric = log.records.campaign.task.get("metric") or {}
+    metric = log.campaign.task.get("metric") or {}
     text = _TASK.format(
         source=clean_text(imported.source, 200),
-        name=json.dumps(log.records.campaign.tag),
+        name=json.dumps(log.campaign.tag),
         metric=json.dumps(clean_text(str(metric.get("name", "val_bpb")), 60), ensure_ascii=False),
         direction=metric.get("direction", "minimize"),
     )

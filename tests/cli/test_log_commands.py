@@ -1,6 +1,8 @@
 """analyze, compare, import and export from the command line: stable keys, and errors that say what to do."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,19 @@ def test_unreadable_lines_are_told(tmp_path: Path, capsys: pytest.CaptureFixture
     out = capsys.readouterr().out
     assert "line 8 cannot be read: unknown status 'pro [31mmoted'" in out
     assert "\x1b" not in out
+
+
+def test_a_log_is_analyzed_without_a_database(tmp_path: Path) -> None:
+    """Loading one would take as long as reading 3,000 lines."""
+    log = menu_log(tmp_path / "log")
+    code = f"""
+import sys
+from cli.main import run_command
+assert run_command(["analyze", {str(log)!r}, "--json"]) == 0
+print([name for name in ("duckdb", "numpy", "pyarrow", "rich.progress") if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
 
 
 def test_compare_gives_the_stable_keys(tmp_path: Path, ask: Any) -> None:

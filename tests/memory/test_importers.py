@@ -2,6 +2,7 @@
 
 import json
 import math
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,41 @@ def test_lines_of_a_menu_loop_that_cannot_be_read(tmp_path: Path) -> None:
     assert "dreaming" in log.unreadable[1].why
     assert "no metric" in log.unreadable[2].why
     assert statuses_of(log) == [(0, Status.BASELINE), (9, Status.DISCARD)]
+
+
+@pytest.mark.parametrize("place", ["candidate_cfg", "eval_metrics"])
+@pytest.mark.parametrize("depth", [150, 600, 5000])
+def test_what_is_nested_too_deeply_is_told_and_ends_nothing(tmp_path: Path, place: str, depth: int) -> None:
+    deep = json.dumps({**iteration(1, "lr", 0.1, 4.9), place: {"x": "deep"}})
+    deep = deep.replace('"deep"', "[" * depth + "]" * depth)
+    log = read_log(write_lines(tmp_path / "log", [HEADER, deep, iteration(2, "lr", 0.1, 4.9)]))
+    assert len(log.records.trials) + len(log.unreadable) == 3
+    assert bool(log.unreadable) == (depth > 200)
+    header = {**HEADER, "baseline_cfg": {"x": "deep"}}
+    deep = json.dumps(header).replace('"deep"', "[" * depth + "]" * depth)
+    log = read_log(write_lines(tmp_path / "other", [deep, iteration(2, "lr", 0.1, 4.9)]))
+    assert len(log.records.trials) + len(log.unreadable) >= 2
+
+
+def test_equal_configurations_are_one_program_whatever_the_order_of_their_keys(tmp_path: Path) -> None:
+    backwards = {**iteration(2, "width", 512, 4.94), "candidate_cfg": {"width": 512, "layers": 8}}
+    lines = [{**iteration(1, "width", 512, 4.9), "candidate_cfg": {"layers": 8, "width": 512}}, backwards]
+    others = [
+        {**iteration(n, "width", 512, 4.9), "candidate_cfg": config}
+        for n, config in enumerate([{"layers": 8.0, "width": 512}, {"layers": True}, {"layers": 1}, {"layers": "é"}], 3)
+    ]
+    keys = [
+        t.program_key for t in read_log(write_lines(tmp_path / "log", [HEADER, *lines, *others])).records.trials[1:]
+    ]
+    assert keys[0] == keys[1] == sha256(b'{"layers": 8, "width": 512}').hexdigest()
+    assert keys[5] == sha256(b'{"layers": "\\u00e9"}').hexdigest()
+    assert len(set(keys)) == 5
+
+
+def test_a_row_without_a_time_has_one_of_the_log_and_its_measurement_the_same(tmp_path: Path) -> None:
+    log = read_log(wide_log(tmp_path / "log", [*WIDE_ROWS, wide_row(7, "keep", "1.08", timestamp="")]))
+    first = min(trial.created_at for trial in log.records.trials)
+    assert (log.records.trials[7].created_at, log.records.measurements[-1].started_at) == (first, first)
 
 
 def test_a_wide_table(tmp_path: Path) -> None:

@@ -4,15 +4,14 @@
 in well under a minute, written in bulk.
 """
 
-import gc
 import random
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from memory.bulk import fill, publish_whole
+from memory.collector import no_collector
 from memory.records import Call, Lesson, MeasurementState, Phase, Trial, TrialKind, Verdict
 from memory.rows import CALLS, CAMPAIGNS, CURVES, LESSONS, LINEAGE_BLOCKS, MEASUREMENTS, SPANS, TRIALS, VERDICTS
 from memory.store import Store
@@ -53,7 +52,7 @@ def many_trials(count: int, seed: int = 0, *, tag: str = "many", prompt_chars: i
     lesson (not the quarantined ones); blocked ones have the verdict. There are no curves, blocks and spans.
     """
     made = _Many(random.Random(f"{seed}-{tag}"), CampaignRecords(make_campaign(tag, minutes=seed)), prompt_chars)
-    with _no_collector():
+    with no_collector():
         made.baseline()
         for seq in range(1, count + 1):
             made.search(seq)
@@ -65,7 +64,7 @@ def many_trials(count: int, seed: int = 0, *, tag: str = "many", prompt_chars: i
 def fill_store(path: Path, *campaigns: CampaignRecords) -> Path:
     """A store at `path` (a new file) with these campaigns; 100,000 trials take seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with Store.open(path) as store, _no_collector():
+    with Store.open(path) as store, no_collector():
         fill(store, _tables(campaigns))
     return path
 
@@ -74,7 +73,7 @@ def publish_campaigns(directory: Path, *campaigns: CampaignRecords) -> Path:
     """A snapshot of these campaigns in `directory`, for `Reader.open`. The store it shows lies beside it."""
     path = directory.with_name("store.duckdb")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with Store.open(path) as store, _no_collector():
+    with Store.open(path) as store, no_collector():
         fill(store, _tables(campaigns))
         publish_whole(store, directory)
     return directory
@@ -86,18 +85,6 @@ def make_night(root: Path, *campaigns: CampaignRecords) -> Path:
     (root / "task.toml").write_text(TASK, encoding="utf-8")
     publish_campaigns(root / ".nightshift" / "snapshot", *campaigns)
     return root
-
-
-@contextmanager
-def _no_collector() -> Generator[None]:
-    """Hundreds of thousands of new objects, and no garbage: looking for it would take half of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _tables(campaigns: Iterable[CampaignRecords]) -> Iterable[tuple[Any, list[Any]]]:

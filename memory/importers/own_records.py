@@ -1,0 +1,111 @@
+"""What a line of our JSONL or a row of our Parquet holds, checked: a trial with its records, a block, or an event."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from memory.importers.json_lines import object_in
+from memory.importers.log import RowError
+from memory.records import Call, Curve, Event, Lesson, LineageBlock, Measurement, Record, Span, Trial, Verdict
+from memory.rows import MEASUREMENTS, TRIALS, Table
+
+PARTS: tuple[tuple[str, type[Record]], ...] = (
+    ("measurements", Measurement),
+    ("curves", Curve),
+    ("calls", Call),
+    ("verdicts", Verdict),
+    ("lessons", Lesson),
+    ("spans", Span),
+)
+"""What stands beside a trial in its line."""
+
+R = TypeVar("R", bound=Record)
+
+
+class TrialLine(BaseModel):
+    """A trial and `PARTS`."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    trial: Trial
+    measurements: tuple[Measurement, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    calls: tuple[Call, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    lessons: tuple[Lesson, ...] = ()
+    spans: tuple[Span, ...] = ()
+
+
+def line_in(text: str) -> TrialLine | LineageBlock | Event:
+    """What a line of a JSONL export holds.
+
+    Raises:
+        RowError: none of these.
+    """
+    try:
+        return TrialLine.model_validate_json(text)  # at once, without a Python object for every value
+    except ValidationError:
+        return _line_in_parts(object_in(text))
+
+
+def row_in(row: Mapping[str, Any]) -> TrialLine:
+    """What a row of a Parquet export holds.
+
+    Raises:
+        RowError: no trial, or a measurement is none.
+    """
+    trial = _from_columns(TRIALS, row)
+    measurements = tuple(_from_columns(MEASUREMENTS, item) for item in row.get("measurements") or [])
+    return TrialLine(trial=trial, measurements=measurements)
+
+
+def record_in(kind: type[R], value: object) -> R:
+    """A record of JSON values.
+
+    Raises:
+        RowError: it is none.
+    """
+    try:
+        return kind.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        raise RowError(_said(kind, error)) from None
+    except (ValueError, RecursionError) as error:
+        raise RowError(str(error)) from None
+
+
+def _line_in_parts(found: Mapping[str, Any]) -> TrialLine | LineageBlock | Event:
+    """A line that is no whole trial's: something else, or it has to be told which record of it is wrong, and how."""
+    if "trial" in found:
+        trial = record_in(Trial, found["trial"])
+        parts = {name: tuple(record_in(kind, item) for item in _list(found, name)) for name, kind in PARTS}
+        return TrialLine.model_validate({"trial": trial, **parts})
+    if "lineage_block" in found:
+        return record_in(LineageBlock, found["lineage_block"])
+    if "event" in found:
+        return record_in(Event, found["event"])
+    raise RowError("it is neither a trial nor a lineage block nor an event")
+
+
+def _list(found: Mapping[str, Any], name: str) -> list[Any]:
+    items = found.get(name, [])
+    if not isinstance(items, list):
+        raise RowError(f"{name} is no list")
+    return items
+
+
+def _from_columns(table: Table[R], row: Mapping[str, Any]) -> R:
+    """A record of stored values."""
+    try:
+        return table.of_fields({column: row.get(column) for column in table.columns})
+    except ValidationError as error:
+        raise RowError(_said(table.record, error)) from None
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
+        raise RowError(str(error)) from None
+
+
+def _said(kind: type[Record], error: ValidationError) -> str:
+    detail = error.errors(include_url=False)[0]
+    place = ".".join(map(str, detail["loc"]))
+    return f"{kind.__name__.lower()} {place}: {detail['msg']}"
