@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from memory.records import Campaign
     from memory.rules_base import Direction
 
-_ANALYSED = ("trials", "measurements")
-"""Tables that an analysis reads."""
-
 SOURCE_HELP = "A workspace, one of its campaigns (DIR@TAG), or a log file."
 
 
@@ -115,9 +112,10 @@ def _of_workspace(source: str, path: Path, tag: str | None, knobs: list[str] | N
     from cli.workspaces import find_workspace, open_reader
     from memory.analysis import stored_rows
     from memory.importers.workspace import imported_record
+    from memory.queries import OUTCOMES
 
     imported: Imported | None = imported_record(find_workspace(path).root)
-    with open_reader(path, _ANALYSED) as reader:
+    with open_reader(path, OUTCOMES) as reader:
         campaign = campaign_of(reader, path, tag)
         rows = stored_rows(reader, campaign.campaign_id)
     return _source(

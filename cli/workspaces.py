@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cli.progress import progress
 from graph.workspace import Workspace
-from memory.loading import TABLES
 from memory.lock import Holder, holder
+from memory.needs import TABLES, Needs
 from memory.reader import Reader
 from memory.records import Campaign, Trial
 from memory.snapshot import MANIFEST
@@ -35,7 +35,7 @@ def holder_of(workspace: Workspace) -> Holder | None:
     return found if found is not None and found.alive else None
 
 
-def open_reader(directory: Path, tables: Collection[str] = TABLES) -> Reader:
+def open_reader(directory: Path, tables: Collection[str] | Needs = TABLES) -> Reader:
     """A read-only copy of what the loop has published, or of what was rescued of a damaged store.
 
     Args:
@@ -45,13 +45,20 @@ def open_reader(directory: Path, tables: Collection[str] = TABLES) -> Reader:
     Raises:
         UserError: there is no workspace, or no campaign has begun in it.
     """
-    itself = directory.expanduser().resolve()
-    published = itself if (itself / MANIFEST).is_file() else _published(directory)
     with progress("opening the record") as report:
-        return Reader.open(published, tables, report)
+        return Reader.open(_published(directory), tables, report)
+
+
+def open_for_query(directory: Path, sql: str) -> Reader:
+    """The same with what one query needs; as `Reader.open_for`."""
+    with progress("opening the record") as report:
+        return Reader.open_for(_published(directory), sql, report)
 
 
 def _published(directory: Path) -> Path:
+    itself = directory.expanduser().resolve()
+    if (itself / MANIFEST).is_file():
+        return itself
     workspace = find_workspace(directory)
     if not workspace.snapshot_dir.exists():
         raise UserError(

@@ -23,7 +23,6 @@ from memory.decide import make_rule
 from memory.digest import digest_of
 from memory.importers.workspace import imported_record
 from memory.lineage_rows import NEAR_READ, prospects_of
-from memory.loading import tables_for
 from memory.lock import workspace_lock
 from memory.near_misses import NearMiss, near_misses
 from memory.ratchet import Ratchet
@@ -197,7 +196,7 @@ def trajectory_over(store: Store, workspace: Workspace) -> Trajectory:
         return near_misses(store.trials(campaign.campaign_id), store.noise(campaign.campaign_id), limit)
 
     def query(sql: str) -> QueryResult:
-        with Reader.open(workspace.snapshot_dir, tables_for(sql)) as reader:
+        with Reader.open_for(workspace.snapshot_dir, sql) as reader:
             return reader.query(sql, MODEL_ROWS, timeout_s=MODEL_QUERY_S)
 
     def ideas(limit: int) -> Ideas:

@@ -4,13 +4,11 @@ Readers take the second way: their tables have no keys and no indexes, which not
 are made from the records at once instead of step by step from the first schema on.
 """
 
-import re
 import resource
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
@@ -19,21 +17,17 @@ import duckdb
 import psutil
 
 from memory.migrations.runner import migrate, newest_version
-from memory.queries import CONNECT_CONFIG, views_sql
-from memory.rows import ALL_TABLES, CAMPAIGNS, NUMBERED_TABLES, Table
+from memory.needs import EVERYTHING, Needs
+from memory.queries import CONNECT_CONFIG
+from memory.rows import ALL_TABLES, NUMBERED_TABLES, Table
 from memory.snapshot import Manifest, quoted
 from memory.tail import read_tail
 from rails.errors import UserError
-
-TABLES = frozenset(table.name for table in ALL_TABLES)
 
 Report = Callable[[int, int], None]
 """Told of each table: how many are loaded, of how many."""
 
 _TYPES = {str: "VARCHAR", bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", datetime: "TIMESTAMP"}
-_VIEW = re.compile(r"CREATE TEMP VIEW (\w+) AS(.*?);", re.DOTALL)
-_INDIRECT = re.compile(r"query|serialize|duckdb_|pragma|schema|sqlite_|pg_")
-"""Ways for SQL to speak of a table that it does not name."""
 _MEMORY_SHARE, _LEAST_BYTES, _MOST_BYTES = 0.25, 2**29, 2**32
 _ALL_ELSE_BYTES = 2**30
 """What a process may take beside its database."""
@@ -50,7 +44,7 @@ def load(directory: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
     connection = connect()
     try:
         migrate(connection, upto=manifest.schema)
-        _fill(connection, directory, manifest, TABLES)
+        _fill(connection, directory, manifest, EVERYTHING)
         migrate(connection)
     except BaseException:
         connection.close()
@@ -59,16 +53,17 @@ def load(directory: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
 
 
 def load_tables(
-    directory: Path, manifest: Manifest, wanted: Collection[str], report: Report | None = None
+    directory: Path, manifest: Manifest, wanted: Needs, report: Report | None = None
 ) -> duckdb.DuckDBPyConnection:
     """A locked-down database in memory with all tables, but rows only in those that are wanted.
 
-    A snapshot of an older schema is loaded whole: its rows have to go through the migrations.
+    Of a table that is wanted in part only those columns are there, so that asking for another is an error. A snapshot
+    of an older schema is loaded whole: its rows have to go through the migrations.
 
     Args:
         directory: the snapshot's, or a rescue's.
         manifest: of it.
-        wanted: names of tables.
+        wanted: tables and their columns.
         report: told of each table.
 
     Raises:
@@ -80,7 +75,8 @@ def load_tables(
     connection = load(directory, manifest) if older else connect()
     try:
         if not older:
-            connection.execute("CREATE SCHEMA raw;" + "".join(f"CREATE TABLE {bare(table)};" for table in ALL_TABLES))
+            tables = (bare(table, wanted.get(table.name)) for table in ALL_TABLES)
+            connection.execute("CREATE SCHEMA raw;" + "".join(f"CREATE TABLE {table};" for table in tables))
             _fill(connection, directory, manifest, wanted, report)
         connection.execute(_locked_down())
     except BaseException:
@@ -105,11 +101,17 @@ def connect() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config=CONNECT_CONFIG)
 
 
-def bare(table: Table[Any]) -> str:
-    """A table of the newest schema without keys and constraints, as it follows the words CREATE TABLE."""
-    columns = [f'"{name}" {sql_type(field.annotation)}' for name, field in table.record.model_fields.items()]
+def bare(table: Table[Any], wanted: Collection[str] | None = None) -> str:
+    """A table of the newest schema without keys and constraints, as it follows the words CREATE TABLE.
+
+    Args:
+        table: the table.
+        wanted: its columns; None: all.
+    """
+    types = {name: sql_type(field.annotation) for name, field in table.record.model_fields.items()}
     if table in NUMBERED_TABLES:
-        columns.append("ordinal BIGINT")
+        types["ordinal"] = "BIGINT"
+    columns = (f'"{name}" {type_}' for name, type_ in types.items() if wanted is None or name in wanted)
     return f"raw.{table.name} ({', '.join(columns)})"
 
 
@@ -123,26 +125,6 @@ def sql_type(annotation: Any) -> str:
     if get_origin(annotation) is list:
         return "JSON" if get_origin(parts[0]) is dict else f"{sql_type(parts[0])}[]"
     return "VARCHAR" if issubclass(annotation, Enum) else _TYPES[annotation]
-
-
-def tables_for(sql: str) -> frozenset[str]:
-    """The tables whose rows a query over the views can need. Too many rather than too few: it only looks for names."""
-    text = sql.lower()
-    if _INDIRECT.search(text):
-        return TABLES
-    named = {name for view, behind in tables_of_views().items() if view in text for name in behind}
-    return frozenset(named | {name for name in TABLES if name in text})
-
-
-@cache
-def tables_of_views() -> dict[str, frozenset[str]]:
-    """Each documented view and the tables behind it, in the order of memory/views.sql."""
-    text = re.sub(r"--.*", "", views_sql())
-    found: dict[str, frozenset[str]] = {}
-    for name, body in _VIEW.findall(text):
-        others = (found[other] for other in found if re.search(rf"JOIN {other}\b", body))
-        found[name] = frozenset(re.findall(r"raw\.(\w+)", body)).union(*others)
-    return found
 
 
 def memory_bytes() -> int:
@@ -165,7 +147,7 @@ def _fill(
     connection: duckdb.DuckDBPyConnection,
     directory: Path,
     manifest: Manifest,
-    wanted: Collection[str],
+    wanted: Needs,
     report: Report | None = None,
 ) -> None:
     """Add the rows of a snapshot; those of the tail come last, as they were written last."""
@@ -173,23 +155,28 @@ def _fill(
         tail = {} if manifest.tail is None else read_tail(directory / manifest.tail)
     except (OSError, ValueError) as error:
         raise duckdb.InvalidInputException(f"{manifest.tail} cannot be read: {error}") from error
-    tables = [table for table in ALL_TABLES if table.name in wanted or table is CAMPAIGNS]
-    for done, table in enumerate(tables):
+    for done, (table, columns) in enumerate(wanted.items()):
         if report is not None:
-            report(done, len(tables))
-        parts = ", ".join(quoted(str(directory / name)) for name in manifest.files(table.name))
+            report(done, len(wanted))
+        parts = ", ".join(quoted(str(directory / name)) for name in manifest.files(table))
         if parts:
-            connection.execute(f"INSERT INTO raw.{table.name} BY NAME SELECT * FROM read_parquet([{parts}])")
-        columns, rows = tail.get(table.name, ([], []))
+            chosen = "*" if columns == EVERYTHING[table] else ", ".join(f'"{name}"' for name in sorted(columns))
+            connection.execute(f"INSERT INTO raw.{table} BY NAME SELECT {chosen} FROM read_parquet([{parts}])")
+        names, rows = tail.get(table, ([], []))
         if rows:
-            _insert(connection, table.name, columns, rows)
+            _insert(connection, table, columns, names, rows)
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, table: str, columns: list[str], rows: list[list[Any]]) -> None:
+def _insert(
+    connection: duckdb.DuckDBPyConnection, table: str, wanted: Collection[str], names: list[str], rows: list[list[Any]]
+) -> None:
     """Add rows in one statement that is as short for many rows as for one."""
-    values = [list(column) for column in zip(*rows, strict=True)]
-    sql = f"INSERT INTO raw.{table} ({', '.join(columns)}) SELECT {', '.join(['unnest(?)'] * len(columns))}"
-    connection.execute(sql, values)
+    if any(len(row) != len(names) for row in rows):
+        raise duckdb.InvalidInputException(f"rows of {table} do not fit its columns")
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    values = {name: list(column) for name, column in columns if name in wanted}
+    sql = f"INSERT INTO raw.{table} ({', '.join(values)}) SELECT {', '.join(['unnest(?)'] * len(values))}"
+    connection.execute(sql, list(values.values()))
 
 
 def _locked_down() -> str:

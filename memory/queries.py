@@ -50,6 +50,16 @@ def views_sql() -> str:
     return files("memory").joinpath("views.sql").read_text(encoding="utf-8")
 
 
+OUTCOMES: dict[str, frozenset[str]] = {
+    "trials": frozenset(
+        {"trial_id", "campaign_id", "seq", "phase", "status", "metric"}
+        | {"edit", "program_key", "gain", "gain_low", "total_s"}
+    ),
+    "measurements": frozenset({"measurement_id", "campaign_id", "trial_id", "state", "seed", "val_bpb", "started_at"}),
+}
+"""Tables and columns that `Queries.outcomes` reads."""
+
+
 class Queries:
     """Read methods over one DuckDB connection. Safe to call from several threads; they take turns."""
 

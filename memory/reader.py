@@ -5,7 +5,7 @@ the database is cut off from files, network, extensions and its own settings bef
 """
 
 import re
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
@@ -15,9 +15,10 @@ from typing import Any, Self
 import duckdb
 
 from memory.answers import Answer, QueryResult, query_error
-from memory.loading import TABLES, Report, load_tables, tables_of_views
+from memory.loading import Report, load_tables
+from memory.needs import EVERYTHING, TABLES, Needs, covers, known_views, merged, needs_of, views_for
 from memory.noise import Noise
-from memory.queries import Queries, views_sql
+from memory.queries import Queries
 from memory.rows import CAMPAIGNS, Row
 from memory.snapshot import read_manifest
 from rails.errors import UserError
@@ -43,25 +44,26 @@ CREATE OR REPLACE TEMP VIEW noise AS FROM noise_found;
 class Reader(Queries):
     """What the loop published last. Does not follow later publications: open another one."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, tables: frozenset[str] = TABLES) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, loaded: Needs = EVERYTHING) -> None:
         super().__init__(connection)
-        self._tables = tables
-        self._has_views = False
+        self._loaded = loaded
+        self._made: set[str] = set()
 
     @classmethod
-    def open(cls, directory: Path, tables: Collection[str] = TABLES, report: Report | None = None) -> Self:
+    def open(cls, directory: Path, tables: Collection[str] | Needs = TABLES, report: Report | None = None) -> Self:
         """Load the snapshot in `directory`, also while a loop is publishing the next; or a rescue of a damaged store.
 
         Args:
             directory: with the manifest.
-            tables: load the rows of these only (`memory.loading.tables_for` names those of a query): much faster in a
-                long campaign. Asking for others is a ValueError. Campaigns are always there.
+            tables: load the rows of these only, or these columns of these only: much faster in a long campaign. Asking
+                for others is an error. Campaigns are always there.
             report: told of each table that is loaded.
 
         Raises:
             UserError: there is no snapshot, it is damaged, or a newer nightshift wrote it.
         """
-        wanted = frozenset(tables) | {CAMPAIGNS.name}
+        chosen = tables if isinstance(tables, Mapping) else {name: EVERYTHING[name] for name in tables}
+        wanted = merged({CAMPAIGNS.name: EVERYTHING[CAMPAIGNS.name]}, chosen)
         manifest = read_manifest(directory)
         while True:
             try:
@@ -74,6 +76,23 @@ class Reader(Queries):
                     raise UserError(f"the snapshot is damaged ({error})", where=str(directory), fix=fix) from error
                 manifest = newer
 
+    @classmethod
+    def open_for(cls, directory: Path, sql: str, report: Report | None = None) -> Self:
+        """Load what one query needs, and get ready for it. Arguments and errors are those of `open`.
+
+        Args:
+            directory: with the manifest.
+            sql: the query; others that need more are a ValueError then.
+            report: told of each table that is loaded.
+        """
+        reader = cls.open(directory, needs_of(sql), report)
+        try:
+            reader._make_views(views_for(sql))
+        except duckdb.Error as error:
+            reader.close()
+            raise query_error(error, VIEWS) from error
+        return reader
+
     def query(self, sql: str, limit: int | None = None, *, timeout_s: float | None = None) -> QueryResult:
         """Answer one SELECT (or FROM, WITH, DESCRIBE, SUMMARIZE, PIVOT, EXPLAIN) over the documented views.
 
@@ -84,6 +103,7 @@ class Reader(Queries):
 
         Raises:
             UserError: it is not one such statement, it tries to write, DuckDB does not accept it, or it took too long.
+            ValueError: it speaks of something that was not loaded.
         """
         with self.asking(sql, timeout_s=timeout_s) as answer:
             return answer.result(limit)
@@ -97,7 +117,9 @@ class Reader(Queries):
                 statements = duckdb.extract_statements(sql)
                 if len(statements) != 1 or statements[0].type.name not in _READING:
                     raise UserError("the record can only be read, one SELECT at a time", fix="SELECT … FROM trials")
-                self._make_views()
+                if not covers(self._loaded, needs_of(sql)):
+                    raise ValueError("this reader was opened without what the query speaks of")
+                self._make_views(views_for(sql))
                 if alarm is not None:
                     alarm.daemon = True
                     alarm.start()
@@ -121,7 +143,7 @@ class Reader(Queries):
 
     def noise(self, campaign_id: str) -> Noise:
         """See `Queries.noise`."""
-        self._make_views()
+        self._make_views(["noise"])
         return super().noise(campaign_id)
 
     def close(self) -> None:
@@ -138,19 +160,28 @@ class Reader(Queries):
         self.close()
 
     def _fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        behind = tables_of_views()
-        missing = {
-            name for named in _FROM.findall(sql) for name in (behind["noise"] if named == "noise" else {named})
-        } - self._tables
-        if missing & TABLES:
-            raise ValueError(f"this reader was opened without {', '.join(sorted(missing))}")
+        named = set(_FROM.findall(sql))
+        behind = known_views()["noise"].needs if "noise" in named else {}
+        missing = (named & TABLES) - self._loaded.keys()
+        if missing or not covers(self._loaded, behind):
+            raise ValueError(f"this reader was opened without {', '.join(sorted(missing or behind))}")
         return super()._fetch(sql, values)
 
-    def _make_views(self) -> None:
-        """The views, the first time that somebody speaks of one: most readers never do."""
+    def _make_views(self, names: Iterable[str]) -> None:
+        """Some views, the first time that somebody speaks of them: most readers never do.
+
+        Those over columns that were not loaded cannot be made, and nobody asks for their rows.
+        """
         with self._lock:
-            if not self._has_views:
-                self._connection.execute(views_sql())
-                if tables_of_views()["noise"] <= self._tables:
+            for name in names:
+                view = known_views()[name]
+                if name in self._made or not self._can_be_bound(view.needs):
+                    continue
+                self._connection.execute(view.sql)
+                if name == "noise" and covers(self._loaded, view.needs):
                     self._connection.execute(_NOISE_ONCE)
-                self._has_views = True
+                self._made.add(name)
+
+    def _can_be_bound(self, needs: Needs) -> bool:
+        """Whether the columns are there, if only in an empty table."""
+        return all(columns <= self._loaded.get(table, columns) for table, columns in needs.items())

@@ -25,13 +25,13 @@ def query(
     from cli.answers import print_csv, print_json_rows, print_table
     from cli.output import stdout
     from cli.progress import progress
-    from cli.workspaces import open_reader
-    from memory.loading import bound_process, tables_for
+    from cli.workspaces import open_for_query
+    from memory.loading import bound_process
 
     if json + csv + (parquet is not None) > 1:
         raise typer.BadParameter("--json, --csv and --parquet exclude each other")
     bound_process()
-    with open_reader(directory, tables_for(sql)) as reader, reader.asking(sql) as answer:
+    with open_for_query(directory, sql) as reader, reader.asking(sql) as answer:
         if json:
             print_json_rows(answer)
         elif csv:

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memory.loading import TABLES, connect, load, load_tables, tables_for, tables_of_views
+from memory.loading import connect, load, load_tables
 from memory.migrations.runner import migrate, newest_version
+from memory.needs import EVERYTHING, TABLES, known_views, needs_of
 from memory.reader import VIEWS, Reader
 from memory.rows import ALL_TABLES
 from memory.schema_doc import EXAMPLES
@@ -52,7 +53,7 @@ def test_the_tables_of_a_reader_are_those_of_the_migrations(snapshot: Path) -> N
     migrated = connect()
     migrate(migrated)
     expected = {table: found for table, found in columns(migrated).items() if table in TABLES}
-    read = load_tables(snapshot, read_manifest(snapshot), TABLES)
+    read = load_tables(snapshot, read_manifest(snapshot), EVERYTHING)
     assert columns(read) == expected
     migrated.close()
     read.close()
@@ -60,7 +61,7 @@ def test_the_tables_of_a_reader_are_those_of_the_migrations(snapshot: Path) -> N
 
 def test_both_ways_of_loading_give_the_same_rows(snapshot: Path) -> None:
     manifest = read_manifest(snapshot)
-    whole, read = load(snapshot, manifest), load_tables(snapshot, manifest, TABLES)
+    whole, read = load(snapshot, manifest), load_tables(snapshot, manifest, EVERYTHING)
     for table in ALL_TABLES:
         sql = f"SELECT {table.column_list} FROM raw.{table.name} ORDER BY ALL"
         rows = read.execute(sql).fetchall()
@@ -70,13 +71,23 @@ def test_both_ways_of_loading_give_the_same_rows(snapshot: Path) -> None:
     read.close()
 
 
-def test_views_name_the_tables_behind_them() -> None:
-    views = tables_of_views()
-    assert list(views) == list(dict.fromkeys(views))
-    assert views.keys() == set(VIEWS)
-    assert views["trials"] == {"trials", "campaigns"}
-    assert views["near_misses"] == views["noise"] == {"trials", "campaigns", "measurements"}
-    assert all(behind <= TABLES for behind in views.values())
+def test_views_name_what_is_behind_them() -> None:
+    views = known_views()
+    assert list(views) == list(VIEWS) or views.keys() == set(VIEWS)
+    assert views["trials"].needs.keys() == {"trials", "campaigns"}
+    assert views["near_misses"].needs.keys() == views["noise"].needs.keys() == {"trials", "campaigns", "measurements"}
+    assert views["near_misses"].others == {"noise"}
+    assert {"p_improve", "status", "kind"} <= views["near_misses"].needs["trials"]
+    assert not {"diff", "lesson", "decision"} & views["near_misses"].needs["trials"]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_is_the_same_without_the_columns_that_it_does_not_need(
+    view: str, snapshot: Path, reader: Reader
+) -> None:
+    sql = f"FROM {view} ORDER BY ALL"
+    with Reader.open_for(snapshot, sql) as some:
+        assert some.query(sql) == reader.query(sql)
 
 
 @pytest.mark.parametrize(
@@ -96,13 +107,30 @@ def test_views_name_the_tables_behind_them() -> None:
     ],
 )
 def test_a_query_gets_the_same_answer_from_the_tables_that_it_needs(sql: str, snapshot: Path, reader: Reader) -> None:
-    with Reader.open(snapshot, tables_for(sql)) as some:
+    with Reader.open_for(snapshot, sql) as some:
         assert some.query(sql) == reader.query(sql)
 
 
 def test_a_query_over_one_view_does_not_load_the_others() -> None:
-    assert tables_for("SELECT status, count(*) FROM trials GROUP BY 1") == {"trials", "campaigns"}
-    assert tables_for("SELECT 1") == set()
+    needed = needs_of("SELECT status, count(*) FROM trials GROUP BY 1")
+    assert needed.keys() == {"trials", "campaigns"}
+    assert needed["trials"] == EVERYTHING["trials"]
+    assert needs_of("FROM raw.lessons")["lessons"] == EVERYTHING["lessons"]
+    assert needs_of("SELECT 1") == {}
+
+
+@pytest.mark.parametrize("sql", ["FROM trials", "FROM measurements", "SELECT diff FROM raw.trials", "FROM query('x')"])
+def test_a_query_for_more_than_was_loaded_is_refused_and_never_empty(snapshot: Path, sql: str) -> None:
+    with Reader.open_for(snapshot, "FROM near_misses") as reader:
+        assert reader.query("SELECT count(*) FROM noise").rows == [[2]]
+        with pytest.raises(ValueError, match="opened without"):
+            reader.query(sql)
+
+
+def test_what_is_there_is_listed_whole(snapshot: Path) -> None:
+    for sql in ("SHOW TABLES", "SELECT view_name FROM duckdb_views() WHERE NOT internal"):
+        with Reader.open_for(snapshot, sql) as reader:
+            assert set(VIEWS) <= {row[0] for row in reader.query(sql).rows}, sql
 
 
 def test_what_was_not_loaded_is_refused_and_never_empty(snapshot: Path) -> None:

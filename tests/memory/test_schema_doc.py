@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from memory.loading import tables_for
 from memory.reader import VIEWS, Reader
 from memory.schema_doc import CLOSED_LISTS, EXAMPLES, documented_views, render
 from memory.snapshot import publish
@@ -49,5 +48,5 @@ _EMPTY = {"Which rail stops most proposals, and why?", "Where did the time go?"}
 
 @pytest.mark.parametrize(("question", "sql"), EXAMPLES)
 def test_every_example_is_answered(question: str, sql: str, snapshot: Path) -> None:
-    with Reader.open(snapshot, tables_for(sql)) as reader:
+    with Reader.open_for(snapshot, sql) as reader:
         assert bool(reader.query(sql).rows) == (question not in _EMPTY)
