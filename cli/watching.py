@@ -78,6 +78,23 @@ class Sight:
             return self.live.active_s + (0.0 if paused else max(0.0, self.now_s - self.live.monotonic_s))
         return None if self.record is None else self.record.campaign.active_s
 
+    @property
+    def usd(self) -> float | None:
+        """Dollars that the campaign has spent, the trial in hand included; None when nothing has a price."""
+        return self._newest(None if self.record is None else self.record.document["usd"], "usd")
+
+    @property
+    def joules(self) -> float | None:
+        """Energy that the campaign has taken; None without a meter."""
+        return self._newest(None if self.record is None else self.record.campaign.joules, "joules")
+
+    def _newest(self, published: float | None, name: str) -> float | None:
+        """What the loop says now, or what it published last: either may be seen first, and neither ever shrinks."""
+        live, record = self.live, self.record
+        same = live is not None and record is not None and live.campaign_id == record.campaign.campaign_id
+        known = [amount for amount in (published, getattr(live, name) if same else None) if amount is not None]
+        return max(known, default=None)
+
 
 class Watcher:
     """Looks at a workspace again and again, and reads again only what is new.
@@ -215,7 +232,7 @@ def trials_per_hour(trials: Sequence[Trial]) -> float | None:
 
 
 def remaining(
-    limits: dict[str, Any], trials: Sequence[Trial], active_s: float, joules: float | None
+    limits: dict[str, Any], trials: Sequence[Trial], active_s: float, usd: float | None, joules: float | None
 ) -> Remaining | None:
     """The limit that ends the search first, as far as the present pace tells; None when no limit can be foreseen.
 
@@ -223,6 +240,7 @@ def remaining(
         limits: of the campaign; 0 is none.
         trials: all of it.
         active_s: its running time.
+        usd: its dollars so far.
         joules: its energy so far.
     """
     found: list[Remaining] = []
@@ -234,8 +252,7 @@ def remaining(
     if limits.get("hours"):
         seconds = max(0.0, 3600 * limits["hours"] - active_s)
         found.append(Remaining(f"{seconds / 3600:.1f} hours", seconds))
-    usd = sum(t.usd for t in decided if t.usd is not None)
-    for limit, used, unit in ((limits.get("usd"), usd, "usd"), (limits.get("joules"), joules, "joules")):
+    for limit, used, unit in ((limits.get("usd"), usd or 0.0, "usd"), (limits.get("joules"), joules, "joules")):
         if limit and used is not None:
             left = max(0.0, limit - used)
             found.append(Remaining(f"{left:.3g} {unit}", active_s * left / used if used else None))

@@ -119,10 +119,10 @@ def _rates(record: Record) -> str:
 
 def _spent(sight: Sight, record: Record) -> str:
     """Money, energy, and how long it is to the next limit. What no meter counts is said to be so."""
-    joules, usd = record.campaign.joules, record.document["usd"]
+    joules, usd = sight.joules, sight.usd
     parts = ["no model costs" if usd is None else f"{usd:.4g} usd"]
     parts.append("energy not measured" if joules is None else _energy(joules, record))
-    left = remaining(record.campaign.limits, record.trials, sight.active_s or 0.0, joules)
+    left = remaining(record.campaign.limits, record.trials, sight.active_s or 0.0, usd, joules)
     if left is not None and sight.live is not None and not sight.live.result:
         parts.append(_eta(left.what, left.seconds, sight.live.state is CampaignState.PAUSED))
     return " · ".join(parts)

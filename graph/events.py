@@ -62,6 +62,9 @@ class Observer:
     def measuring_result(self, target: Trial, seed_index: int) -> None:
         """The search is over; incumbent or baseline is measured again, on a fresh seed."""
 
+    def spent(self, usd: float | None, joules: float | None) -> None:
+        """What the campaign has used up so far, the trial in hand included; None without any price, without a meter."""
+
     def note(self, text: str) -> None:
         """Something a person should know, in one sentence."""
 
@@ -133,6 +136,11 @@ class Observers(Observer):
         """See `Observer`."""
         for observer in self._observers:
             observer.measuring_result(target, seed_index)
+
+    def spent(self, usd: float | None, joules: float | None) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.spent(usd, joules)
 
     def note(self, text: str) -> None:
         """See `Observer`."""

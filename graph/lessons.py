@@ -42,7 +42,7 @@ def _written(services: "Services", final: Trial, attempt: int, rule: str) -> str
     curator = services.curator
     if curator is None:
         return None
-    minutes = Minutes(services.store, final.trial_id, attempt, CallRole.LESSON)
+    minutes = Minutes(services.store, final.trial_id, attempt, CallRole.LESSON, services.spending.tell)
     if minutes.failed:
         return None
     started = time.monotonic()

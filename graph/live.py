@@ -84,6 +84,10 @@ class LiveState(LivePart):
     phase_since_s: float | None = None
     result: bool = False
     """Whether the search is over, and its result is being measured."""
+    usd: float | None = None
+    """Dollars of all calls that are stored, those of the trial in hand included; None: none has a price."""
+    joules: float | None = None
+    """Energy of the campaign when it was last read: every second of a training, after each call, between trials."""
     training: LiveTraining | None = None
     note: str | None = None
     """The last thing that a person should know."""
@@ -233,6 +237,10 @@ class LiveFile(Observer):
         """See `Observer`."""
         self._curve = self._progress = None
         self._enter("launching", trial=target.seq, edit=target.edit_key, attempt=0, result=True)
+
+    def spent(self, usd: float | None, joules: float | None) -> None:
+        """See `Observer`."""
+        self._tell(usd=usd, joules=joules)
 
     def note(self, text: str) -> None:
         """See `Observer`."""

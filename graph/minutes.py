@@ -1,6 +1,7 @@
 """The minutes of one attempt: every request to a model, in the store the moment that it is over."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,13 +22,22 @@ class Minutes:
         trial_id: the trial.
         attempt: the attempt at its proposal.
         role: what was asked for: calls of other roles are not seen.
+        stored: told of each call that was stored.
     """
 
-    def __init__(self, store: Store, trial_id: str, attempt: int, role: CallRole = CallRole.PROPOSE) -> None:
+    def __init__(
+        self,
+        store: Store,
+        trial_id: str,
+        attempt: int,
+        role: CallRole = CallRole.PROPOSE,
+        stored: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store, self._trial_id, self._attempt, self._role = store, trial_id, attempt, role
-        stored = [call for call in store.calls(trial_id) if call.attempt == attempt]
-        self._calls = [call for call in stored if call.role is role]
-        self._next_position = stored[-1].position + 1 if stored else 0
+        self._stored = stored
+        earlier = [call for call in store.calls(trial_id) if call.attempt == attempt]
+        self._calls = [call for call in earlier if call.role is role]
+        self._next_position = earlier[-1].position + 1 if earlier else 0
         self.writing_s = 0.0
         """Seconds spent in the store while a model was asked."""
 
@@ -56,6 +66,7 @@ class Minutes:
             self._store.add_calls([call])
             self._calls.append(call)
             self._next_position += 1
+            self._stored()
         self.writing_s += time.monotonic() - started
 
     def _as_call(self, proposer: str, info: CallInfo, prompt: list[dict[str, Any]] | None) -> Call:

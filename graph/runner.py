@@ -88,6 +88,7 @@ class Runner:
         standing = self._take_up() if services.resumed else None
         publish(services.store, services.workspace.snapshot_dir)  # readers see the campaign from its first second
         services.observer.campaign_started(services.campaign, standing)
+        services.spending.tell()
 
     def _take_up(self) -> Standing:
         services = self._services
@@ -136,6 +137,7 @@ class Runner:
         services.trial_started = time.monotonic()
         services.meters.begin_trial(begun)
         services.observer.trial_opened(trial)
+        services.spending.begin(trial)
         try:
             self._graph.invoke(initial_state(trial), {"recursion_limit": RECURSION_LIMIT})
         except TrialError as error:

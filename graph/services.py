@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agents.base import Proposer
 from graph.events import Observer
 from graph.meters import Meter, Meters
+from graph.spending import Spending
 from graph.stopping import StopRequest
 from graph.weather import Weather
 from graph.workspace import Workspace
@@ -72,6 +73,11 @@ class Services:
         return Meters(self.campaign, self.meter)
 
     @cached_property
+    def spending(self) -> Spending:
+        """What the campaign has spent, for whoever watches."""
+        return Spending(self.store, self.campaign_id, self.meters, self.observer)
+
+    @cached_property
     def known_curves(self) -> KnownCurves:
         """What the store's training curves say; it remembers what it has read."""
 
@@ -111,10 +117,11 @@ class Services:
         Raises:
             HaltError: the record cannot be written, or the trial was decided otherwise before.
         """
-        final = trial.model_copy(update=self.meters.trial_energy)
+        final, spending = trial.model_copy(update=self.meters.trial_energy), self.spending
         with self.store.transaction():
             self.store.decide(final, head, incumbent, lesson)
             self.store.update_campaign(self.campaign_id, active_s=self.meters.active_s, joules=self.meters.joules)
+        spending.end(final)
 
     def record(self, kind: EventKind, text: str, trial_seq: int | None = None) -> None:
         """Put on record what happened to the loop itself."""

@@ -37,16 +37,18 @@ def watch(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> No
 
 
 def _document(sight: "Sight") -> dict[str, Any]:
-    """What `status --json` has, with the state of this moment, rates, and what the loop does."""
+    """What `status --json` has, with the state and the spend of this moment, rates, and what the loop does."""
     from dataclasses import asdict
 
     from cli.watching import remaining, trials_per_hour
 
     record, live = sight.record, sight.live
-    left = record and remaining(record.campaign.limits, record.trials, sight.active_s or 0.0, record.campaign.joules)
+    left = record and remaining(record.campaign.limits, record.trials, sight.active_s or 0.0, sight.usd, sight.joules)
     now: dict[str, Any] = {
         "state": sight.state,
         "elapsed_s": sight.active_s,
+        "usd": sight.usd,
+        "energy_joules": sight.joules,
         "trials_per_hour": record and trials_per_hour(record.trials),
         "remaining": left and asdict(left),
         "live": live and live.model_dump(mode="json"),

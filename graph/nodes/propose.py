@@ -47,7 +47,7 @@ def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> N
     A model's calls are stored before that, one by one, as they come in.
     """
     context = build_context(services, trial, attempt, state)
-    minutes = Minutes(services.store, trial.trial_id, attempt)
+    minutes = Minutes(services.store, trial.trial_id, attempt, stored=services.spending.tell)
 
     def ask(proposer: Proposer) -> Reply:
         journal = minutes.journal(proposer.name)

@@ -74,6 +74,7 @@ def run_training(services: Services, trial: Trial, target: Trial, measurement: M
 
     def report(progress: Progress) -> None:
         _show(services, trial, target, measurement, progress)
+        services.spending.beat()
         if watch is not None:
             watch.see(progress)
 

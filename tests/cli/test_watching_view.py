@@ -140,6 +140,22 @@ def test_every_state_is_told(
     assert said in "\n".join(picture(seen, Size(80, 24)))
 
 
+def test_what_the_trial_in_hand_has_cost_is_in_the_spend(record: Record) -> None:
+    """The snapshot has the decided trials only; whichever of the two is older does not take anything back."""
+    record = replace(record, campaign=record.campaign.model_copy(update={"limits": {"usd": 1.0}}))
+    paid = replace(record, document={**record.document, "usd": 0.25})
+    for published, said, shown in ((record, 0.31, 0.31), (paid, 0.31, 0.31), (paid, 0.2, 0.25), (paid, None, 0.25)):
+        seen = sight(published, live(campaign_id=record.campaign.campaign_id, usd=said, joules=9.0e6))
+        assert (seen.usd, seen.joules) == (shown, 9.0e6)
+        text = "\n".join(picture(seen, Size(80, 24)))
+        assert f"{shown:.4g} usd · 2.5 kWh" in text
+        assert f"{1.0 - shown:.3g} usd left" in text
+    another = sight(paid, live(campaign_id="c-another", usd=7.0, joules=9.9e9))
+    assert (another.usd, another.joules) == (0.25, 7.2e6)
+    over = sight(paid, None)
+    assert (over.usd, over.joules) == (0.25, 7.2e6)
+
+
 def test_the_clock_stands_while_paused(record: Record) -> None:
     assert sight(record, live()).active_s == pytest.approx(3702.0)
     assert sight(record, live(state=CampaignState.PAUSED)).active_s == pytest.approx(3700.0)
@@ -198,7 +214,7 @@ def test_the_rate_is_that_of_the_last_trials() -> None:
     ],
 )
 def test_the_limit_that_comes_first_is_told(limits: dict[str, Any], expected: Remaining | None) -> None:
-    found = remaining(limits, trials(60.0, 60.0, 60.0, 60.0, usd=0.1), 240.0, 300.0)
+    found = remaining(limits, trials(60.0, 60.0, 60.0, 60.0, usd=0.1), 240.0, 0.4, 300.0)
     assert (found is None) == (expected is None)
     if found is not None and expected is not None:
         assert found.what == expected.what
@@ -206,8 +222,8 @@ def test_the_limit_that_comes_first_is_told(limits: dict[str, Any], expected: Re
 
 
 def test_a_limit_without_a_pace_is_told_without_a_time() -> None:
-    assert remaining({"trials": 10}, [], 5.0, None) == Remaining("10 trials", None)
-    assert remaining({"joules": 10.0}, [], 5.0, None) is None
+    assert remaining({"trials": 10}, [], 5.0, None, None) == Remaining("10 trials", None)
+    assert remaining({"joules": 10.0}, [], 5.0, None, None) is None
 
 
 def test_an_old_note_makes_room_for_the_last_event(record: Record) -> None:

@@ -60,6 +60,10 @@ def test_it_follows_a_trial_from_node_to_node(tmp_path: Path) -> None:
         assert wait_for(path, lambda s: s.tag == "night").preparing is None
         live.trial_opened(trial)
         wait_for(path, lambda s: (s.phase, s.trial, s.attempt, s.training) == ("proposing", 1, 0, None))
+        live.spent(None, 12.5)
+        wait_for(path, lambda s: (s.usd, s.joules) == (None, 12.5))
+        live.spent(0.03, 13.0)
+        assert wait_for(path, lambda s: s.usd == 0.03).joules == 13.0
         live.proposed(trial, 0)
         live.railed(trial, "range", "lr is too large")
         wait_for(path, lambda s: s.phase == "proposing" and s.note == "trial 1: range: lr is too large")
@@ -227,6 +231,7 @@ def test_observers_pass_everything_on() -> None:
     both.measured(trial, make_measurement(trial, 0, 1.0))
     both.decided(trial)
     both.measuring_result(trial, 0)
+    both.spent(0.1, None)
     both.note("x")
     both.campaign_stopped(make_campaign())
     assert heard == [(number, name) for name in methods for number in (1, 2)]
