@@ -55,12 +55,12 @@ def test_it_follows_a_loop_from_before_its_start_to_after_its_death(tmp_path: Pa
         terminal.wait_for("no campaign has begun here yet")
         with loop(root, "--trials", 500, "--tag", "seen") as process:
             terminal.wait_for("trial 0: training, seed")
-            terminal.wait_for("100 % of the budget")
+            curve = terminal.wait_for("100 % of the budget")
+            assert any(0x2800 < ord(c) < 0x2900 for c in curve)
             frame = terminal.wait_for("trial 1 ")
             assert "nightshift autoresearch/seen" in frame
             assert "baseline 2" in frame or "baseline 1" in frame
             assert len(frame.splitlines()) == 24
-            assert any(0x2800 < ord(c) < 0x2900 for c in frame)
             process.kill()
             process.wait()
         assert "nightshift run" in terminal.wait_for("no loop is at work here any more")
