@@ -180,6 +180,20 @@ def _menu_knobs(menu: Path) -> list[str]:
     return list(load_menu(menu).knobs)
 
 
+def with_menu(campaign: "Campaign", menu: Path | None) -> "Campaign":
+    """The campaign with the knobs of a menu file in its task; as it is without one.
+
+    Raises:
+        UserError: the file is no menu.
+    """
+    from rails.menu import load_menu
+
+    if menu is None:
+        return campaign
+    known: dict[str, Any] = load_menu(menu).model_dump(mode="json", by_alias=True)
+    return campaign.model_copy(update={"task": {**campaign.task, "menu": known, "knobs_from": "menu"}})
+
+
 def campaign_of(reader: "Reader", path: Path, tag: str | None) -> "Campaign":
     """The campaign of a workspace with this tag; without one the latest.
 

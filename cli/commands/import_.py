@@ -1,14 +1,11 @@
 """`nightshift import`: another loop's log as a workspace that can be asked."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cli.options import JsonOption
-
-if TYPE_CHECKING:
-    from memory.importers.log import Log
 
 _LISTED = 10
 
@@ -25,12 +22,11 @@ def import_(
     """
     from cli.output import print_json, stdout
     from cli.progress import progress
-    from cli.sources import read_file
+    from cli.sources import read_file, with_menu
     from memory.importers.workspace import UNREADABLE, import_log
 
     log = read_file(source.expanduser())
-    if menu is not None:
-        _put_menu(log, menu)
+    log.campaign = with_menu(log.campaign, menu)
     with progress("writing the store"):
         imported = import_log(log, source.expanduser().resolve(), directory)
     if json:
@@ -48,12 +44,3 @@ def import_(
         line(f"line {found.line} cannot be read: {found.why}")
     if imported.unreadable:
         line(f"{len(imported.unreadable)} lines could not be read: {directory / UNREADABLE}")
-
-
-def _put_menu(log: "Log", menu: Path) -> None:
-    """Give the campaign the knobs of a menu file."""
-    from rails.menu import load_menu
-
-    known: dict[str, Any] = load_menu(menu).model_dump(mode="json", by_alias=True)
-    task = {**log.campaign.task, "menu": known, "knobs_from": "menu"}
-    log.campaign = log.campaign.model_copy(update={"task": task})

@@ -25,6 +25,7 @@ def report(
             "-o", "--output", metavar="FILE", help="The page; its picture is put beside it.", show_default=False
         ),
     ] = None,
+    menu: Annotated[Path | None, typer.Option(help="Menu file: which knobs there were to touch.")] = None,
     usd_per_kwh: Annotated[
         float | None,
         typer.Option(min=0.0, help="Price of energy (default: [energy] of task.toml).", show_default=False),
@@ -37,7 +38,7 @@ def report(
     """
     from cli.output import print_json, stdout
 
-    written = _write(source, output, usd_per_kwh)
+    written = _write(source, output, menu, usd_per_kwh)
     if json:
         print_json({"html": str(written.html), "png": str(written.png)})
     else:
@@ -57,14 +58,14 @@ class _Read:
     """The price of energy in task.toml as it is now: a person may have learnt it after the night."""
 
 
-def _write(source: str, output: Path | None, usd_per_kwh: float | None) -> "Written":
+def _write(source: str, output: Path | None, menu: Path | None, usd_per_kwh: float | None) -> "Written":
     from cli.progress import progress
     from cli.report.write import write_report
     from cli.sources import split_tag
 
     chosen = None if output is None else _checked(output)
     path, tag = split_tag(source)
-    read = _of_folder(source, path, tag) if path.is_dir() else _of_log(path)
+    read = _of_folder(source, path, tag, menu) if path.is_dir() else _of_log(path, menu)
     with progress("writing the report"):
         return write_report(
             read.story,
@@ -74,11 +75,12 @@ def _write(source: str, output: Path | None, usd_per_kwh: float | None) -> "Writ
         )
 
 
-def _of_folder(source: str, path: Path, tag: str | None) -> _Read:
+def _of_folder(source: str, path: Path, tag: str | None, menu: Path | None) -> _Read:
     """A workspace, ours or imported; or the folder of a snapshot or a rescue, which is read and left as it is."""
     from cli.progress import progress
     from cli.report.gathered import Reading
     from cli.report.write import HTML_NAME
+    from cli.sources import with_menu
     from cli.workspaces import find_workspace, holder_of, open_reader
     from memory.importers.workspace import imported_record
     from memory.snapshot import MANIFEST
@@ -88,7 +90,7 @@ def _of_folder(source: str, path: Path, tag: str | None) -> _Read:
     at_work = workspace is not None and holder_of(workspace) is not None
     imported = None if workspace is None else imported_record(workspace.root)
     with progress("reading the record"), open_reader(path, TABLES) as reader:
-        story = read_story(reader, _campaign(reader, path, tag))
+        story = read_story(reader, with_menu(_campaign(reader, path, tag), menu))
     return _Read(
         story=story,
         reading=Reading(
@@ -123,12 +125,13 @@ def _campaign(reader: "Reader", path: Path, tag: str | None) -> "Campaign":
     return found[tag]
 
 
-def _of_log(path: Path) -> _Read:
+def _of_log(path: Path, menu: Path | None) -> _Read:
     from cli.report.gathered import Reading
-    from cli.sources import read_file
+    from cli.sources import read_file, with_menu
     from memory.story_reading import story_of_records
 
     log = read_file(path)
+    log.campaign = with_menu(log.campaign, menu)
     return _Read(
         story=story_of_records(log.records),
         reading=Reading(source=str(path.resolve()), unreadable=log.unreadable, notes=log.notes),

@@ -10,6 +10,7 @@ from cli.main import run_command
 from cli.report.leave import leave_report
 from rails.errors import BusyError, HaltError, UserError
 from tests.support.command import nightshift
+from tests.support.foreign_logs import narrow_log
 from tests.support.many_trials import make_night, many_trials
 from tests.support.pages import Page, faults
 from tests.support.workspaces import make_standin_workspace
@@ -112,6 +113,38 @@ def test_another_loops_log_has_a_report(
     assert "+2 % ± 11 over the baseline, 2 keeps in 3 trials" in page.words
     assert "1 line of the log could not be read" in page.words
     assert "another loop's log" in page.words
+
+
+def test_a_menu_says_which_knobs_a_log_had(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, menu, out = tmp_path / "theirs.jsonl", tmp_path / "menu.json", tmp_path / "r.html"
+    log.write_text("".join(json.dumps(line) + "\n" for line in LOG))
+    knobs = {name: {"type": "float", "range": [0.0, 9.0], "default": 0.5} for name in ("lr", "dropout", "decay")}
+    menu.write_text(json.dumps({"knobs": knobs}))
+
+    def words(*options: object) -> str:
+        assert run_command(["report", *map(str, (log, "-o", out, *options))]) == 0
+        return Page(out.read_text(encoding="utf-8")).words
+
+    assert "1 of 2 knobs of the menu was touched. Never touched: depth" in words()
+    assert "1 of 3 knobs of the menu was touched. Never touched: dropout, decay" in words("--menu", menu)
+    menu.write_text("{}")
+    assert run_command(["report", str(log), "-o", str(out), "--menu", str(menu)]) == 1
+    assert str(menu) in capsys.readouterr().err
+
+
+def test_without_any_menu_nothing_is_said_of_untouched_knobs(tmp_path: Path) -> None:
+    out = tmp_path / "r.html"
+    assert run_command(["report", str(narrow_log(tmp_path / "results.tsv")), "-o", str(out)]) == 0
+    assert "1 knob was touched; which others there were, no menu says." in Page(out.read_text(encoding="utf-8")).words
+
+
+def test_a_menu_says_which_knobs_an_imported_record_had(tmp_path: Path) -> None:
+    log, menu, out = tmp_path / "theirs.jsonl", tmp_path / "menu.json", tmp_path / "r.html"
+    log.write_text("".join(json.dumps(line) + "\n" for line in LOG))
+    menu.write_text(json.dumps({"knobs": {"lr": {"type": "float", "range": [0.0, 9.0], "default": 0.5}}}))
+    assert run_command(["import", str(log), str(tmp_path / "record")]) == 0
+    assert run_command(["report", str(tmp_path / "record"), "--menu", str(menu), "-o", str(out)]) == 0
+    assert "1 of 1 knob of the menu was touched" in Page(out.read_text(encoding="utf-8")).words
 
 
 def test_a_report_that_cannot_be_written_is_a_note(
