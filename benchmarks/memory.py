@@ -17,13 +17,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.memory_files import make_files  # noqa: E402
 from cli.main import run_command  # noqa: E402
 from cli.sources import load_source  # noqa: E402
 from memory.analysis import analyze_trials  # noqa: E402
@@ -37,6 +39,7 @@ SHOWN = 20
 LIMITS_MS = {"analyze": 1_000, "near_misses": 50, "report": 5_000, "lineage": 20}
 
 Timed = dict[str, float]
+T = TypeVar("T")
 
 
 def timed(work: Callable[[], object], rounds: int) -> Timed:
@@ -52,15 +55,16 @@ def timed(work: Callable[[], object], rounds: int) -> Timed:
     return {"wall_ms": statistics.median(wall), "cpu_ms": statistics.median(cpu), "best_wall_ms": min(wall)}
 
 
-def _once(work: Callable[[], object]) -> Timed:
-    """Milliseconds of one run."""
+def _once(work: Callable[[], T]) -> tuple[T, Timed]:
+    """What came of one run, and its milliseconds."""
     started = time.perf_counter(), time.process_time()
-    work()
-    return {"wall_ms": 1e3 * (time.perf_counter() - started[0]), "cpu_ms": 1e3 * (time.process_time() - started[1])}
+    done = work()
+    took = time.perf_counter() - started[0], time.process_time() - started[1]
+    return done, {"wall_ms": 1e3 * took[0], "cpu_ms": 1e3 * took[1]}
 
 
 def analyze(folder: Path, rounds: int) -> dict[str, Any]:
-    """`analyze` of 10,000 trials: from the tables, and by way of records as everything else reads them."""
+    """`analyze` of 10,000 trials: from the tables, by way of records as everything else reads them, and from files."""
     night = make_night(folder / "analyze", many_trials(LONG))
     knobs = load_source(str(night)).knobs
 
@@ -78,17 +82,30 @@ def analyze(folder: Path, rounds: int) -> dict[str, Any]:
         "alternatives": {"all tables, as records": timed(by_records, max(1, rounds // 3))},
         "whole command, start included": _command(["analyze", str(night), "--json"]),
         "start alone": _command(["analyze", "--help"]),
+        "files": {name: _file(path, rounds) for name, path in make_files(folder / "files", LONG).items()},
+    }
+
+
+def _file(path: Path, rounds: int) -> dict[str, Any]:
+    """`analyze` of a log in a file."""
+    found = load_source(str(path)).analysis()
+    assert (found.trials, found.unreadable) == (LONG, [])
+    return {
+        "bytes": path.stat().st_size,
+        "ours": timed(lambda: load_source(str(path)).analysis(), rounds),
+        "whole command, start included": _command(["analyze", str(path), "--json"]),
     }
 
 
 def nearest(folder: Path, rounds: int) -> dict[str, Any]:
     """The near misses among 100,000 trials: the SQL view of an open reader, and a walk over all records in Python."""
     night = make_night(folder / "near", many_trials(VERY_LONG))
-    tables = ("trials", "measurements")
-    with Reader.open(night / ".nightshift" / "snapshot", tables) as reader:
+    snapshot, tables = night / ".nightshift" / "snapshot", ("trials", "measurements")
+    sql = f"SELECT trial, edit, gain, gain_low, gain_high, p_improve FROM near_misses LIMIT {SHOWN}"
+    opened_for_it = _first(lambda: Reader.open_for(snapshot, sql), sql, rounds)
+    opened_whole = _first(lambda: Reader.open(snapshot, tables), sql, rounds)
+    with Reader.open(snapshot, tables) as reader:
         campaign_id = reader.campaigns()[-1].campaign_id
-        sql = f"SELECT trial, edit, gain, gain_low, gain_high, p_improve FROM near_misses LIMIT {SHOWN}"
-        first_ms = _once(lambda: reader.query(sql))
         ours = timed(lambda: reader.query(sql), rounds)
         started = time.perf_counter()
         trials = reader.trials(campaign_id)
@@ -99,9 +116,27 @@ def nearest(folder: Path, rounds: int) -> dict[str, Any]:
     return {
         "trials": VERY_LONG,
         "ours": ours,
-        "the first query of a reader, noise and views included": first_ms,
+        "opened for this query, as the command does": opened_for_it,
+        "opened with both tables whole": opened_whole,
+        "whole command, start included": _command(["query", str(night), sql, "--json"]),
         "alternatives": {"a walk over records": walk, "and reading them first": {"wall_ms": read_ms}},
     }
+
+
+def _first(opened: Callable[[], Reader], sql: str, rounds: int) -> dict[str, Timed]:
+    """Opening a reader, and its first query: medians over readers, after one that does not count."""
+    opening: list[Timed] = []
+    first: list[Timed] = []
+    for _ in range(rounds + 1):
+        reader, took = _once(opened)
+        opening.append(took)
+        with reader:
+            first.append(_once(partial(reader.query, sql))[1])
+    return {"opening": _medians(opening[1:]), "the first query": _medians(first[1:])}
+
+
+def _medians(times: list[Timed]) -> Timed:
+    return {name: statistics.median(one[name] for one in times) for name in times[0]}
 
 
 def report(folder: Path, rounds: int) -> dict[str, Any]:
@@ -126,12 +161,20 @@ def lineage(_: Path, rounds: int) -> dict[str, Any]:
 def _command(arguments: list[str]) -> Timed:
     """A command in a process of its own."""
     command = [sys.executable, "-m", "cli.main", *arguments]
-    took: list[float] = []
+    wall: list[float] = []
+    cpu: list[float] = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.perf_counter(), _children_s()
         subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-        took.append(1e3 * (time.perf_counter() - started))
-    return {"wall_ms": statistics.median(took), "best_wall_ms": min(took)}
+        wall.append(1e3 * (time.perf_counter() - started[0]))
+        cpu.append(1e3 * (_children_s() - started[1]))
+    return {"wall_ms": statistics.median(wall), "cpu_ms": statistics.median(cpu), "best_wall_ms": min(wall)}
+
+
+def _children_s() -> float:
+    """Processor time of the processes that were waited for, in seconds."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 PARTS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
@@ -146,11 +189,19 @@ def shown(name: str, found: dict[str, Any]) -> str:
     """One part for a person."""
     lines = [f"{name}, {found['trials']:,} trials (at most {LIMITS_MS[name]} ms)"]
     for what, figures in found.items():
-        for label, value in figures.items() if what == "alternatives" else [(what, figures)]:
-            if isinstance(value, dict):
-                told = ", ".join(f"{key} {number:,.1f}" for key, number in value.items() if isinstance(number, float))
-                lines.append(f"  {label}: {told}")
+        if isinstance(figures, dict):
+            lines += _lines({what: figures} if what not in {"alternatives", "files"} else figures, "  ")
     return "\n".join(lines)
+
+
+def _lines(figures: dict[str, Any], indent: str) -> list[str]:
+    """A line for each dictionary of numbers, and its label alone for one that holds further ones."""
+    lines: list[str] = []
+    for label, value in figures.items():
+        if isinstance(value, dict):
+            told = ", ".join(f"{key} {number:,.1f}" for key, number in value.items() if isinstance(number, float))
+            lines += [f"{indent}{label}: {told}", *_lines(value, f"{indent}  ")]
+    return lines
 
 
 def main() -> None:
