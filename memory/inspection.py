@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from memory.journal import JOURNAL, latest_phases
 from memory.store_errors import DamagedStoreError, store_error
 from memory.tail import read_tail
 
@@ -41,7 +42,10 @@ def inspect(connection: duckdb.DuckDBPyConnection, path: Path, published: Path) 
         rows = {name: _read(connection, name) for name in table_names(connection)}
     except duckdb.Error as error:
         raise store_error(path, error) or DamagedStoreError(str(error).splitlines()[0], path) from error
-    gone = _gone(connection, published, "trials" in rows)
+    try:
+        gone = _gone(connection, published, rows)
+    except ValueError as error:
+        raise DamagedStoreError(str(error), path) from error
     if gone:
         raise DamagedStoreError(f"{gone} trials of the snapshot in {published} are not in it", path)
     return rows
@@ -94,15 +98,19 @@ def _read(connection: duckdb.DuckDBPyConnection, table: str) -> int:
     return int(found[0]) if found else 0
 
 
-def _gone(connection: duckdb.DuckDBPyConnection, published: Path, has_trials: bool) -> int:
-    """How many published trials the store lacks, or knows only undecided. It was ahead of what it published, always."""
+def _gone(connection: duckdb.DuckDBPyConnection, published: Path, rows: dict[str, int]) -> int:
+    """How many published trials the store lacks, or knows only undecided. It was ahead of what it published, always.
+
+    Raises:
+        ValueError: its journal holds something else.
+    """
+    known = _known_trials(connection, rows)
     try:
         manifest: dict[str, Any] = json.loads((published / "manifest.json").read_text(encoding="utf-8"))
         files = [str(published / part[-1]) for part in manifest["parts"] if part[0] == "trials" and part[-1]]
         newest = _in_tail(published / manifest["tail"]) if manifest["tail"] else []
     except (OSError, ValueError, LookupError, TypeError):
         return 0
-    known = "raw.trials" if has_trials else "(SELECT NULL AS trial_id, NULL AS phase LIMIT 0)"
     tables = [f"SELECT trial_id, phase FROM read_parquet([{', '.join(map(_quoted, files))}])"] if files else []
     tables += [f"SELECT {_quoted(trial_id)} AS trial_id, {_quoted(phase)} AS phase" for trial_id, phase in newest]
     try:
@@ -110,6 +118,16 @@ def _gone(connection: duckdb.DuckDBPyConnection, published: Path, has_trials: bo
     except duckdb.Error:
         # Nothing is wrong with the store when a published file is: power cuts may tear those.
         return 0
+
+
+def _known_trials(connection: duckdb.DuckDBPyConnection, rows: dict[str, int]) -> str:
+    """SQL for id and phase of the trials in a store, those in its journal included."""
+    known = "SELECT trial_id, phase FROM raw.trials" if "trials" in rows else "SELECT NULL, NULL LIMIT 0"
+    newest = latest_phases(connection) if rows.get(JOURNAL) else {}
+    later = [f"SELECT {_quoted(trial_id)}, {_quoted(phase)}" for trial_id, phase in newest.items()]
+    if later:
+        known += f" WHERE trial_id NOT IN ({', '.join(map(_quoted, newest))})"
+    return f"(SELECT * FROM ({' UNION ALL '.join([known, *later])}) AS known(trial_id, phase))"
 
 
 def _in_tail(path: Path) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ import psutil
 from memory.migrations.runner import migrate, newest_version
 from memory.needs import EVERYTHING, Needs
 from memory.queries import CONNECT_CONFIG
-from memory.rows import ALL_TABLES, NUMBERED_TABLES, Table
+from memory.rows import ALL_TABLES, NUMBERED_TABLES, Table, insert_many_sql
 from memory.snapshot import Manifest, quoted
 from memory.tail import read_tail
 from rails.errors import UserError
@@ -175,8 +175,7 @@ def _insert(
         raise duckdb.InvalidInputException(f"rows of {table} do not fit its columns")
     columns = zip(names, zip(*rows, strict=True), strict=True)
     values = {name: list(column) for name, column in columns if name in wanted}
-    sql = f"INSERT INTO raw.{table} ({', '.join(values)}) SELECT {', '.join(['unnest(?)'] * len(values))}"
-    connection.execute(sql, list(values.values()))
+    connection.execute(insert_many_sql(table, list(values)), list(values.values()))
 
 
 def _locked_down() -> str:

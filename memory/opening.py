@@ -13,10 +13,11 @@ import duckdb
 from memory.atomic import disk_errors, sync_directory, sync_file
 from memory.backup import back_up
 from memory.inspection import cut_torn_end, inspect, log_path
+from memory.journal import JOURNAL, fold
 from memory.migrations.runner import LEDGER, migrate, newest_version, schema_version
 from memory.queries import CONNECT_CONFIG, create_views
 from memory.records import utc_now
-from memory.store_errors import store_error
+from memory.store_errors import DamagedStoreError, store_error
 from rails.errors import HaltError, NightshiftError, UserError
 
 SNAPSHOT = "snapshot"
@@ -64,6 +65,8 @@ def open_database(path: Path, note: Note) -> tuple[duckdb.DuckDBPyConnection, in
     except duckdb.Error as error:
         raise _explained(path, error) from error
     try:
+        if rows.get(JOURNAL):
+            _fold(connection, path)
         schema = migrate(connection)
         create_views(connection)
     except BaseException as error:
@@ -125,6 +128,26 @@ def _put_aside(path: Path, note: Note) -> None:
         note(f"the store is gone, a new one is made; what had been published of the old one is kept in {kept}")
     if log.exists():
         log.rename(path.with_name(f"orphan-{stamp}.wal"))
+
+
+def _fold(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Bring the tables up to date with what a loop that was killed had written: its schema is the store's.
+
+    Raises:
+        DamagedStoreError: journal and tables do not fit each other.
+        duckdb.Error: there is no room.
+    """
+    connection.begin()
+    try:
+        fold(connection)
+        connection.commit()
+    except BaseException as error:
+        connection.rollback()
+        if isinstance(error, duckdb.ConstraintException | duckdb.CatalogException | duckdb.BinderException):
+            raise DamagedStoreError(
+                f"its journal does not fit its tables: {str(error).splitlines()[0]}", path
+            ) from error
+        raise
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:

@@ -11,13 +11,17 @@ import duckdb
 from memory.noise import Noise
 from memory.queries import Queries, is_tried, outcome_of
 from memory.records import Call, Campaign, Curve, Event, Lesson, LineageBlock, Measurement, Record, Trial, Verdict
-from memory.rows import EVENTS, LINEAGE_BLOCKS
+from memory.replicates import Replicates
+from memory.rows import CALLS, CURVES, EVENTS, LINEAGE_BLOCKS, MEASUREMENTS, TRIALS, Table
 
 Key = tuple[Any, ...]
 R = TypeVar("R", bound=Record)
 
 REMEMBERED = (Campaign, Trial, Measurement, Call, Verdict, Lesson)
 """Records that `recall` knows."""
+
+LISTED = (TRIALS, MEASUREMENTS, CALLS, CURVES)
+"""Tables whose keys are all kept: a key of theirs does not say where else to look for it."""
 
 
 class Remembered(Queries):
@@ -34,11 +38,13 @@ class Remembered(Queries):
         self._measurements: dict[str, dict[str, Measurement]] = {}
         self._lessons: dict[str, dict[str, Lesson]] = {}
         self._peaks: dict[str, dict[str, int]] = {}
-        self._noise: dict[str, Noise] = {}
+        self._replicates: dict[str, Replicates] = {}
         self._tried: dict[str, dict[str, str]] = {}
         self._counts: dict[str, int] = {}
         self._blocks: set[str] | None = None
+        self._block: LineageBlock | None = None
         self._curve: Curve | None = None
+        self._keys: dict[str, set[Key]] = {}
         self._in_hand = ""
         self._calls: dict[str, Call] | None = None
         self._verdicts: dict[tuple[int, int], Verdict] | None = None
@@ -84,7 +90,10 @@ class Remembered(Queries):
 
     def trial_by_seq(self, campaign_id: str, seq: int) -> Trial | None:
         """The trial with this number, or None."""
-        return next((trial for trial in self.trials(campaign_id) if trial.seq == seq), None)
+        trials = self.trials(campaign_id)
+        if 0 <= seq < len(trials) and trials[seq].seq == seq:  # no number is left out, unless by a foreign log
+            return trials[seq]
+        return next((trial for trial in trials if trial.seq == seq), None)
 
     def measurements(self, trial_id: str) -> list[Measurement]:
         """The measurements of a trial, by seed index."""
@@ -117,9 +126,24 @@ class Remembered(Queries):
     def noise(self, campaign_id: str) -> Noise:
         """The spread of one measurement, pooled over the campaign's replicates of identical programs."""
         with self._lock:
-            if campaign_id not in self._noise:
-                self._noise[campaign_id] = super().noise(campaign_id)
-            return self._noise[campaign_id]
+            trials = self.trials(campaign_id)
+            if not trials:
+                return Noise(sd=None, df=0)
+            if campaign_id not in self._replicates:
+                machine = self.campaign(campaign_id).hardware_fingerprint
+                self._replicates[campaign_id] = Replicates(machine, self._measured_trials(campaign_id))
+            return self._replicates[campaign_id].noise(self._trials[campaign_id], self.measurements)
+
+    def _measured_trials(self, campaign_id: str) -> list[Trial]:
+        """Its trials, the measurements of all of them in memory: one question for those that are not."""
+        trials = self.trials(campaign_id)
+        found = {trial.trial_id: {} for trial in trials if trial.trial_id not in self._measurements}
+        if found:
+            for measurement in self.campaign_measurements(campaign_id):
+                if measurement.trial_id in found:
+                    found[measurement.trial_id][measurement.measurement_id] = measurement
+            self._measurements.update(found)
+        return trials
 
     def peak_bytes(self, campaign_id: str) -> dict[str, int]:
         """Trial id to the most memory that its measurements took: of the accelerator where there is one."""
@@ -146,6 +170,8 @@ class Remembered(Queries):
     def lineage_block(self, sha256: str) -> LineageBlock | None:
         """The block with this hash, or None."""
         with self._lock:
+            if self._block is not None and self._block.sha256 == sha256:
+                return self._block
             if self._blocks is None:
                 self._blocks = {str(row[0]) for row in self._fetch("SELECT sha256 FROM raw.lineage_blocks")}
             return super().lineage_block(sha256) if sha256 in self._blocks else None
@@ -156,6 +182,21 @@ class Remembered(Queries):
             if table not in self._counts:
                 self._counts[table] = int(self._fetch(f"SELECT count(*) FROM raw.{table}")[0][0])
             return self._counts[table]
+
+    def has_key(self, table: Table[Any], key: Key) -> bool:
+        """Whether a table may have a row with this key; of the tables of large or many rows it is certain."""
+        if table not in LISTED:
+            return True
+        with self._lock:
+            if table.name not in self._keys:
+                found = self._fetch(f"SELECT {', '.join(table.key)} FROM raw.{table.name}")
+                self._keys[table.name] = set(found)
+            return key in self._keys[table.name]
+
+    def take_key(self, table: Table[Any], key: Key) -> None:
+        """Take note of the key of a row that was just written."""
+        if table.name in self._keys:
+            self._keys[table.name].add(key)
 
     def recall(self, record: R) -> R | None:
         """The stored row with the key of `record`, which is one of `REMEMBERED`; None when there is none."""
@@ -205,27 +246,27 @@ class Remembered(Queries):
     def forget(self) -> None:
         """Know nothing any more: the next question goes to the tables."""
         self._campaigns, self._trials, self._measurements, self._lessons = {}, {}, {}, {}
-        self._peaks, self._noise, self._tried, self._counts = {}, {}, {}, {}
-        self._blocks, self._curve = None, None
+        self._peaks, self._replicates, self._tried, self._counts = {}, {}, {}, {}
+        self._blocks, self._block, self._curve, self._keys = None, None, None, {}
         self._in_hand, self._calls, self._verdicts = "", None, None
 
     def _remember_campaign(self, campaign: Campaign) -> None:
         before = self._campaigns.get(campaign.campaign_id)
         if before is None or before.hardware_fingerprint != campaign.hardware_fingerprint:
-            self._noise.pop(campaign.campaign_id, None)  # it speaks of that machine
+            self._replicates.pop(campaign.campaign_id, None)  # they speak of that machine
         if self._campaigns:  # when empty it is filled from the table, this row included
             self._campaigns[campaign.campaign_id] = campaign
 
     def _remember_trial(self, trial: Trial) -> None:
         known = self._trials.get(trial.campaign_id)
         if known is None:
-            self._noise.pop(trial.campaign_id, None)
+            self._replicates.pop(trial.campaign_id, None)
             self._tried.pop(trial.campaign_id, None)
             return
         before = known.get(trial.trial_id)
         if before is None and known and next(reversed(known.values())).seq >= trial.seq:
             del self._trials[trial.campaign_id]  # out of order: to be read again
-            self._noise.pop(trial.campaign_id, None)
+            self._replicates.pop(trial.campaign_id, None)
             self._tried.pop(trial.campaign_id, None)
             return
         known[trial.trial_id] = trial
@@ -234,8 +275,8 @@ class Remembered(Queries):
             self._measurements[trial.trial_id] = {}
         self._remember_outcome(before, trial, newest=next(reversed(known)) == trial.trial_id)
         told = before is None or (before.status, before.program_key) != (trial.status, trial.program_key)
-        if told and (self._is_replicated(trial) or (before is not None and self._is_replicated(before))):
-            self._noise.pop(trial.campaign_id, None)
+        if told and trial.campaign_id in self._replicates:
+            self._replicates[trial.campaign_id].take(trial)
 
     def _remember_outcome(self, before: Trial | None, trial: Trial, *, newest: bool) -> None:
         """The first trial of a program is the one that counts: the newest changes nothing that was told before."""
@@ -259,8 +300,10 @@ class Remembered(Queries):
         name = (LINEAGE_BLOCKS if isinstance(record, LineageBlock) else EVENTS).name
         if name in self._counts:
             self._counts[name] += 1
-        if isinstance(record, LineageBlock) and self._blocks is not None:
-            self._blocks.add(record.sha256)
+        if isinstance(record, LineageBlock):
+            self._block = record
+            if self._blocks is not None:
+                self._blocks.add(record.sha256)
 
     def _remember_measurement(self, measurement: Measurement) -> None:
         campaign_id, trial_id = measurement.campaign_id, measurement.trial_id
@@ -271,8 +314,8 @@ class Remembered(Queries):
             self._peaks[campaign_id].pop(trial_id, None)
             if peaks:
                 self._peaks[campaign_id][trial_id] = max(peaks)
-        if measurement.val_bpb is not None and self._is_replicated(self.trial(trial_id)):
-            self._noise.pop(campaign_id, None)
+        if campaign_id in self._replicates:
+            self._replicates[campaign_id].measured(trial_id)
 
     def _remember_lesson(self, lesson: Lesson) -> None:
         known = self._lessons.get(lesson.campaign_id)
@@ -283,13 +326,6 @@ class Remembered(Queries):
             known[lesson.trial_id] = lesson
         else:
             del self._lessons[lesson.campaign_id]  # to be read again
-
-    def _is_replicated(self, trial: Trial) -> bool:
-        """Whether its program may have been measured twice: only then it can tell of noise."""
-        known, key = self._trials.get(trial.campaign_id), trial.program_key
-        if known is None or sum(m.val_bpb is not None for m in self.measurements(trial.trial_id)) > 1:
-            return True
-        return key is not None and any(t.program_key == key and t.trial_id != trial.trial_id for t in known.values())
 
     def _calls_of(self, trial_id: str) -> dict[str, Call]:
         self._take_in_hand(trial_id)

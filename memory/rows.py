@@ -147,3 +147,19 @@ NUMBERED_TABLES: tuple[Table[Any], ...] = (LINEAGE_BLOCKS, EVENTS)
 """Tables of rows that only ever are added, numbered by a hidden column `ordinal`."""
 
 ALL_TABLES: tuple[Table[Any], ...] = (CAMPAIGNS, *TRIAL_TABLES, *NUMBERED_TABLES)
+
+
+def insert_many_sql(table: str, columns: Sequence[str]) -> str:
+    """SQL that adds rows: as short for many rows as for one. It takes a list of values for each column."""
+    return f"INSERT INTO raw.{table} ({', '.join(columns)}) SELECT {', '.join(['unnest(?)'] * len(columns))}"
+
+
+def stored_text(values: Any) -> str:
+    """Stored values as JSON text on one line, times as ISO 8601; NaN and infinities as Python reads them."""
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"), default=_iso)
+
+
+def _iso(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in a row")

@@ -13,6 +13,7 @@ import duckdb
 
 from memory.atomic import disk_full, says_full
 from memory.inspection import log_path, unknown_trials
+from memory.journal import JOURNAL, fold
 from memory.loading import load
 from memory.migrations.runner import LEDGER, newest_version
 from memory.rows import ALL_TABLES, EVENTS, SPANS, TRIALS, Table
@@ -54,6 +55,7 @@ def salvage(store: Path, snapshot: Path, target: Path) -> Salvage:
     try:
         pieces, partly = _read_to_pieces(copy, said)
         with closing(load(work, _manifest_of_pieces(work, pieces))) as ours:
+            _fold_journal(ours, [work / name for name in pieces.get(JOURNAL, [])], said)
             published = _published(snapshot, work, said)
             parts = _write_tables(ours, published, target, said, older=TRIALS.name not in partly)
     except duckdb.Error as error:
@@ -129,6 +131,23 @@ def _manifest_of_pieces(work: Path, pieces: dict[str, list[str]]) -> Manifest:
         found = duckdb.execute(f"SELECT max(version) FROM read_parquet([{files}])").fetchone()
         schema = int(found[0]) if found and found[0] else schema
     return Manifest(schema=schema, session="", revision=0, parts=dict(parts))
+
+
+def _fold_journal(ours: duckdb.DuckDBPyConnection, pieces: list[Path], said: Salvage) -> None:
+    """Add what the store had not brought into its tables yet."""
+    if not pieces:
+        return
+    files = ", ".join(quoted(str(piece)) for piece in pieces)
+    try:
+        ours.begin()
+        ours.execute(f"INSERT INTO raw.{JOURNAL} SELECT * FROM read_parquet([{files}])")
+        fold(ours)
+        ours.commit()
+    except (duckdb.Error, ValueError, LookupError, TypeError) as error:
+        ours.rollback()
+        if says_full(str(error)):
+            raise
+        said.found.append(f"the newest rows, in the journal, do not fit the tables ({str(error).splitlines()[0]})")
 
 
 def _published(snapshot: Path, work: Path, said: Salvage) -> dict[str, str]:

@@ -10,9 +10,11 @@ Nothing here is synced to disk: a snapshot that a power cut tore is made anew fr
 """
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,7 @@ def publish(store: Store, directory: Path) -> None:
     Raises:
         HaltError: the disk is full or it cannot be written. The store itself is not touched.
     """
+    store.flush()  # nobody may see what a kill could still take back
     try:
         directory.mkdir(parents=True, exist_ok=True)
         before = _reusable(store, directory)
@@ -193,7 +196,8 @@ def _write_tail(store: Store, directory: Path, before: Manifest | None, live: st
         rows = store.tail_rows(table, "", _sealed(store.row_count(table.name)))
         tables.append((table.name, (*table.columns, "ordinal"), rows))
     trials = [] if live is None else store.trials(live)
-    ids = [trial.trial_id for trial in trials if trial.seq >= _sealed(trials[-1].seq + 1)]
+    first = _sealed(trials[-1].seq + 1) if trials else 0
+    ids = [trial.trial_id for trial in trials[-SEGMENT:] if trial.seq >= first]
     for table in TRIAL_TABLES:
         rows = [row for trial_id in ids for row in store.tail_rows(table, trial_id)]
         tables.append((table.name, table.columns, rows))
@@ -236,9 +240,9 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 
 
 def _remove_others(directory: Path, kept: set[str]) -> None:
-    for path in (*directory.glob("*.parquet"), *directory.glob(TAIL)):
-        if path.name not in kept:
-            path.unlink(missing_ok=True)
+    for name in os.listdir(directory):
+        if name not in kept and (name.endswith(".parquet") or fnmatch(name, TAIL)):
+            (directory / name).unlink(missing_ok=True)
 
 
 def quoted(text: str) -> str:

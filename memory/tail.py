@@ -1,15 +1,15 @@
 """The newest rows of a store as JSON text: what a snapshot has of them before they are enough for a Parquet file.
 
-Each row is encoded once, when it is written, so that publishing a trial costs no statement and hardly any time.
+Rows are kept as they are written and encoded once they are asked for, so that publishing a trial costs no statement and
+hardly any time.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from memory.rows import TRIAL_TABLES, Row, Table
+from memory.rows import TRIAL_TABLES, Row, Table, stored_text
 
 TAIL = "tail-*.json"
 """What the names of tail files look like."""
@@ -22,7 +22,7 @@ class Tail:
     """Encoded rows of some trials (by trial id), and of tables whose rows belong to no trial (owner: empty)."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], Rows] = {}
+        self._rows: dict[tuple[str, str], dict[Any, Row | str]] = {}
 
     def begin(self, trial_id: str) -> None:
         """A trial was opened: it has no rows in any table yet."""
@@ -33,16 +33,22 @@ class Tail:
         """Take note of a row that was written or changed, if its owner's rows are known; with key (), of a new one."""
         rows = self._rows.get((table.name, owner))
         if rows is not None:
-            rows[len(rows) if key == () else key] = encoded(row)
+            rows[len(rows) if key == () else key] = row
 
     def rows(self, table: str, owner: str) -> Rows | None:
         """The rows of a trial in a table; None when they are not known here."""
-        return self._rows.get((table, owner))
+        rows = self._rows.get((table, owner))
+        if rows is None:
+            return None
+        for key, row in rows.items():
+            if not isinstance(row, str):
+                rows[key] = stored_text(row)
+        return cast("Rows", rows)
 
-    def learn(self, table: str, owner: str, rows: Rows) -> Rows:
+    def learn(self, table: str, owner: str, rows: Mapping[Any, Row]) -> Rows:
         """Know these rows from now on."""
-        self._rows[table, owner] = rows
-        return rows
+        self._rows[table, owner] = dict(rows)
+        return cast("Rows", self.rows(table, owner))
 
     def keep(self, owners: set[str]) -> None:
         """Forget the rows of all other owners."""
@@ -51,11 +57,6 @@ class Tail:
     def forget(self) -> None:
         """Know nothing any more."""
         self._rows = {}
-
-
-def encoded(row: Row) -> str:
-    """A row as a JSON array; times as ISO 8601."""
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=_iso)
 
 
 def tail_text(tables: Iterable[tuple[str, Sequence[str], Sequence[str]]]) -> str:
@@ -79,9 +80,3 @@ def read_tail(path: Path) -> dict[str, tuple[list[str], list[list[Any]]]]:
         return {name: (found["columns"], found["rows"]) for name, found in stored.items()}
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path.name} is no tail of a snapshot") from error
-
-
-def _iso(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no place in a row")

@@ -28,7 +28,7 @@ def check_rails(services: Services, state: TrialState) -> Update:
         Verdict(trial_id=trial.trial_id, attempt=attempt, position=position, rail=v.rail, ok=v.ok, reason=v.reason)
         for position, v in enumerate(result.verdicts)
     ]
-    with services.store.transaction():
+    with services.store.transaction(flush=not result.ok):  # what passes is trained next, and stored before that
         services.store.add_verdicts(verdicts)
         if result.ok:
             trial = _store_proposal(services, state, trial, result)

@@ -69,7 +69,7 @@ def leave(disk: Path, room: int) -> Path:
 @pytest.mark.parametrize("seed", range(12))
 def test_after_a_full_disk_the_store_has_exactly_what_was_committed(disk: Path, tmp_path: Path, seed: int):
     rng = random.Random(seed)
-    records = make_records(30, seed, prompt_chars=rng.choice([100, 20_000, 60_000]))
+    records = make_records(30, seed, prompt_chars=rng.choice([100, 20_000, 30_000]))
     operations = operations_of(records)
     path, done = disk / "state" / "store.duckdb", 0
     with Store.open(tmp_path / "reference.duckdb") as reference:

@@ -43,7 +43,7 @@ class Point:
         count: at which call within the stage, counting from 1.
         into: the phase that `COMMIT` waits for; None for the campaign's end.
         node: the node that runs then; None between nodes.
-        phase: as the store has it of the latest trial then; None without one.
+        phase: as the loop has stored it of the latest trial then, on the disk or not yet; None without one.
         asks_again: the reply is lost with the process, so that the proposer is asked again.
         ended: the campaign is over for the record: `run` would begin another.
         signal: which the process sends itself; SIGKILL, unless it is to survive.
@@ -70,7 +70,7 @@ class Moment:
         self.stage: int | None = OPENING
         self.node: Node | None = None
         self.phase: Phase | None = None
-        """Of the latest trial, as it is committed."""
+        """Of the latest trial, as the loop has stored it."""
         self.point: Point | None = None
         self.note: Path | None = None
         self.over = False
@@ -146,12 +146,12 @@ def _watch_transactions() -> None:
     transaction: Callable[[Writer], Any] = Writer.transaction
 
     @contextmanager
-    def watched(self: Writer) -> Generator[None]:
+    def watched(self: Writer, *, flush: bool = True) -> Generator[None]:
         if self._in_transaction:  # pyright: ignore[reportPrivateUsage]
-            with transaction(self):
+            with transaction(self, flush=flush):
                 yield
             return
-        with transaction(self):
+        with transaction(self, flush=flush):
             yield
             phase, over = _state(self)
             point = NOW.point if _is_awaited(NOW.point, phase, over) else None

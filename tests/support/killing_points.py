@@ -64,6 +64,7 @@ def _opening() -> Iterator[Point]:
     yield from place.around("the campaign's row", f"{_STORE}.add_campaign", _same(None))
     yield from place.around("the branch is made", f"{_REPO}.move_ref", _same(None))
     yield place.at("the branch is checked out", f"{_RATCHET}.start", "after", None)
+    yield from place.around("the journal is folded", "memory.writer:fold", _same(None))
     yield place.at("the first snapshot is published", "graph.runner:publish", "after", None)
     yield from place.commit(Phase.OPENED, None, name=" of the first trial")
     place = _Place("first", 0, Node.TRAIN)
@@ -228,6 +229,7 @@ def _ending() -> Iterator[Point]:
 
 def _going_on() -> Iterator[Point]:
     place = _Place("", OPENING)
+    yield from place.around("what the killed loop wrote is folded", "memory.opening:fold", _same(None))
     yield place.at("the store is open again", f"{_STORE}.open", "after", None)
     yield from place.around("the branch is rolled forward", f"{_RATCHET}.resume", _same(None))
     yield place.at("the campaign is running again", f"{_STORE}.update_campaign", "after", None)
@@ -259,12 +261,12 @@ RECOVERY: Final[tuple[Point, ...]] = tuple(_going_on())
 
 
 def walked(points: Sequence[Point]) -> list[Any]:
-    """Points as parameters of a test: both sides of every phase's commit each time, and of the rest one in three.
+    """Points as parameters of a test: both sides of every phase's commit each time, and of the rest one in four.
 
     All of them with --runslow, which is how the list is walked before a release.
     """
     rest = [point for point in points if point.target != COMMIT]
-    left_out = {point.name for number, point in enumerate(rest) if number % 3}
+    left_out = {point.name for number, point in enumerate(rest) if number % 4}
     return [
         pytest.param(point, id=point.name.replace(" ", "-"), marks=[pytest.mark.slow] if point.name in left_out else [])
         for point in points
