@@ -1,5 +1,8 @@
 """Watches a candidate's first training and ends it when its curve is hopeless (`memory/hopeless.py`)."""
 
+from collections.abc import Callable
+from functools import cached_property, partial
+
 from graph.evidence import measured
 from graph.services import Services
 from memory.hopeless import CHECKPOINTS, Trace, Verdict, Yardstick
@@ -30,11 +33,21 @@ class HopelessError(Exception):
 
 
 class Watch:
-    """Follows one training from report to report."""
+    """Follows one training from report to report.
 
-    def __init__(self, yardstick: Yardstick, share: Share) -> None:
-        self._yardstick, self._share = yardstick, share
+    Args:
+        yardstick: what its curve is held against, asked for at the first report: until then the process starts, and
+            the loop does not wait for an answer that nobody needs.
+        share: progress of the budget.
+    """
+
+    def __init__(self, yardstick: Callable[[], Yardstick | None], share: Share) -> None:
+        self._ask, self._share = yardstick, share
         self._trace, self._seen, self._next = Trace(), list[Progress](), 0
+
+    @cached_property
+    def _yardstick(self) -> Yardstick | None:
+        return self._ask()
 
     def see(self, progress: Progress) -> None:
         """Take one report.
@@ -42,6 +55,8 @@ class Watch:
         Raises:
             HopelessError: with this report the training passed a checkpoint too far behind.
         """
+        if self._yardstick is None:
+            return
         self._seen.append(progress)
         self._trace.add(self._share(progress.step, progress.tokens, progress.elapsed_s), progress.loss)
         while self._next < len(CHECKPOINTS) and (loss := self._trace.loss_at(CHECKPOINTS[self._next])) is not None:
@@ -62,6 +77,5 @@ def watch_for(services: Services, trial: Trial, target: Trial) -> Watch | None:
         return None
     if measured(services, trial.trial_id):
         return None
-    known = services.known_curves
-    yardstick = known.yardstick(services.campaign, trial.parent_trial_id or "")
-    return None if yardstick is None else Watch(yardstick, known.share)
+    known, campaign = services.known_curves, services.campaign
+    return Watch(partial(known.yardstick, campaign, trial.parent_trial_id or ""), known.share)

@@ -17,6 +17,7 @@ from memory.known_curves import KnownCurves
 from memory.lineage import Lineage
 from memory.ratchet import Ratchet
 from memory.records import Campaign, CampaignState, Event, EventKind, Lesson, Span, Trial, TrialKind, utc_now
+from memory.results_tsv import ResultsTable
 from memory.snapshot import publish
 from memory.store import Store
 from rails.edits import program_key
@@ -90,6 +91,11 @@ class Services:
     def lineage(self) -> Lineage:
         """What the next proposer may read; it counts on from trial to trial."""
         return Lineage(self.store, self.campaign_id)
+
+    @cached_property
+    def results(self) -> ResultsTable:
+        """Renders results.tsv; it remembers the lines of rows that stay."""
+        return ResultsTable()
 
     def trial(self, trial_id: str) -> Trial:
         """A trial's row as it is now."""

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from memory.atomic import disk_errors, sync_file
@@ -16,6 +17,8 @@ from rails.errors import HaltError, UserError
 _FILE_MODES = {b"100644", b"100755", b"100664"}
 _TREE_MODE = b"40000"
 _SUBJECT_CHARS = 100
+_OBJECTS_REMEMBERED = 24
+"""Those of the incumbent, of the candidate in hand and of a table of results that is a megabyte at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,10 @@ class GitObjects:
     def __init__(self, repo: GitRepo) -> None:
         self._repo = repo
         self._database = repo.database
+        # A trial reads the incumbent's objects again and again, and what is named by its content never changes.
+        self.read = lru_cache(maxsize=_OBJECTS_REMEMBERED)(self._read)
 
-    def read(self, kind: str, sha: str) -> bytes:
+    def _read(self, kind: str, sha: str) -> bytes:
         """The content of the object `sha` of kind blob, tree or commit."""
         import zlib
 

@@ -10,7 +10,6 @@ from graph.services import Services
 from graph.state import Route, TrialState, Update
 from memory.ratchet import commit_message
 from memory.records import CallRole, MeasurementState, Phase, Trial, TrialKind, utc_now
-from memory.results_tsv import render_results_tsv
 from memory.snapshot import publish
 from rails.guard import blocked_status
 from rails.status import FINISHED, Status
@@ -116,7 +115,7 @@ def _commit_keep(services: Services, trial: Trial) -> str:
     return services.ratchet.commit_keep(
         trial.parent_commit,
         services.source_of(trial),
-        render_results_tsv([*others, trial], services.store.peak_bytes(trial.campaign_id)),
+        services.results.render([*others, trial], services.store.peak_bytes(trial.campaign_id)),
         commit_message(f"trial {trial.seq}: {trial.edit_key}", trial.hypothesis or "", trailers),
         trial.created_at,
     )
@@ -125,7 +124,8 @@ def _commit_keep(services: Services, trial: Trial) -> str:
 def project(services: Services, trial: Trial) -> None:
     """Bring branch, worktree, results table and snapshot in line with the store. Safe to repeat."""
     _refresh_parent(services, trial)
-    results = render_results_tsv(services.store.trials(trial.campaign_id), services.store.peak_bytes(trial.campaign_id))
+    store = services.store
+    results = services.results.render(store.trials(trial.campaign_id), store.peak_bytes(trial.campaign_id))
     if trial.status is Status.KEEP and trial.parent_commit and trial.commit_sha:
         for name in services.ratchet.advance(trial.parent_commit, trial.commit_sha):
             services.observer.note(

@@ -34,15 +34,16 @@ def evaluate(services: Services, state: TrialState) -> Update:
     measurement = next(
         m for m in services.store.measurements(target.trial_id) if m.measurement_id == state["measurement_id"]
     )
-    if measurement.state is MeasurementState.RUNNING:
-        measurement = score_trained(services, trial, measurement, services.live.pop(measurement.measurement_id))
-    if measurement.state is MeasurementState.FAILED:
-        return _after_failure(services, state, measurement)
-    if measurement.state is MeasurementState.STOPPED:
-        return {"route": Route.DECIDED}
-    if trial.kind is TrialKind.BASELINE:
-        return _next_baseline_seed(services, trial)
-    return _decide(services, trial)
+    if measurement.state is not MeasurementState.RUNNING:
+        return _next_step(services, state, trial, measurement)
+    result, curve = _judged(services, trial, measurement, services.live.pop(measurement.measurement_id))
+    if curve is None:
+        return _next_step(services, state, trial, result)
+    with services.store.transaction():  # a score and what it decides: one wait for the disk, not two
+        services.store.finish_measurement(result, curve)
+        step = _next_step(services, state, trial, result)
+    services.observer.measured(trial, result)
+    return step
 
 
 def score_trained(services: Services, trial: Trial, measurement: Measurement, model: TrainedModel) -> Measurement:
@@ -52,6 +53,28 @@ def score_trained(services: Services, trial: Trial, measurement: Measurement, mo
         TrialError: interrupted, and to be made when the campaign goes on; see `fail`.
         HaltError: the machine cannot start a process, or (`DiskFullError`) has no room.
     """
+    result, curve = _judged(services, trial, measurement, model)
+    if curve is not None:
+        services.store.finish_measurement(result, curve)
+        services.observer.measured(trial, result)
+    return result
+
+
+def _next_step(services: Services, state: TrialState, trial: Trial, measurement: Measurement) -> Update:
+    """What follows from a measurement that is done."""
+    if measurement.state is MeasurementState.FAILED:
+        return _after_failure(services, state, measurement)
+    if measurement.state is MeasurementState.STOPPED:
+        return {"route": Route.DECIDED}
+    if trial.kind is TrialKind.BASELINE:
+        return _next_baseline_seed(services, trial)
+    return _decide(services, trial)
+
+
+def _judged(
+    services: Services, trial: Trial, measurement: Measurement, model: TrainedModel
+) -> tuple[Measurement, Curve | None]:
+    """The measurement with its score and its curve, to be stored; or as it failed, which is stored, and no curve."""
     try:
         with services.meters.part(EnergyPart.SCORE), model:
             services.observer.scoring(trial)
@@ -59,11 +82,11 @@ def score_trained(services: Services, trial: Trial, measurement: Measurement, mo
             services.waited(trial.trial_id, Node.EVALUATE, "score", scored.score_s or 0.0)
             result = _probed(services, trial, scored, model)
     except TrialError as error:
-        return fail(services, trial, measurement, error)
+        return fail(services, trial, measurement, error), None
     except HaltError as error:
         halt(services, trial, measurement, error)
     if result.state is MeasurementState.FAILED:
-        return result
+        return result, None
     outcome = model.outcome
     curve = Curve(
         measurement_id=measurement.measurement_id,
@@ -73,9 +96,7 @@ def score_trained(services: Services, trial: Trial, measurement: Measurement, mo
         elapsed_s=[point.elapsed_s for point in outcome.curve],
         loss=[point.loss for point in outcome.curve],
     )
-    services.store.finish_measurement(result, curve)
-    services.observer.measured(trial, result)
-    return result
+    return result, curve
 
 
 def _scored(services: Services, measurement: Measurement, model: TrainedModel) -> Measurement:
