@@ -206,7 +206,8 @@ def verdict(result: dict[str, Any]) -> list[str]:
 class _Moments:
     """How long to let the loop run before the next kill: uniformly distributed, from its first instant on.
 
-    The longest delay is such that as many trials pass between two kills, on average, as are left for each kill.
+    The longest delay is such that, on average, a little fewer trials pass between two kills than are left for each
+    kill: the campaign must not be over before the last of them.
     """
 
     def __init__(self, chance: random.Random, startup_s: float, trial_s: float, trials: int) -> None:
@@ -215,7 +216,7 @@ class _Moments:
     def delay(self, decided: int, kills_left: int) -> float:
         """Seconds until the next kill."""
         # A loop killed at a uniform moment up to D has worked (D - s)² / 2D on average, s being its start-up.
-        work_s = self._trial_s * max(0.2, 0.95 * (self._trials - decided) / max(1, kills_left))
+        work_s = self._trial_s * max(0.2, 0.9 * (self._trials - decided) / max(1, kills_left))
         half = self._startup_s + work_s
         return self._chance.uniform(0.0, half + (half**2 - self._startup_s**2) ** 0.5)
 
