@@ -13,16 +13,16 @@ from tests.support.killing import COMMIT, Point, resolve
 from tests.support.killing_digest import compare
 from tests.support.killing_matrix import Matrix
 from tests.support.killing_night import NIGHT, WHEN
-from tests.support.killing_points import POINTS, RECOVERY
+from tests.support.killing_points import FOLDING, POINTS, RECOVERY
 
 IN_NO_NIGHT = {"add_event", "add_many"}
 """Writing methods of the store that no point lies at: events are told twice rather than never, and no loop imports."""
 
 
 def test_every_point_has_a_name_of_its_own_and_is_in_the_code() -> None:
-    names = Counter(point.name for point in (*POINTS, *RECOVERY))
+    names = Counter(point.name for point in (*POINTS, *RECOVERY, *FOLDING))
     assert [name for name, number in names.items() if number > 1] == []
-    for point in (*POINTS, *RECOVERY):
+    for point in (*POINTS, *RECOVERY, *FOLDING):
         if point.target != COMMIT:
             resolve(point.target)
 

@@ -8,7 +8,7 @@ from tests.support.killing import ANY, OPENING, Point
 from tests.support.killing_digest import check_whole, compare, digest
 from tests.support.killing_matrix import Matrix
 from tests.support.killing_night import WHOLE
-from tests.support.killing_points import POINTS, RECOVERY
+from tests.support.killing_points import FOLDING, POINTS, RECOVERY
 
 POOL = [point for point in POINTS if point.chapter != "first" and not point.ended]
 EVERY = 6
@@ -31,6 +31,12 @@ SOME = [pair if number % 4 == 0 else pytest.param(pair, marks=pytest.mark.slow) 
 @pytest.mark.parametrize("pair", SOME, ids=lambda pair: name(pair))
 def test_killed_twice_it_goes_on_as_if_nothing_had_happened(matrix: Matrix, pair: tuple[Point, Point]) -> None:
     matrix.check(pair[0], again=[pair[1]])
+
+
+@pytest.mark.parametrize("second", FOLDING, ids=lambda point: point.name.replace(" ", "-"))
+def test_killed_while_the_journal_is_folded_it_is_folded_by_the_next(matrix: Matrix, second: Point) -> None:
+    (first,) = (point for point in POINTS if point.name == "trained")
+    matrix.check(first, again=[second, second])
 
 
 @pytest.mark.slow

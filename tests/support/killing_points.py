@@ -229,7 +229,6 @@ def _ending() -> Iterator[Point]:
 
 def _going_on() -> Iterator[Point]:
     place = _Place("", OPENING)
-    yield from place.around("what the killed loop wrote is folded", "memory.opening:fold", _same(None))
     yield place.at("the store is open again", f"{_STORE}.open", "after", None)
     yield from place.around("the branch is rolled forward", f"{_RATCHET}.resume", _same(None))
     yield place.at("the campaign is running again", f"{_STORE}.update_campaign", "after", None)
@@ -245,6 +244,11 @@ def _going_on() -> Iterator[Point]:
     yield place.at("the next snapshot is published", f"{_SNAPSHOT}:write_manifest", "after", None, count=2)
 
 
+def _folding() -> Iterator[Point]:
+    place = _Place("", OPENING)
+    yield from place.around("what the killed loop wrote is folded", "memory.opening:fold", _same(None))
+
+
 POINTS: Final[tuple[Point, ...]] = (
     *_opening(),
     *_proposing(),
@@ -258,6 +262,10 @@ POINTS: Final[tuple[Point, ...]] = (
 
 RECOVERY: Final[tuple[Point, ...]] = tuple(_going_on())
 """Where it is killed again, while it goes on. Their chapter is that of the first kill."""
+
+
+FOLDING: Final[tuple[Point, ...]] = tuple(_folding())
+"""The same, after a loop that had written something since somebody asked the store."""
 
 
 def walked(points: Sequence[Point]) -> list[Any]:
