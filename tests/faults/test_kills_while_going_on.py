@@ -35,7 +35,7 @@ def test_killed_twice_it_goes_on_as_if_nothing_had_happened(matrix: Matrix, pair
 
 @pytest.mark.parametrize("second", FOLDING, ids=lambda point: point.name.replace(" ", "-"))
 def test_killed_while_the_journal_is_folded_it_is_folded_by_the_next(matrix: Matrix, second: Point) -> None:
-    (first,) = (point for point in POINTS if point.name == "trained")
+    (first,) = (point for point in POINTS if point.name == "after the process is launched")
     matrix.check(first, again=[second, second])
 
 
