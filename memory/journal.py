@@ -1,7 +1,7 @@
 """What was written since the tables were last brought up to date: one narrow row for each transaction.
 
-DuckDB takes one to four milliseconds to plan a statement over a table of forty columns, and a trial changes some twenty
-rows in seven transactions. So a transaction writes one row of text into the journal, and what has gathered there is
+DuckDB takes one to four milliseconds to plan a statement over a table of forty columns, and a trial writes some thirty
+rows in several transactions. So a transaction writes one row of text into the journal, and what has gathered there is
 folded into the tables by few statements: before anybody asks them, and at the latest every 16 trials, when the snapshot
 needs a segment of them. Journal and tables lie in one file: DuckDB's own transactions make a row part of exactly one of
 them. This is the log of a log-structured merge tree (O'Neil et al., https://doi.org/10.1007/s002360050048), whose

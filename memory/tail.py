@@ -19,7 +19,7 @@ Rows = dict[Any, str]
 
 
 class Tail:
-    """Encoded rows of some trials (by trial id), and of tables whose rows belong to no trial (owner: empty)."""
+    """Rows of some trials (by trial id), and of tables whose rows belong to no trial (owner: empty)."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], dict[Any, Row | str]] = {}
