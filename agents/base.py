@@ -77,6 +77,9 @@ class Reply:
     raw: str
     calls: tuple[CallInfo, ...] = ()
     """What the journal does not have: the one answer of a proposer that asks nobody."""
+    repeatable: bool = False
+    """Whether the proposer, asked again over the same rows, answers the same and for nothing: then nothing is lost with
+    an answer that is not on the disk yet."""
 
 
 def local_call(raw: str, latency_s: float) -> CallInfo:

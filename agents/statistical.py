@@ -93,7 +93,7 @@ class _View:
         assert not isinstance(value, bool)
         value = self.space.knob(name).normalise(value)
         raw = json.dumps({"knob": name, "new_value": value, "reason": reason}, ensure_ascii=False)
-        return Reply(raw=raw, calls=(local_call(raw, time.monotonic() - started),))
+        return Reply(raw=raw, calls=(local_call(raw, time.monotonic() - started),), repeatable=True)
 
 
 def _random_move(view: _View, rng: random.Random) -> tuple[str, KnobValue]:

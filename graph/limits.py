@@ -26,13 +26,12 @@ def limit_reached(limits: LimitsConfig, trials: Sequence[Trial], spent: Spent) -
         trials: all of the campaign, by number.
         spent: by all its loops.
     """
-    search = [t for t in trials if t.kind is TrialKind.SEARCH]
-    counted = [t for t in search if t.status not in QUARANTINED]
+    counted = [t for t in trials if t.kind is TrialKind.SEARCH and t.status not in QUARANTINED]
     if limits.trials and len(counted) >= limits.trials:
         return f"limit of {limits.trials} trials reached"
     if limits.hours and spent.active_s >= 3600 * limits.hours:
         return f"limit of {limits.hours:g} hours reached"
-    usd = sum(t.usd for t in trials if t.usd is not None)
+    usd = sum(t.usd for t in trials if t.usd is not None) if limits.usd else 0.0
     if limits.usd and usd >= limits.usd:
         return f"limit of {limits.usd:g} dollars reached: {usd:.4g} were spent"
     if limits.joules and spent.joules is None:

@@ -1,5 +1,6 @@
 """The outer loop: one `invoke` per trial, pauses, limits, and a clean stop."""
 
+import ctypes
 import gc
 import time
 from contextlib import suppress
@@ -29,6 +30,9 @@ from rails.status import Status
 RECURSION_LIMIT = 100
 """Node visits a trial may take: corrections, repairs and replicates are all bounded well below this."""
 
+SETTLE_EVERY = 64
+"""So many trials from one settling in to the next: few enough that what is new never takes long to look through."""
+
 NODE_FUNCTIONS = {
     Node.PROPOSE: propose,
     Node.CHECK_RAILS: check_rails,
@@ -47,7 +51,7 @@ class Runner:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._settled_in = False
+        self._run_here = 0
         nodes = {node: self._bind(node) for node in Node}
         self._graph = build_graph(nodes, services.add_spans)
 
@@ -132,9 +136,9 @@ class Runner:
                 return str(error)
             services.waited(trial.trial_id, "trial", "total", time.monotonic() - started)
             trial = None
-            if not self._settled_in:
+            if self._run_here % SETTLE_EVERY == 0:
                 _settle_in()
-                self._settled_in = True
+            self._run_here += 1
 
     def _run_trial(self, trial: Trial, begun: Trial | None) -> None:
         """Run a trial to its decision; `begun` is the same when another loop has begun it."""
@@ -244,10 +248,14 @@ class Runner:
 
 
 def _settle_in() -> None:
-    """Once a first trial has loaded what a loop loads, let the garbage collector pass all of it over.
+    """Let the garbage collector pass over everything that there is now, and give back to the system what is free.
 
-    Torch, guardrails and LangGraph leave a million objects that stay; looking through them again and again took a tenth
-    of a trial's overhead.
+    After a first trial it is what torch, guardrails and LangGraph leave, a million objects that stay; later on it is
+    the night's own records. Looking through all of it again and again took a tenth of a trial's overhead. What the C
+    library keeps of freed memory it would never give back by itself, and the next training may need it.
     """
     gc.collect()
     gc.freeze()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
+    if trim is not None:
+        trim(0)

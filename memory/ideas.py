@@ -4,7 +4,7 @@ Everything here is a pure function of a digest and today's best. A move is sugge
 menu, and with every rule between knobs and the limit of size kept on today's best.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations as pairs_of
@@ -244,10 +244,19 @@ class Prospects:
                     return True
         return False
 
-    def _tried(self, name: str) -> set[KnobValue]:
-        """Every value that a knob ever had, in a trial or at the start."""
+    def _tried(self, name: str, value: KnobValue) -> bool:
+        """Whether a knob ever had a value, in a trial or at the start."""
+        record = self._digest.knobs.get(name)
+        return value == self._digest.start(name) or (record is not None and value in record.values)
+
+    def _nearest(self, name: str, current: float) -> tuple[float | None, float | None]:
+        """The numbers that a knob ever had which lie next below and above today's; None where there is none."""
         record, start = self._digest.knobs.get(name), self._digest.start(name)
-        return {*(record.values if record is not None else ()), *(() if start is None else (start,))}
+        numbers = record.numbers if record is not None else []
+        here = numbers[max(0, bisect_left(numbers, current) - 1) : bisect_right(numbers, current) + 1]
+        near = [*here, start] if start is not None and not isinstance(start, str) else here
+        below, above = [n for n in near if n < current], [n for n in near if n > current]
+        return max(below, default=None), min(above, default=None)
 
     def _companions(self, name: str, value: KnobValue) -> set[tuple[str, KnobValue]]:
         """Every knob setting that some program had together with this one."""
@@ -274,9 +283,10 @@ class Prospects:
     def _opposites_of(self, knob: Knob, current: KnobValue, record: KnobRecord) -> Iterator[Opposite]:
         if isinstance(current, str):
             return
-        for side in (+1, -1):
-            if any(side_of(value, current) == -side for value in self._tried(knob.name)):
-                continue
+        below, above = self._nearest(knob.name, current)
+        for side, opposite in ((+1, below), (-1, above)):
+            if opposite is not None:
+                continue  # that side was tried
             for lost_at, worst in record.losses:
                 if side_of(lost_at, current) == side and self._began_at(knob.name, current, worst):
                     value = mirrored(knob, float(current), float(lost_at))
@@ -294,13 +304,15 @@ class Prospects:
         record = self._digest.knobs.get(name)
         if record is None or knob is None or knob.range is None or current is None or isinstance(current, str):
             return
-        tried = [value for value in self._tried(name) if not isinstance(value, str)]
         low, high = knob.range
-        below = max((value for value in tried if low <= value < current), default=low)
-        above = min((value for value in tried if current < value <= high), default=high)
-        for end in (below, above):
+        below, above = self._nearest(name, current)
+        for end in (
+            low if below is None or below < low else below,
+            high if above is None or above > high else above,
+        ):
             share, value = middle(knob, float(current), float(end))
-            if share >= WIDE_GAP and value not in {current, end} and value not in tried and self._legal({name: value}):
+            is_new = value not in {current, end} and not self._tried(name, value)
+            if share >= WIDE_GAP and is_new and self._legal({name: value}):
                 yield share, Change(knob=name, current=current, value=value, end=end)
 
     def _extremes_of(self, name: str) -> Iterator[Change]:
@@ -308,10 +320,9 @@ class Prospects:
         if knob is None or current is None:
             return
         record = self._digest.knobs.get(name)
-        tried = self._tried(name)
         for value in extremes_of(knob):
             blocked = record is not None and _known_bad(record, current, value)
-            if value != current and value not in tried and not blocked and self._legal({name: value}):
+            if value != current and not self._tried(name, value) and not blocked and self._legal({name: value}):
                 yield Change(knob=name, current=current, value=value)
 
 
@@ -341,5 +352,5 @@ def _opposite(loss: Trial, knob: str, values: tuple[KnobValue, KnobValue, KnobVa
 
 def _known_bad(record: KnobRecord, current: KnobValue, extreme: KnobValue) -> bool:
     """Whether a value on the way from today's to an extreme is known to be bad."""
-    side = side_of(extreme, current)
-    return side != 0 and any(side_of(value, current) == side for value in record.bad_values)
+    side, reach = side_of(extreme, current), record.bad_reach
+    return side != 0 and reach is not None and side_of(reach[1 if side > 0 else 0], current) == side

@@ -1,7 +1,10 @@
 """What was tried of one knob: every trial that changed it, by the value it was set to."""
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import TypeAlias
 
 from memory.hopeless import stopped_at
 from memory.knob_changes import is_code_edit
@@ -9,6 +12,12 @@ from memory.records import Trial
 from memory.trial_text import percent, short
 from rails.menu import KnobValue
 from rails.status import FINISHED, Status
+
+Rank: TypeAlias = tuple[bool, bool, float, bool, int]
+"""Sorts outcomes, the best last: kept, with a gain, the gain, ran to its end, older."""
+
+Top: TypeAlias = tuple[Rank, Trial]
+"""The best outcome of a value."""
 
 VALUES_SHOWN = 8
 """Values of a knob that are told with what they brought; of the others it is said how many and between which."""
@@ -25,15 +34,20 @@ class KnobRecord:
     """Value to the trials that set it, by number."""
     parents: dict[KnobValue, set[str]] = field(default_factory=dict[KnobValue, set[str]])
     """Value to the incumbents that it was tried on."""
+    numbers: list[int | float] = field(default_factory=list[int | float])
+    """Those of `values` that are numbers, in order."""
     code: dict[KnobValue, dict[int, Trial]] = field(default_factory=dict[KnobValue, dict[int, Trial]])
     """Those of `values` that were diffs of code."""
-    _tops: dict[KnobValue, Trial] = field(default_factory=dict[KnobValue, Trial])
+    _tops: dict[KnobValue, Top] = field(default_factory=dict[KnobValue, Top])
     _line: str | None = None
     _losses: list[tuple[int | float, Trial]] | None = None
     _bad: list[KnobValue] | None = None
+    _bad_reach: tuple[int | float, int | float] | None = None
 
     def add(self, value: KnobValue, trial: Trial) -> None:
         """Take note of a trial that set the knob to `value`; again, when its numbers have changed."""
+        if value not in self.values and not isinstance(value, str):
+            insort(self.numbers, value)
         self.values.setdefault(value, {})[trial.seq] = trial
         if trial.parent_trial_id is not None:
             self.parents.setdefault(value, set()).add(trial.parent_trial_id)
@@ -70,21 +84,31 @@ class KnobRecord:
         """Values at which a trial failed, was cut short, or lost for certain."""
         if self._bad is None:
             self._bad = [value for value, trials in self.values.items() if any(map(_went_badly, trials.values()))]
+            numbers = [value for value in self._bad if not isinstance(value, str)]
+            self._bad_reach = (min(numbers), max(numbers)) if numbers else None
         return self._bad
 
-    def _render(self) -> str:
-        tops = [(value, self._top(value), len(trials)) for value, trials in self.values.items()]
-        tops.sort(key=lambda top: _rank(top[1]), reverse=True)
-        shown = [f"{short(value, 30)} {_outcome(top, count)}" for value, top, count in tops[:VALUES_SHOWN]]
-        return f"{short(self.name, 40)}: {', '.join(shown)}{_others([top[:2] for top in tops[VALUES_SHOWN:]])}"
+    @property
+    def bad_reach(self) -> tuple[int | float, int | float] | None:
+        """The lowest and the highest number among `bad_values`; None when there is none."""
+        return self._bad_reach if self.bad_values else None
 
-    def _top(self, value: KnobValue) -> Trial:
+    def _render(self) -> str:
+        tops = [(*self._top(value), value) for value in self.values]
+        tops.sort(key=itemgetter(0), reverse=True)
+        shown = [
+            f"{short(value, 30)} {_outcome(trial, len(self.values[value]))}" for _, trial, value in tops[:VALUES_SHOWN]
+        ]
+        rest = [(rank, value) for rank, _, value in tops[VALUES_SHOWN:]]
+        return f"{short(self.name, 40)}: {', '.join(shown)}{_others(rest)}"
+
+    def _top(self, value: KnobValue) -> Top:
         if value not in self._tops:
-            self._tops[value] = max(self.values[value].values(), key=_rank)
+            self._tops[value] = max(((_rank(trial), trial) for trial in self.values[value].values()), key=itemgetter(0))
         return self._tops[value]
 
 
-def _rank(trial: Trial) -> tuple[bool, bool, float, bool, int]:
+def _rank(trial: Trial) -> Rank:
     finished = trial.status in FINISHED
     return trial.status is Status.KEEP, trial.gain is not None, trial.gain or 0.0, finished, -trial.seq
 
@@ -96,13 +120,13 @@ def _outcome(top: Trial, count: int) -> str:
     return f"{stopped_at(top) or top.status}{gain}{where}{times}"
 
 
-def _others(rest: Sequence[tuple[KnobValue, Trial]]) -> str:
+def _others(rest: Sequence[tuple[Rank, KnobValue]]) -> str:
     """`, … 34 more from 0.001 to 0.2 (9 failed)`."""
     if not rest:
         return ""
-    numbers = [value for value, _ in rest if not isinstance(value, str)]
+    numbers = [value for _, value in rest if not isinstance(value, str)]
     between = f" from {short(min(numbers), 20)} to {short(max(numbers), 20)}" if len(numbers) == len(rest) else ""
-    failed = sum(top.status not in FINISHED for _, top in rest)
+    failed = sum(not finished for (_, _, _, finished, _), _ in rest)
     return f", … {len(rest)} worse{between}" + (f" ({failed} failed)" if failed else "")
 
 

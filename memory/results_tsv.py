@@ -1,7 +1,8 @@
 """`results.tsv`: the five-column table that people read next to the branch."""
 
 from collections.abc import Iterable, Mapping
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, is_not, ne, or_
 
 from memory.records import Phase, Trial
 from rails.status import Status
@@ -18,7 +19,10 @@ class ResultsTable:
     """
 
     def __init__(self) -> None:
-        self._lines: dict[str, tuple[Trial, int | None, str]] = {}
+        self._trials: list[Trial] = []
+        self._peaks: list[int | None] = []
+        self._lines: list[str | None] = []
+        """Of each trial; None while it is undecided."""
 
     def render(self, trials: Iterable[Trial], peak_bytes: Mapping[str, int]) -> str:
         """The decided trials as tab-separated text with a header, by number. Equal rows give equal text.
@@ -30,19 +34,15 @@ class ResultsTable:
             trials: any trials of one campaign; undecided ones are left out.
             peak_bytes: trial id to the largest memory its measurements used; the column is empty where it is missing.
         """
-        known, lines = self._lines, list[str]()
-        for trial in sorted(trials, key=_number):
-            trial_id = trial.trial_id
-            peak, before = peak_bytes.get(trial_id), known.get(trial_id)
-            if before is None or before[0] is not trial or before[1] != peak:
-                if trial.phase is not Phase.DECIDED:
-                    continue
-                before = known[trial_id] = trial, peak, _line(trial, peak)
-            lines.append(before[2])
-        return "\n".join(["\t".join(COLUMNS), *lines]) + "\n"
-
-
-_number = attrgetter("seq")
+        rows = sorted(trials, key=attrgetter("seq"))
+        peaks = list(map(peak_bytes.get, map(attrgetter("trial_id"), rows)))
+        lines = [*self._lines[: len(rows)], *[None] * (len(rows) - len(self._lines))]
+        known = min(len(rows), len(self._trials))
+        changed = map(or_, map(is_not, rows, self._trials), map(ne, peaks, self._peaks))
+        for at in (*compress(range(known), changed), *range(known, len(rows))):
+            lines[at] = _line(rows[at], peaks[at]) if rows[at].phase is Phase.DECIDED else None
+        self._trials, self._peaks, self._lines = rows, peaks, lines
+        return "\n".join(["\t".join(COLUMNS), *filter(None, lines)]) + "\n"
 
 
 def render_results_tsv(trials: Iterable[Trial], peak_bytes: Mapping[str, int] | None = None) -> str:

@@ -44,7 +44,8 @@ def _is_answered(trial: Trial, attempt: int) -> bool:
 def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> None:
     """Ask, and store in one transaction what was shown, who answered, and that it was answered.
 
-    A model's calls are stored before that, one by one, as they come in.
+    A model's calls are stored before that, one by one, as they come in. What a statistical proposer answers goes to the
+    disk with what the rails say of it: killed before, it answers the same again.
     """
     context = build_context(services, trial, attempt, state)
     minutes = Minutes(services.store, trial.trial_id, attempt, stored=services.spending.tell)
@@ -62,7 +63,7 @@ def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> N
         waited_s = time.monotonic() - started - minutes.writing_s
         services.waited(trial.trial_id, Node.PROPOSE, "proposer", waited_s)
     progress: dict[str, object] = {"phase": Phase.PROPOSED, "attempt": attempt, "repairs": state["repairs"]}
-    with services.store.transaction():
+    with services.store.transaction(flush=not reply.repeatable):
         for call in reply.calls:
             minutes.write(proposer.name, call)
         if context.lineage is not None:
