@@ -45,6 +45,7 @@ def _written(services: "Services", final: Trial, attempt: int, rule: str) -> str
     minutes = Minutes(services.store, final.trial_id, attempt, CallRole.LESSON, services.spending.tell)
     if minutes.failed:
         return None
+    services.store.flush()  # a model takes its time: until then the score it is asked about would be in memory alone
     started = time.monotonic()
     try:
         return curator.write(final, rule, minutes.journal(curator.name), lambda: services.stop.requested)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import compress
-from operator import attrgetter, is_not, ne, or_
+from operator import attrgetter, is_not, ne
 
 from memory.records import Phase, Trial
 from rails.status import Status
@@ -20,34 +20,37 @@ class ResultsTable:
 
     def __init__(self) -> None:
         self._trials: list[Trial] = []
+        self._ids: list[str] = []
         self._peaks: list[int | None] = []
         self._lines: list[str | None] = []
         """Of each trial; None while it is undecided."""
 
     def render(self, trials: Iterable[Trial], peak_bytes: Mapping[str, int]) -> str:
-        """The decided trials as tab-separated text with a header, by number. Equal rows give equal text.
+        """The decided trials as tab-separated text with a header. Equal rows give equal text.
 
         A failure has empty cells, never 0.0: that would be the best score there is. `commit` is the candidate's, which
         is known before the branch's own commit (that one contains this table).
 
         Args:
-            trials: any trials of one campaign; undecided ones are left out.
+            trials: of one campaign, by number; undecided ones are left out.
             peak_bytes: trial id to the largest memory its measurements used; the column is empty where it is missing.
         """
-        rows = sorted(trials, key=attrgetter("seq"))
-        peaks = list(map(peak_bytes.get, map(attrgetter("trial_id"), rows)))
-        lines = [*self._lines[: len(rows)], *[None] * (len(rows) - len(self._lines))]
-        known = min(len(rows), len(self._trials))
-        changed = map(or_, map(is_not, rows, self._trials), map(ne, peaks, self._peaks))
-        for at in (*compress(range(known), changed), *range(known, len(rows))):
+        rows, known = list(trials), self._trials
+        others = (*compress(range(len(rows)), map(is_not, rows, known)), *range(len(known), len(rows)))
+        ids = [*self._ids[: len(rows)], *[""] * (len(rows) - len(known))]
+        for at in others:
+            ids[at] = rows[at].trial_id
+        peaks = list(map(peak_bytes.get, ids))
+        lines = [*self._lines[: len(rows)], *[None] * (len(rows) - len(known))]
+        for at in {*others, *compress(range(len(rows)), map(ne, peaks, self._peaks))}:
             lines[at] = _line(rows[at], peaks[at]) if rows[at].phase is Phase.DECIDED else None
-        self._trials, self._peaks, self._lines = rows, peaks, lines
+        self._trials, self._ids, self._peaks, self._lines = rows, ids, peaks, lines
         return "\n".join(["\t".join(COLUMNS), *filter(None, lines)]) + "\n"
 
 
 def render_results_tsv(trials: Iterable[Trial], peak_bytes: Mapping[str, int] | None = None) -> str:
-    """The table of one campaign, made from nothing; see `ResultsTable`."""
-    return ResultsTable().render(trials, peak_bytes or {})
+    """The table of one campaign, made from nothing and of trials in any order; see `ResultsTable`."""
+    return ResultsTable().render(sorted(trials, key=attrgetter("seq")), peak_bytes or {})
 
 
 def _line(trial: Trial, peak_bytes: int | None) -> str:

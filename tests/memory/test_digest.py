@@ -161,6 +161,9 @@ def test_losses_and_bad_values_follow_the_rows() -> None:
     assert record.bad_values == [4]
     found.update([*found.trials, knob_trial(2, "depth", 8, Status.CRASH), knob_trial(3, "depth", 1, gain=0.01)])
     assert (len(record.losses), sorted(map(int, record.bad_values))) == (1, [4, 8])
+    assert (record.bad_reach, record.numbers) == ((4, 8), [1, 4, 8])
+    found.update([*found.trials, knob_trial(4, "window", "long", Status.CRASH)])
+    assert (found.knobs["window"].bad_reach, found.knobs["window"].numbers) == (None, [])
 
 
 def test_a_chain_that_cannot_be_followed_ends() -> None:

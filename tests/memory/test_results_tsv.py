@@ -1,7 +1,10 @@
 """results.tsv: five columns, decided trials only, empty cells for failures."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from memory.records import Phase
-from memory.results_tsv import COLUMNS, render_results_tsv
+from memory.results_tsv import COLUMNS, ResultsTable, render_results_tsv
 from rails.status import FINISHED, Status
 from tests.support.rows import make_campaign, make_records, make_trial
 
@@ -34,3 +37,23 @@ def test_cells_cannot_be_broken_by_text():
         candidate_commit="f" * 40,
     )
     assert render_results_tsv([trial]).splitlines()[1].split("\t") == ["fffffff", "", "", "crash", "lr= 1: a b c"]
+
+
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 39), st.sampled_from(["shown", "metric", "peak", "undecided"])), max_size=12
+)
+
+
+@given(CHANGES)
+def test_written_anew_after_every_change_it_is_the_same_as_made_from_nothing(changes: list[tuple[int, str]]) -> None:
+    rows, shown, peaks, table = list(make_records(40).trials), 1, dict[str, int](), ResultsTable()
+    for number, (at, what) in enumerate(changes):
+        trial = rows[at]
+        if what == "shown":
+            shown = at + 1  # it may also shrink: after a rollback
+        elif what == "peak":
+            peaks[trial.trial_id] = number * 2**30
+        else:
+            other = {"metric": 0.5 + number} if what == "metric" else {"phase": Phase.PROPOSED}
+            rows[at] = trial.model_copy(update=other)
+        assert table.render(rows[:shown], peaks) == render_results_tsv(rows[:shown], peaks)
