@@ -24,6 +24,7 @@ from graph.state import Node, TrialState, Update, initial_state
 from graph.wrap import NodeFunction
 from memory.records import Campaign, CampaignState, EventKind, Phase, Trial, TrialKind, utc_now
 from memory.snapshot import publish
+from memory.store import Store
 from rails.errors import DiskFullError, HaltError, NightshiftError, TrialError
 from rails.status import Status
 
@@ -137,7 +138,7 @@ class Runner:
             services.waited(trial.trial_id, "trial", "total", time.monotonic() - started)
             trial = None
             if self._run_here % SETTLE_EVERY == 0:
-                _settle_in()
+                _settle_in(services.store)
             self._run_here += 1
 
     def _run_trial(self, trial: Trial, begun: Trial | None) -> None:
@@ -247,13 +248,14 @@ class Runner:
         publish(services.store, services.workspace.snapshot_dir)
 
 
-def _settle_in() -> None:
+def _settle_in(store: Store) -> None:
     """Let the garbage collector pass over everything that there is now, and give back to the system what is free.
 
     After a first trial it is what torch, guardrails and LangGraph leave, a million objects that stay; later on it is
     the night's own records. Looking through all of it again and again took a tenth of a trial's overhead. What the C
     library keeps of freed memory it would never give back by itself, and the next training may need it.
     """
+    store.free_pages()
     gc.collect()
     gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone

@@ -78,6 +78,19 @@ class Writer(Remembered):
         with self.transaction():
             pass
 
+    def free_pages(self) -> None:
+        """Give back the memory of the pages that DuckDB keeps of its file. Not in a transaction.
+
+        It would keep them until they fill most of the machine, where the training is; read again, they come from the
+        system's cache of the file. A limit for good would be in the way of whoever asks a large store something.
+        """
+        with self._lock:
+            try:
+                with suppress(duckdb.OutOfMemoryException):  # what is in use stays, all else is gone by then
+                    self._connection.execute("SET memory_limit = '1MB'")
+            finally:
+                self._connection.execute("RESET memory_limit")
+
     def _write_entries(self) -> None:
         """Put what was written into the journal: one statement, and so a transaction by itself where none is open."""
         if self._entries:
