@@ -15,6 +15,7 @@ import psutil
 from benchmarks.soak_endpoint import TIMEOUT_S, WAYS, Endpoint
 from benchmarks.soak_record import Record
 from memory.reader import Reader
+from memory.snapshot import BLOCK
 from tests.support.chat_server import ChatServer
 from tests.support.command import argv
 from tests.support.workspaces import make_standin_workspace
@@ -169,11 +170,17 @@ def _size(path: Path) -> int:
 
 
 def _growth(sizes: list[int]) -> dict[str, int]:
-    """Bytes that a trial added, on average, in each half; the first tenth, in which everything is new, left out."""
-    start, middle, end = len(sizes) // 10, (len(sizes) // 10 + len(sizes)) // 2, len(sizes) - 1
+    """Bytes that a trial added, on average, in each half; the first tenth, in which everything is new, left out.
+
+    A snapshot goes up and down as its newest trials become a segment and its segments a block, so each of the three
+    moments is the mean over the trials of a block.
+    """
+    window = max(1, min(BLOCK, len(sizes) // 4))
+    starts = (len(sizes) // 10, (len(sizes) // 10 + len(sizes) - window) // 2, len(sizes) - window)
+    first, middle, last = (statistics.mean(sizes[start : start + window]) for start in starts)
     return {
-        "first_half": round((sizes[middle] - sizes[start]) / max(1, middle - start)),
-        "second_half": round((sizes[end] - sizes[middle]) / max(1, end - middle)),
+        "first_half": round((middle - first) / max(1, starts[1] - starts[0])),
+        "second_half": round((last - middle) / max(1, starts[2] - starts[1])),
         "total": sizes[-1],
     }
 
