@@ -151,7 +151,8 @@ def _fold(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(str(path), config=CONNECT_CONFIG)
+    # Without a folder to spill into: giving memory back would fill it, and a kill would leave it there.
+    return duckdb.connect(str(path), config={**CONNECT_CONFIG, "temp_directory": ""})
 
 
 def _connect_inspected(path: Path, published: Path) -> tuple[duckdb.DuckDBPyConnection, dict[str, int]]:

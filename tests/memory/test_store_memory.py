@@ -34,6 +34,15 @@ def test_pages_are_given_back_and_every_row_is_still_there(tmp_path: Path) -> No
         assert rows_of(store) == before
 
 
+def test_nothing_is_spilled_beside_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "store.duckdb"
+    with Store.open(path) as store:
+        write_records(store, make_records(40, prompt_chars=100_000))
+        rows_of(store)  # in the tables now, and not yet in the file
+        store.free_pages()
+        assert {file.name for file in tmp_path.iterdir()} <= {path.name, f"{path.name}.wal"}
+
+
 def test_what_waits_for_the_next_commit_waits_on(tmp_path: Path) -> None:
     records = make_records(0)
     path = tmp_path / "store.duckdb"
