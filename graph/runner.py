@@ -252,8 +252,8 @@ def _settle_in(store: Store) -> None:
     """Let the garbage collector pass over everything that there is now, and give back to the system what is free.
 
     After a first trial it is what torch, guardrails and LangGraph leave, a million objects that stay; later on it is
-    the night's own records. Looking through all of it again and again took a tenth of a trial's overhead. What the C
-    library keeps of freed memory it would never give back by itself, and the next training may need it.
+    the night's own records. Looking through all of it again and again took a tenth of a trial's overhead. What DuckDB
+    and the C library keep of memory they would never give back by themselves, and the next training may need it.
     """
     store.free_pages()
     gc.collect()

@@ -26,6 +26,13 @@ SNAPSHOT = "snapshot"
 BACKUPS = "backups"
 """Folder beside the store for copies from before a migration."""
 
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    **CONNECT_CONFIG,
+    "allocator_flush_threshold": "1MB",  # what is freed goes back to the system: the memory is the training's, too
+    "allocator_bulk_deallocation_flush_threshold": "1MB",
+    "temp_directory": "",  # giving memory back would spill into it, and a kill would leave it there
+}
+
 Note = Callable[[str], None]
 
 _ORPHAN = """The store that this snapshot shows was gone when nightshift started, so a new one was made.
@@ -151,8 +158,7 @@ def _fold(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    # Without a folder to spill into: giving memory back would fill it, and a kill would leave it there.
-    return duckdb.connect(str(path), config={**CONNECT_CONFIG, "temp_directory": ""})
+    return duckdb.connect(str(path), config=CONFIG)
 
 
 def _connect_inspected(path: Path, published: Path) -> tuple[duckdb.DuckDBPyConnection, dict[str, int]]:

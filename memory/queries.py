@@ -36,8 +36,6 @@ CONNECT_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # rows are few, and the cores belong to the training
     "autoinstall_known_extensions": False,  # nothing here may open a connection
     "autoload_known_extensions": False,
-    "allocator_flush_threshold": "1MB",  # what is freed goes back to the system: the memory is the training's, too
-    "allocator_bulk_deallocation_flush_threshold": "1MB",
 }
 
 

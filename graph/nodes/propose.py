@@ -45,7 +45,7 @@ def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> N
     """Ask, and store in one transaction what was shown, who answered, and that it was answered.
 
     A model's calls are stored before that, one by one, as they come in. What a statistical proposer answers goes to the
-    disk with what the rails say of it: killed before, it answers the same again.
+    disk with the next commit: killed before, it answers the same again.
     """
     context = build_context(services, trial, attempt, state)
     minutes = Minutes(services.store, trial.trial_id, attempt, stored=services.spending.tell)
