@@ -13,7 +13,6 @@ from typing import Any
 from benchmarks.soak_kills import reader_of
 from graph.events import Observer
 from graph.night import run_night
-from graph.nodes import curate
 from graph.options import RunOptions
 from graph.services import Services
 from memory.records import Trial
@@ -62,13 +61,13 @@ def measure(folder: Path, trials: int) -> dict[str, Any]:
 
         return call
 
-    decide, publish = Services.decide, curate.publish
-    Services.decide, curate.publish = timed("decide", decide), timed("publish", publish)
+    decide, publish = Services.decide, Services.publish
+    Services.decide, Services.publish = timed("decide", decide), timed("publish", publish)
     try:
         with reader_of(root, news):
             run_night(root, RunOptions(proposer="random", trials=trials, tag="writes"), turns)
     finally:
-        Services.decide, curate.publish = decide, publish
+        Services.decide, Services.publish = decide, publish
     return {name: _compare(times[name, False], times[name, True]) for name in ("decide", "publish")}
 
 

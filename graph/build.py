@@ -6,7 +6,7 @@ import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnu
 from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from graph.routes import AFTER, ENTRY, entry, route
+from graph.routes import AFTER, ENTRY, entry
 from graph.state import Node, Route, TrialState, Update
 from graph.wrap import NodeFunction, wrap
 from memory.records import Span
@@ -23,10 +23,9 @@ def build_graph(
     """
     graph = StateGraph(TrialState)
     for node in Node:
-        graph.add_node(node, wrap(node, nodes[node], record))
+        targets = {str(target): str(found) for found, target in AFTER[node].items()}
+        graph.add_node(node, wrap(node, nodes[node], record), destinations=targets)
     graph.add_conditional_edges(START, entry, {kind: str(ENTRY[kind]) for kind in ENTRY})
-    for node, targets in AFTER.items():
-        graph.add_conditional_edges(node, route, {found: str(target) for found, target in targets.items()})
     return graph.compile()
 
 

@@ -3,7 +3,6 @@
 from graph.nodes.curate import project, used_up
 from graph.services import Services
 from memory.records import Phase, Trial
-from memory.snapshot import publish
 from rails.status import Status
 
 
@@ -27,5 +26,5 @@ def end_trial(services: Services, trial: Trial, status: Status, reason: str) -> 
     if status is Status.INTERRUPTED:
         project(services, decided)
     else:
-        publish(services.store, services.workspace.snapshot_dir)  # the trouble may be git's: leave it alone
+        services.publish()  # the trouble may be git's: leave it alone
     services.observer.decided(decided)

@@ -14,7 +14,6 @@ from graph.services import Services
 from memory.noise import Noise
 from memory.records import Measurement, MeasurementState, Purpose, Trial
 from memory.rules_base import Evidence, Points, estimate
-from memory.snapshot import publish
 from rails.errors import TrialError, UserError
 from rails.status import Status
 
@@ -55,7 +54,7 @@ def measure_result(services: Services, stop_reason: str) -> str:
     baseline, incumbent = pair
     begun = _result(services, baseline, incumbent, None)
     _store(services, {**begun, "state": "running", "stop_reason": stop_reason})
-    publish(services.store, services.workspace.snapshot_dir)
+    services.publish()
     trouble: str | None = None
     try:
         for target, seed_index in _plan(services, baseline, incumbent):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from memory.records import Trial, TrialKind
 from rails.status import FINISHED, QUARANTINED
@@ -26,8 +27,8 @@ def limit_reached(limits: LimitsConfig, trials: Sequence[Trial], spent: Spent) -
         trials: all of the campaign, by number.
         spent: by all its loops.
     """
-    counted = [t for t in trials if t.kind is TrialKind.SEARCH and t.status not in QUARANTINED]
-    if limits.trials and len(counted) >= limits.trials:
+    # Called after every trial: what a longer record cannot change is not counted anew.
+    if limits.trials and len(trials) >= limits.trials and sum(map(_counts, trials)) >= limits.trials:
         return f"limit of {limits.trials} trials reached"
     if limits.hours and spent.active_s >= 3600 * limits.hours:
         return f"limit of {limits.hours:g} hours reached"
@@ -38,12 +39,19 @@ def limit_reached(limits: LimitsConfig, trials: Sequence[Trial], spent: Spent) -
         return f"limit of {limits.joules:g} joules can no longer be kept: the machine's meter was lost"
     if limits.joules and spent.joules is not None and spent.joules >= limits.joules:
         return f"limit of {limits.joules:g} joules reached: {spent.joules:.4g} were taken"
-    return _too_many_failures(limits, counted)
+    return _too_many_failures(limits, trials)
 
 
-def _too_many_failures(limits: LimitsConfig, counted: Sequence[Trial]) -> str | None:
+def _counts(trial: Trial) -> bool:
+    """Whether it is a trial of the search that came to an end by itself."""
+    return trial.kind is TrialKind.SEARCH and trial.status not in QUARANTINED
+
+
+def _too_many_failures(limits: LimitsConfig, trials: Sequence[Trial]) -> str | None:
     """What was interrupted or aborted is no failure of the search, and does not end a row of them either."""
-    streak = next((n for n, trial in enumerate(reversed(counted)) if trial.status in FINISHED), len(counted))
-    if not limits.failures_in_a_row or streak < limits.failures_in_a_row:
+    if not limits.failures_in_a_row:
         return None
-    return f"{streak} trials in a row failed, the last with {counted[-1].status}: {counted[-1].reason}"
+    failed = list(takewhile(lambda trial: trial.status not in FINISHED, filter(_counts, reversed(trials))))
+    if len(failed) < limits.failures_in_a_row:
+        return None
+    return f"{len(failed)} trials in a row failed, the last with {failed[0].status}: {failed[0].reason}"

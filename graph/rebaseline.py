@@ -16,7 +16,6 @@ from graph.finale import INTERRUPTED
 from graph.nodes.curate import refresh_metric
 from graph.services import Services
 from memory.records import Campaign, Event, EventKind, MeasurementState, Phase, Purpose, Trial, utc_now
-from memory.snapshot import publish
 from memory.store import Store
 from rails.errors import HaltError, TrialError, UserError
 from rails.status import Status
@@ -97,7 +96,7 @@ def measure_again(services: Services) -> str | None:
     for trial in (baseline, incumbent):
         refresh_metric(services, trial.trial_id)
         if services.trial(trial.trial_id) != trial:
-            publish(services.store, services.workspace.snapshot_dir)
+            services.publish()
     return None
 
 

@@ -23,8 +23,3 @@ ENTRY: Final[dict[TrialKind, Node]] = {TrialKind.SEARCH: Node.PROPOSE, TrialKind
 def entry(state: TrialState) -> TrialKind:
     """The kind of trial, for the edge out of START."""
     return state["kind"]
-
-
-def route(state: TrialState) -> Route:
-    """The finding of the node that ran last."""
-    return state["route"]

@@ -23,7 +23,6 @@ from graph.standing import Standing, find_standing
 from graph.state import Node, TrialState, Update, initial_state
 from graph.wrap import NodeFunction
 from memory.records import Campaign, CampaignState, EventKind, Phase, Trial, TrialKind, utc_now
-from memory.snapshot import publish
 from memory.store import Store
 from rails.errors import DiskFullError, HaltError, NightshiftError, TrialError
 from rails.status import Status
@@ -93,7 +92,7 @@ class Runner:
         if services.limits.hours:
             services.deadline = time.monotonic() + 3600 * services.limits.hours - services.meters.active_s
         standing = self._take_up() if services.resumed else None
-        publish(services.store, services.workspace.snapshot_dir)  # readers see the campaign from its first second
+        services.publish()  # readers see the campaign from its first second
         services.observer.campaign_started(services.campaign, standing)
         services.spending.tell()
 
@@ -245,7 +244,7 @@ class Runner:
         services = self._services
         used = {"active_s": services.meters.active_s, "joules": services.meters.joules}
         services.store.update_campaign(services.campaign_id, state=CampaignState.ENDED, **used, **fields)
-        publish(services.store, services.workspace.snapshot_dir)
+        services.publish()
 
 
 def _settle_in(store: Store) -> None:

@@ -18,7 +18,7 @@ from memory.lineage import Lineage
 from memory.ratchet import Ratchet
 from memory.records import Campaign, CampaignState, Event, EventKind, Lesson, Span, Trial, TrialKind, utc_now
 from memory.results_tsv import ResultsTable
-from memory.snapshot import publish
+from memory.snapshot import Publisher
 from memory.store import Store
 from rails.edits import program_key
 from rails.guard import Rails
@@ -97,6 +97,18 @@ class Services:
         """Renders results.tsv; it remembers the lines of rows that stay."""
         return ResultsTable()
 
+    @cached_property
+    def _publisher(self) -> Publisher:
+        return Publisher(self.store, self.workspace.snapshot_dir)
+
+    def publish(self) -> None:
+        """Let readers see the store's present state.
+
+        Raises:
+            HaltError: the disk is full or the snapshot cannot be written. The store itself is not touched.
+        """
+        self._publisher.publish()
+
     def trial(self, trial_id: str) -> Trial:
         """A trial's row as it is now."""
         return self.store.trial(trial_id)
@@ -143,7 +155,7 @@ class Services:
         """Put on record what the loop does now, publish it, and show it to whoever is watching."""
         self.flush_spans()
         self.store.update_campaign(self.campaign_id, state=state, state_reason=reason)
-        publish(self.store, self.workspace.snapshot_dir)
+        self.publish()
         self.observer.state_changed(state, reason)
 
     def add_spans(self, spans: list[Span]) -> None:

@@ -6,8 +6,12 @@ import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from rails.errors import DiskFullError, HaltError
+
+Identity: TypeAlias = tuple[int, ...]
+"""Of a file's content: inode, size and times."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -57,6 +61,15 @@ def sweep_temporaries(path: Path) -> None:
         name = leftover.name
         if name.startswith(f".{path.name}.") and name.endswith(".tmp") and leftover.is_file():
             leftover.unlink(missing_ok=True)
+
+
+def identity(path: Path) -> Identity | None:
+    """What differs after every change of a file that is replaced to change it; None when it is missing."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def sync_file(path: Path) -> None:

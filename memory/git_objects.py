@@ -42,6 +42,7 @@ class GitObjects:
         self._database = repo.database
         # A trial reads the incumbent's objects again and again, and what is named by its content never changes.
         self.read = lru_cache(maxsize=_OBJECTS_REMEMBERED)(self._read)
+        self.file = lru_cache(maxsize=_OBJECTS_REMEMBERED)(self._file)
 
     def _read(self, kind: str, sha: str) -> bytes:
         """The content of the object `sha` of kind blob, tree or commit."""
@@ -123,7 +124,7 @@ class GitObjects:
         ordered = sorted(entries, key=lambda entry: entry.name + b"/" * (entry.mode == _TREE_MODE))
         return self.write("tree", b"".join(b"%s %s\0%s" % (e.mode, e.name, bytes.fromhex(e.sha)) for e in ordered))
 
-    def file(self, commit: str, name: str) -> Entry | None:
+    def _file(self, commit: str, name: str) -> Entry | None:
         """The line of a file in a commit's top folder; None when the commit has no such file.
 
         Raises:

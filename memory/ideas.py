@@ -7,6 +7,7 @@ menu, and with every rule between knobs and the limit of size kept on today's be
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations as pairs_of
 from typing import TypeAlias
 
@@ -235,7 +236,7 @@ class Prospects:
 
     def _was_program(self, overlay: Values) -> bool:
         """Whether a program with just these knobs changed was tried or kept; code is not looked at."""
-        if any(self._digest.overlay(trial.trial_id) == overlay for trial in self._digest.chain(self._best)):
+        if overlay in self._kept_overlays:
             return True
         for name, value in overlay.items():
             record = self._digest.knobs.get(name)
@@ -243,6 +244,11 @@ class Prospects:
                 if {**(self._digest.overlay(parent) or {}), name: value} == overlay:
                     return True
         return False
+
+    @cached_property
+    def _kept_overlays(self) -> list[Values | None]:
+        """The knobs in which each incumbent up to today's differs from the start."""
+        return [self._digest.overlay(trial.trial_id) for trial in self._digest.chain(self._best)]
 
     def _tried(self, name: str, value: KnobValue) -> bool:
         """Whether a knob ever had a value, in a trial or at the start."""

@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from memory.atomic import write_error
+from memory.atomic import Identity, identity, write_error
 from memory.records import Trial
 from memory.rows import CAMPAIGNS, NUMBERED_TABLES, TRIAL_TABLES, TRIALS
 from memory.store import Store
@@ -69,29 +69,51 @@ class Manifest:
         return tuple(name for name in (*self.parts.values(), self.tail) if name)
 
 
-def publish(store: Store, directory: Path) -> None:
-    """Bring the snapshot in `directory` up to the store's present state.
+class Publisher:
+    """Publishes one store in one folder, again and again; it remembers what it wrote last.
 
-    Raises:
-        HaltError: the disk is full or it cannot be written. The store itself is not touched.
+    Args:
+        store: the store.
+        directory: where the snapshot is, or shall be.
     """
-    store.flush()  # nobody may see what a kill could still take back
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        before = _reusable(store, directory)
-        live = _live(store)
-        manifest = Manifest(
-            schema=store.schema,
-            session=store.session,
-            revision=store.revision,
-            parts=_parts(store, directory, before, live),
-            tail=_write_tail(store, directory, before, live),
-            previous=() if before is None else before.all_files,
-        )
-        write_manifest(directory, manifest)
-        _remove_others(directory, {*manifest.previous, *manifest.all_files})
-    except OSError as error:
-        raise write_error(directory, error) from error
+
+    def __init__(self, store: Store, directory: Path) -> None:
+        self._store, self._directory = store, directory
+        self._last: tuple[Identity, Manifest] | None = None
+        """The manifest written last, and the file that it became."""
+
+    def publish(self) -> None:
+        """Bring the snapshot up to the store's present state.
+
+        Raises:
+            HaltError: the disk is full or it cannot be written. The store itself is not touched.
+        """
+        store, directory = self._store, self._directory
+        store.flush()  # nobody may see what a kill could still take back
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            there = identity(directory / MANIFEST)
+            before = self._last[1] if self._last and self._last[0] == there else _reusable(store, directory)
+            live = _live(store)
+            manifest = Manifest(
+                schema=store.schema,
+                session=store.session,
+                revision=store.revision,
+                parts=_parts(store, directory, before, live),
+                tail=_write_tail(store, directory, before, live),
+                previous=() if before is None else before.all_files,
+            )
+            write_manifest(directory, manifest)
+            written = identity(directory / MANIFEST)
+            self._last = None if written is None else (written, manifest)
+            _remove_others(directory, {*manifest.previous, *manifest.all_files})
+        except OSError as error:
+            raise write_error(directory, error) from error
+
+
+def publish(store: Store, directory: Path) -> None:
+    """Bring the snapshot in `directory` up to the store's present state; see `Publisher.publish`."""
+    Publisher(store, directory).publish()
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -159,7 +181,8 @@ def _parts(store: Store, directory: Path, before: Manifest | None, live: str | N
             changed[table, trial.campaign_id].add(trial.seq)
     parts: dict[Part, str | None] = {}
     for part in _wanted(store, live):
-        stale = any(part.start <= seq < part.start + part.size for seq in changed[part.table, part.group])
+        seqs = changed.get((part.table, part.group), ())
+        stale = any(part.start <= seq < part.start + part.size for seq in seqs)
         parts[part] = known[part] if part in known and not stale else _write(store, directory, part)
     return parts
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
-from memory.atomic import atomic_write_bytes, disk_errors, sweep_temporaries
+from memory.atomic import atomic_write_bytes, disk_errors, identity, sweep_temporaries
 from memory.git_objects import GitObjects, object_name
 from memory.git_repo import GitRepo
 
@@ -104,10 +104,18 @@ class Worktree:
         if not ours and self._foreign_lines(there, results, recorded, earlier):
             return False
         # Both names, noted before the file changes: killed here, either is the loop's.
-        with disk_errors(self._written):
-            self._written.write_text(f"{object_name('blob', there)}\n{object_name('blob', results)}\n", "utf-8")
+        self._note(object_name("blob", there), object_name("blob", results))
         atomic_write_bytes(path, results, flush=False)
         return True
+
+    def _note(self, *names: str) -> None:
+        """Note which texts of results.tsv are the loop's; written over what is there, which is always as long."""
+        with disk_errors(self._written):
+            descriptor = os.open(self._written, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            try:
+                os.pwrite(descriptor, "".join(f"{name}\n" for name in names).encode(), 0)
+            finally:
+                os.close(descriptor)
 
     def _foreign_lines(
         self, there: bytes, results: bytes, recorded: str | None, earlier: Callable[[], Versions]
@@ -122,7 +130,7 @@ class Worktree:
         return foreign
 
     def _project_index(self, wanted: dict[str, str], earlier: Callable[[], Versions]) -> None:
-        index = _identity(self._repo.git_dir / "index")
+        index = identity(self._repo.git_dir / "index")
         if index is not None and (index, wanted) == self._agreed:
             return
         staged = self._staged(wanted)
@@ -156,15 +164,6 @@ def _regular_file(path: Path) -> bytes | None:
         return path.read_bytes() if S_ISREG(path.lstat().st_mode) else None
     except FileNotFoundError:
         return None
-
-
-def _identity(path: Path) -> tuple[int, ...] | None:
-    """What differs after every change of a file that is replaced to change it, as git does; None when it is missing."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _is_blank(data: bytes) -> bool:

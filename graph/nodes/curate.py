@@ -10,7 +10,6 @@ from graph.services import Services
 from graph.state import Route, TrialState, Update
 from memory.ratchet import commit_message
 from memory.records import CallRole, MeasurementState, Phase, Trial, TrialKind, utc_now
-from memory.snapshot import publish
 from rails.guard import blocked_status
 from rails.status import FINISHED, Status
 
@@ -134,7 +133,7 @@ def project(services: Services, trial: Trial) -> None:
     if trial.candidate_commit is not None:
         services.ratchet.discard(trial.candidate_commit)
     services.ratchet.project(services.campaign.head_commit, results)
-    publish(services.store, services.workspace.snapshot_dir)
+    services.publish()
 
 
 def _refresh_parent(services: Services, trial: Trial) -> None:

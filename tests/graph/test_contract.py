@@ -51,7 +51,8 @@ def test_a_misspelt_key_stops_the_graph_instead_of_vanishing() -> None:
 def test_each_visit_leaves_a_span() -> None:
     spans: list[Span] = []
     node = wrap(Node.TRAIN, lambda state: {"route": Route.TRAINED}, spans.extend)
-    assert node(state_of(TrialKind.SEARCH)) == {"route": Route.TRAINED}
+    found = node(state_of(TrialKind.SEARCH))
+    assert (found.update, found.goto) == ({"route": Route.TRAINED}, "evaluate")
     assert [(s.trial_id, s.node, s.part) for s in spans] == [("t", "train", "total")]
 
 

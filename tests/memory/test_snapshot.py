@@ -1,6 +1,7 @@
 """Readers see what the store has, while it is written, and can do nothing but read."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from memory.reader import VIEWS, Reader
 from memory.records import MeasurementState
 from memory.rows import NUMBERED_TABLES, TRIAL_TABLES
-from memory.snapshot import BLOCK, MANIFEST, SEGMENT, cover, publish
+from memory.snapshot import BLOCK, MANIFEST, SEGMENT, Publisher, cover, publish
 from memory.store import Store
 from rails.errors import UserError
 from tests.support.rows import (
@@ -69,6 +70,23 @@ def test_reader_equals_store(tmp_path: Path):
                 assert_same(reader, store)
 
     check()
+
+
+def test_whoever_publishes_again_and_again_sees_that_its_snapshot_is_gone_or_another_s(tmp_path: Path):
+    records, snapshot = make_records(20, prompt_chars=10), tmp_path / "snapshot"
+    with Store.open(tmp_path / "store.duckdb") as store:
+        publisher = Publisher(store, snapshot)
+        store.add_campaign(records.campaign.model_copy(update={"incumbent_trial_id": None}))
+        for trial in records.trials:
+            write_trial(store, records, trial)
+            publisher.publish()
+            if trial.seq == 17:
+                shutil.rmtree(snapshot)
+            elif trial.seq == 18:
+                (snapshot / "manifest.json").write_text("{}")
+        publisher.publish()
+        with Reader.open(snapshot) as reader:
+            assert_same(reader, store)
 
 
 def test_segments_become_blocks_and_late_changes_are_seen(tmp_path: Path):

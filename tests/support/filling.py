@@ -36,7 +36,7 @@ PHASES: dict[str, tuple[str, str, int]] = {
     "decided": ("memory.store.Store", "decide", 2),
     "kept": ("memory.ratchet.Ratchet", "commit_keep", 1),
     "branch moved": ("memory.ratchet.Ratchet", "advance", 1),
-    "published": ("graph.nodes.curate", "publish", 2),
+    "published": ("graph.services.Services", "publish", 3),
 }
 """Phase to owner, function, and which of its calls finds the disk full."""
 
