@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ PATIENCE = 3
 A measurement that five loops did not survive is given up, as it may be what kills them: a promise of its own, tested by
 itself. Here it would only say that five kills hit one measurement by chance.
 """
+KNOWN_FROM = 10
+"""From so many kills on, it is known how long a start takes."""
+LAST_AFTER = 0.9
+"""The last kill is meant to come after so much of the campaign."""
 TAG, FINAL_SEEDS = "soak", 2
 KNOWN = {"store.duckdb", "snapshot", "scratch", "lock", "ballast", "report.html", "report.png"}
 """What may be in `.nightshift` at the end."""
@@ -168,6 +173,7 @@ def soak(folder: Path, *, kills: int, trials: int, seed: int, say: bool) -> dict
     assert len(reference.trials) == trials + 1, "the reference is not whole"
     assert all(trial.status is not None for trial in reference.trials)
     return {
+        "kills_wanted": kills,
         "kills": outcome.kills,
         "kills_in_startup": outcome.in_startup,
         "decisions_waited_for": outcome.waits,
@@ -199,6 +205,7 @@ def verdict(result: dict[str, Any]) -> list[str]:
         if result[name]
     ]
     wrong += ["digest"] * bool(result["differences"]) + ["litter"] * bool(result["scratch_left"] or result["litter"])
+    wrong += ["kills"] * (result["kills"] < result["kills_wanted"])
     reader = result["reader"]
     return wrong + ["reader"] * bool(reader["error_count"] or reader["changed"] or not reader["polls"])
 
@@ -206,51 +213,71 @@ def verdict(result: dict[str, Any]) -> list[str]:
 class _Moments:
     """How long to let the loop run before the next kill: uniformly distributed, from its first instant on.
 
-    The longest delay is such that, on average, a little fewer trials pass between two kills than are left for each
-    kill: the campaign must not be over before the last of them.
+    The longest delay is such that, on average, as many trials pass between two kills as are left for each kill until
+    shortly before the end: the campaign must not be over before the last of them. How long a start takes, with a
+    longer record and whatever else the machine does, is taken from how far the loops before have come.
     """
 
     def __init__(self, chance: random.Random, startup_s: float, trial_s: float, trials: int) -> None:
         self._chance, self._startup_s, self._trial_s, self._trials = chance, startup_s, trial_s, trials
+        self._delays: list[float] = []
+        self._came = 0
 
     def delay(self, decided: int, kills_left: int) -> float:
         """Seconds until the next kill."""
         # A loop killed at a uniform moment up to D has worked (D - s)² / 2D on average, s being its start-up.
-        work_s = self._trial_s * max(0.2, 0.9 * (self._trials - decided) / max(1, kills_left))
-        half = self._startup_s + work_s
-        return self._chance.uniform(0.0, half + (half**2 - self._startup_s**2) ** 0.5)
+        startup_s = self._startup_s if len(self._delays) < KNOWN_FROM else self._seen_startup_s()
+        work_s = self._trial_s * max(0.05, (LAST_AFTER * self._trials - decided) / max(1, kills_left))
+        half = startup_s + work_s
+        return self._chance.uniform(0.0, half + (half**2 - startup_s**2) ** 0.5)
+
+    def note(self, delay_s: float, came: int) -> None:
+        """A loop was killed after so many seconds and had decided so many trials."""
+        self._delays.append(delay_s)
+        self._came += came
+
+    def _seen_startup_s(self) -> float:
+        """The start-up that explains what was decided: what is left of each delay after it is work. By bisection."""
+        low, high = 0.0, max(self._delays)
+        while high - low > 0.01:
+            middle = (low + high) / 2
+            worked_s = sum(max(0.0, delay - middle) for delay in self._delays)
+            low, high = (middle, high) if worked_s > self._came * self._trial_s else (low, middle)
+        return high
 
 
 def _kill_until_done(night: Night, kills: int, moments: _Moments, spared: set[int], say: bool) -> None:
     decided, without, ended = 0, 0, False
     while night.outcome.kills < kills and not ended:
-        process = night.start()
-        if without >= PATIENCE:
+        process, waits = night.start(), without >= PATIENCE
+        if waits:
             night.outcome.waits += 1
             night.outcome.stuck += not night.watch(process, 1)
             without = 0
+        delay_s = moments.delay(decided, kills - night.outcome.kills)
         with suppress(subprocess.TimeoutExpired):
-            night.note_end(process.wait(moments.delay(decided, kills - night.outcome.kills)))
+            night.note_end(process.wait(delay_s))
             return
         at_work = night.kill(process, spared)
         before = decided
         decided, ended = night.published()
         without = 0 if decided > before else without + at_work
+        if not waits:
+            moments.note(delay_s, decided - before)
         if say and night.outcome.kills % 20 == 0:
             print(f"{night.outcome.kills} kills, {decided} trials decided", file=sys.stderr, flush=True)
 
 
 def _reference(folder: Path, trials: int) -> tuple[Record, float, float]:
-    """An undisturbed campaign, with the seconds until its first trial and those of a trial."""
+    """An undisturbed campaign, with the seconds until it opened its first trial and those of a trial."""
     root = make_standin_workspace(folder, final_seeds=FINAL_SEEDS)
-    night, started = Night(root, folder, trials), time.monotonic()
+    night, started = Night(root, folder, trials), datetime.now(UTC)
     code = night.start().wait()
     assert code == 0, f"the reference failed: {night.log.read_text(encoding='utf-8')[-1000:]}"
-    record, seconds = Record(root), time.monotonic() - started
+    record = Record(root)
     times = [trial.created_at for trial in record.trials]
     trial_s = (times[-1] - times[1]).total_seconds() / max(1, len(times) - 2)
-    startup_s = seconds - sum(trial.total_s for trial in record.trials)
-    return record, max(0.5, min(startup_s, 10.0)), trial_s
+    return record, max(0.5, (times[0] - started).total_seconds()), trial_s
 
 
 @contextmanager

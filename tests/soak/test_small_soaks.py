@@ -19,9 +19,9 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow  # tests/faults kills at every point of a list
 def test_a_campaign_killed_at_random_ends_like_one_that_was_not(tmp_path: Path) -> None:
     result = soak_kills.soak(tmp_path, kills=3, trials=3, seed=3, say=False)
-    wrong = soak_kills.verdict(result)
-    assert wrong == [], {name: result.get(name) for name in wrong}
-    assert result["kills"] >= 2  # the campaign may be over before the last one
+    wrong = set(soak_kills.verdict(result)) - {"kills"}  # so few trials may be over before the last one
+    assert not wrong, {name: result.get(name) for name in wrong}
+    assert result["kills"] >= 2
 
 
 def test_a_campaign_behind_a_bad_endpoint_ends(tmp_path: Path) -> None:
