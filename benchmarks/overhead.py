@@ -42,6 +42,28 @@ Seconds = Mapping[tuple[str, str], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """The trials that are looked at, by number: after `warm` up to `early`, and after `late` up to `last`."""
+
+    warm: int
+    early: int
+    late: int
+    last: int
+
+    @classmethod
+    def of(cls, trials: int) -> "Windows":
+        """Those of a campaign of so many trials."""
+        window = min(WINDOW, max(1, trials // 2))
+        warm = min(WARM_UP, trials - 2 * window)
+        return cls(warm=warm, early=warm + window, late=trials - window, last=trials)
+
+    @property
+    def sized(self) -> frozenset[int]:
+        """After which trials the sizes are measured: not after each, as that takes the loop a millisecond."""
+        return frozenset({self.warm, self.early, (self.early + self.last) // 2, self.late, self.last})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
     """What the night has grown to after a trial."""
 
@@ -51,6 +73,9 @@ class Sizes:
     snapshot_files: int
     rss_bytes: int
     """Of the loop's process."""
+    stolen_s: float
+    all_s: float
+    """Processor seconds since the machine started: what a host gave to its other guests, and in all."""
 
 
 @dataclass(slots=True)
@@ -58,16 +83,22 @@ class Night(Observer):
     """Notes sizes while the campaign runs."""
 
     state_dir: Path
+    after: frozenset[int]
     sizes: dict[int, Sizes] = field(default_factory=dict[int, Sizes])
 
     def decided(self, trial: Trial) -> None:
-        """Measure after each trial; the next one has not begun."""
+        """Measure; the next trial has not begun."""
+        if trial.seq not in self.after:
+            return
+        times = psutil.cpu_times()
         snapshot = [path.stat().st_size for path in (self.state_dir / "snapshot").iterdir()]
         self.sizes[trial.seq] = Sizes(
             store_bytes=sum(path.stat().st_size for path in self.state_dir.glob("store.duckdb*")),
             snapshot_bytes=sum(snapshot),
             snapshot_files=len(snapshot),
             rss_bytes=psutil.Process().memory_info().rss,
+            stolen_s=getattr(times, "steal", 0.0),
+            all_s=sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0),
         )
 
 
@@ -76,7 +107,7 @@ def run(trials: int) -> tuple[list[Seconds], dict[int, Sizes]]:
     with tempfile.TemporaryDirectory() as folder:
         root = make_standin_workspace(Path(folder))
         options = RunOptions(trials=trials, proposer="random")
-        night = Night(root / ".nightshift")
+        night = Night(root / ".nightshift", Windows.of(trials).sized)
         with open_campaign(root, options, night) as services:
             Runner(services).run()
             rows = [trial for trial in services.store.trials(services.campaign_id) if trial.seq > 0]
@@ -137,15 +168,23 @@ def size(sizes: Sizes, trials: int) -> dict[str, float]:
     }
 
 
+def stolen(before: Sizes, after: Sizes) -> float:
+    """The share of processor time that the host of a virtual machine gave to its other guests, in per cent."""
+    return round(100 * (after.stolen_s - before.stolen_s) / max(after.all_s - before.all_s, 1e-9), 1)
+
+
 def report(trials: Sequence[Seconds], sizes: Mapping[int, Sizes]) -> dict[str, object]:
     """The last trials beside the early ones, and what the night had grown to after both, and halfway."""
-    window = min(WINDOW, max(1, len(trials) // 2))
-    warm = min(WARM_UP, len(trials) - 2 * window)
-    early, last = warm + window, max(sizes)
+    w = Windows.of(len(trials))
+    shown = sorted(w.sized - {w.warm, w.late})
     return {
-        **summarise(trials[-window:]),
-        "early": summarise(trials[warm:early]),
-        "size_after": {str(seq): size(sizes[seq], seq) for seq in sorted({early, (early + last) // 2, last})},
+        **summarise(trials[w.late :]),
+        "stolen_percent": stolen(sizes[w.late], sizes[w.last]),
+        "early": {
+            **summarise(trials[w.warm : w.early]),
+            "stolen_percent": stolen(sizes[w.warm], sizes[w.early]),
+        },
+        "size_after": {str(seq): size(sizes[seq], seq) for seq in shown},
         "load": [round(value, 2) for value in os.getloadavg()],
         "cores": os.cpu_count(),
     }
