@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -34,8 +35,9 @@ PATIENCE = 3
 A measurement that five loops did not survive is given up, as it may be what kills them: a promise of its own, tested by
 itself. Here it would only say that five kills hit one measurement by chance.
 """
-KNOWN_FROM = 10
-"""From so many kills on, it is known how long a start takes."""
+KNOWN_FROM, LATELY = 10, 30
+"""From so many kills on it is known how long a start takes, and so many of the latest tell it: other work on the
+machine comes and goes."""
 LAST_AFTER = 0.9
 """The last kill is meant to come after so much of the campaign."""
 TAG, FINAL_SEEDS = "soak", 2
@@ -220,29 +222,28 @@ class _Moments:
 
     def __init__(self, chance: random.Random, startup_s: float, trial_s: float, trials: int) -> None:
         self._chance, self._startup_s, self._trial_s, self._trials = chance, startup_s, trial_s, trials
-        self._delays: list[float] = []
-        self._came = 0
+        self._seen: deque[tuple[float, int]] = deque(maxlen=LATELY)
 
     def delay(self, decided: int, kills_left: int) -> float:
         """Seconds until the next kill."""
         # A loop killed at a uniform moment up to D has worked (D - s)² / 2D on average, s being its start-up.
-        startup_s = self._startup_s if len(self._delays) < KNOWN_FROM else self._seen_startup_s()
+        startup_s = self._startup_s if len(self._seen) < KNOWN_FROM else self._seen_startup_s()
         work_s = self._trial_s * max(0.05, (LAST_AFTER * self._trials - decided) / max(1, kills_left))
         half = startup_s + work_s
         return self._chance.uniform(0.0, half + (half**2 - startup_s**2) ** 0.5)
 
     def note(self, delay_s: float, came: int) -> None:
         """A loop was killed after so many seconds and had decided so many trials."""
-        self._delays.append(delay_s)
-        self._came += came
+        self._seen.append((delay_s, came))
 
     def _seen_startup_s(self) -> float:
         """The start-up that explains what was decided: what is left of each delay after it is work. By bisection."""
-        low, high = 0.0, max(self._delays)
+        low, high = 0.0, max(delay for delay, _ in self._seen)
+        came_s = self._trial_s * sum(came for _, came in self._seen)
         while high - low > 0.01:
             middle = (low + high) / 2
-            worked_s = sum(max(0.0, delay - middle) for delay in self._delays)
-            low, high = (middle, high) if worked_s > self._came * self._trial_s else (low, middle)
+            worked_s = sum(max(0.0, delay - middle) for delay, _ in self._seen)
+            low, high = (middle, high) if worked_s > came_s else (low, middle)
         return high
 
 

@@ -24,6 +24,7 @@ _PROCESS = "trainer.trial_process:TrialProcess"
 _TRAINER = "tools.trainer_tool:TrainerTool"
 _SNAPSHOT = "memory.snapshot"
 _DECIDE = "graph.services:Services.decide"
+_PUBLISH = "graph.services:Services.publish"
 
 When = Literal["before", "after"]
 _BOTH: Final[tuple[When, When]] = ("before", "after")
@@ -65,7 +66,7 @@ def _opening() -> Iterator[Point]:
     yield from place.around("the branch is made", f"{_REPO}.move_ref", _same(None))
     yield place.at("the branch is checked out", f"{_RATCHET}.start", "after", None)
     yield from place.around("the journal is folded", "memory.writer:fold", _same(None))
-    yield place.at("the first snapshot is published", "graph.runner:publish", "after", None)
+    yield place.at("the first snapshot is published", _PUBLISH, "after", None)
     yield from place.commit(Phase.OPENED, None, name=" of the first trial")
     place = _Place("first", 0, Node.TRAIN)
     yield place.at("the fork server is to start", "trainer.launcher:Launcher.ready", "before", Phase.RUNNING)
@@ -74,7 +75,7 @@ def _opening() -> Iterator[Point]:
     yield place.at("the baseline is measured once", f"{_STORE}.finish_measurement", "after", Phase.RUNNING)
     place = _Place("first", 0, Node.CURATE)
     yield from place.commit(Phase.DECIDED, Phase.RUNNING, name=" of the baseline")
-    yield place.at("the baseline's snapshot is published", "graph.nodes.curate:publish", "after", Phase.DECIDED)
+    yield place.at("the baseline's snapshot is published", _PUBLISH, "after", Phase.DECIDED)
 
 
 def _proposing() -> Iterator[Point]:
@@ -213,7 +214,7 @@ def _taking_notes() -> Iterator[Point]:
 def _ending() -> Iterator[Point]:
     place = _Place("end", OPENING)
     yield from place.around("the finale is announced", "graph.finale:_store", _same(Phase.DECIDED))
-    yield place.at("the finale is published", "graph.finale:publish", "after", Phase.DECIDED)
+    yield place.at("the finale is published", _PUBLISH, "after", Phase.DECIDED, count=3)
     place = _Place("end", FINALE)
     yield from place.around("a final measurement is opened", f"{_STORE}.open_measurement", _same(Phase.DECIDED))
     yield place.at("the finale is training", f"{_TELLER}.training", "before", Phase.DECIDED, count=3)
@@ -224,7 +225,7 @@ def _ending() -> Iterator[Point]:
     yield from place.around("the result is stored", "graph.finale:_store", _same(Phase.DECIDED))
     yield place.at("before the commit of the end", COMMIT, "before", Phase.DECIDED)
     yield place.at("after the commit of the end", COMMIT, "after", Phase.DECIDED, ended=True)
-    yield place.at("the end is published", "graph.runner:publish", "after", Phase.DECIDED, ended=True)
+    yield place.at("the end is published", _PUBLISH, "after", Phase.DECIDED, ended=True)
 
 
 def _going_on() -> Iterator[Point]:
