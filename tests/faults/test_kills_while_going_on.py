@@ -45,6 +45,7 @@ def test_killed_at_every_point_of_going_on_in_turn_it_gets_there_in_the_end(matr
     matrix.check(point, again=RECOVERY)
 
 
+@pytest.mark.slow  # half a minute; each of these kills is in the list
 def test_a_night_that_is_killed_in_every_trial_ends_like_one_that_was_not(matrix: Matrix) -> None:
     wanted = (
         *(

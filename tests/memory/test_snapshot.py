@@ -144,7 +144,7 @@ def test_publishing_a_trial_asks_the_store_nothing_and_the_files_stay_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Each statement takes a millisecond or two; only a segment that is full is written by one for each table."""
-    records = make_records(2 * BLOCK + SEGMENT, prompt_chars=10)
+    records = make_records(BLOCK + 3 * SEGMENT, prompt_chars=10)
     snapshot = tmp_path / "snapshot"
     statements: list[str] = []
     fetch = Store._fetch  # pyright: ignore[reportPrivateUsage]
