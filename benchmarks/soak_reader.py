@@ -9,6 +9,7 @@ trials were decided, what a later poll no longer said, and how long polls took. 
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -93,7 +94,7 @@ class Watcher:
 
 
 def main() -> None:
-    """Poll until killed."""
+    """Poll until killed, or until whoever started this is gone."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workspace", type=Path)
     parser.add_argument("output", type=Path)
@@ -101,8 +102,8 @@ def main() -> None:
     parser.add_argument("--status-every", type=int, default=20, help="polls between two calls of `nightshift status`")
     arguments = parser.parse_args()
     watcher, output = Watcher(arguments.workspace), arguments.output
-    due = time.monotonic()
-    while True:
+    due, parent = time.monotonic(), os.getppid()
+    while os.getppid() == parent:
         if not output.with_suffix(".rest").exists():
             watcher.poll()
             if watcher.polls % arguments.status_every == arguments.status_every - 1:
