@@ -224,11 +224,13 @@ class _Moments:
         self._chance, self._startup_s, self._trial_s, self._trials = chance, startup_s, trial_s, trials
         self._seen: deque[tuple[float, int]] = deque(maxlen=LATELY)
 
-    def delay(self, decided: int, kills_left: int) -> float:
-        """Seconds until the next kill."""
+    def delay(self, decided: int, kills_left: int, *, at_work: bool) -> float:
+        """Seconds until the next kill, of a loop that starts now or is at work already."""
         # A loop killed at a uniform moment up to D has worked (D - s)² / 2D on average, s being its start-up.
         startup_s = self._startup_s if len(self._seen) < KNOWN_FROM else self._seen_startup_s()
         work_s = self._trial_s * max(0.05, (LAST_AFTER * self._trials - decided) / max(1, kills_left))
+        if at_work:
+            return self._chance.uniform(0.0, 2 * work_s)
         half = startup_s + work_s
         return self._chance.uniform(0.0, half + (half**2 - startup_s**2) ** 0.5)
 
@@ -255,7 +257,7 @@ def _kill_until_done(night: Night, kills: int, moments: _Moments, spared: set[in
             night.outcome.waits += 1
             night.outcome.stuck += not night.watch(process, 1)
             without = 0
-        delay_s = moments.delay(decided, kills - night.outcome.kills)
+        delay_s = moments.delay(decided, kills - night.outcome.kills, at_work=waits)
         with suppress(subprocess.TimeoutExpired):
             night.note_end(process.wait(delay_s))
             return
