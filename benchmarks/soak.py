@@ -1,6 +1,6 @@
 """Whether the record survives anything: long runs under random kills, a bad endpoint, a full disk.
 
-    python benchmarks/soak.py --part kills [--kills 500]       # about half an hour on two cores
+    python benchmarks/soak.py --part kills [--kills 500]       # about an hour on two cores
     python benchmarks/soak.py --part weather [--trials 1000]
     python benchmarks/soak.py --part disk
 
