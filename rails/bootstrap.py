@@ -5,9 +5,13 @@ price list at import, langchain reports to LangSmith when a key happens to be se
 their users, and pydantic lets any installed package listen to what it checks (and reads the metadata of all of them to
 find out which want to). Some of these switches are read at import time only, hence a module with an effect at import:
 the one exception to "no work at import" in this code base.
+
+And leave out what costs every start three seconds: jsonschema (which guardrails-ai pulls in) compiles a grammar at import
+to check the format "iri", which it does without when that package is not there, and which nothing here asks for.
 """
 
 import os
+import sys
 
 SILENCED: dict[str, str] = {
     "OTEL_SDK_DISABLED": "true",
@@ -20,4 +24,7 @@ SILENCED: dict[str, str] = {
     "PYDANTIC_DISABLE_PLUGINS": "__all__",
 }
 
+NEEDLESS = "rfc3987_syntax"
+
 os.environ.update(SILENCED)
+sys.modules.setdefault(NEEDLESS, None)  # pyright: ignore[reportArgumentType]  # to an import, a missing package

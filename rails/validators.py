@@ -1,7 +1,7 @@
 """The rails as guardrails-ai validators, under their stable names.
 
-guardrails phones home unless told otherwise; `rails.bootstrap` must be imported before it. Importing it takes about two
-seconds: only `rails.guard.Rails` imports this module, when it is built.
+guardrails phones home unless told otherwise; `rails.bootstrap` must be imported before it. Importing it takes a second
+or two: only `rails.guard.Rails` imports this module, when it is built.
 """
 
 from typing import Any, ClassVar
