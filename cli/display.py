@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,9 +14,11 @@ from rich.text import Text
 from cli.documents import result_lines
 from cli.output import bpb, gain_text, seconds, table
 from graph.events import Observer, TrainingProgress
-from graph.standing import Standing
 from memory.records import Campaign, CampaignState, Measurement, MeasurementState, Trial, TrialKind
 from rails.status import FINISHED, Status
+
+if TYPE_CHECKING:
+    from graph.standing import Standing  # it brings the whole loop along, and who only reads has no use for that
 
 _LAST_TRIALS = 8
 _BAR_CELLS = 24
@@ -47,7 +49,7 @@ class Lines(Observer):
         """See `Observer`."""
         self._say(text)
 
-    def campaign_started(self, campaign: Campaign, standing: Standing | None) -> None:
+    def campaign_started(self, campaign: Campaign, standing: "Standing | None") -> None:
         """See `Observer`."""
         self._say(headline(campaign, standing))
 
@@ -145,7 +147,7 @@ class LiveView(Observer):
         """See `Observer`."""
         self._doing, self._prepared = f"preparing data: {stage}", done / total if total else None
 
-    def campaign_started(self, campaign: Campaign, standing: Standing | None) -> None:
+    def campaign_started(self, campaign: Campaign, standing: "Standing | None") -> None:
         """See `Observer`."""
         self._prepared = None
         self._headline = headline(campaign, standing)
@@ -216,7 +218,7 @@ def observer_for(console: Console) -> LiveView | Lines:
     return LiveView(console) if console.is_terminal else Lines(console)
 
 
-def headline(campaign: Campaign, standing: Standing | None) -> str:
+def headline(campaign: Campaign, standing: "Standing | None") -> str:
     """The campaign in one line: branch, proposer, lineage, isolation; and where it goes on."""
     lineage = "on" if campaign.lineage else "off"
     fallback = f" (or {campaign.fallback})" if campaign.fallback else ""

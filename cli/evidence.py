@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cli.output import bpb, cell
-from graph.measuring import INCUMBENT_FAILED
+from memory.records import INCUMBENT_FAILED
 
 _TOLD = frozenset(
     {

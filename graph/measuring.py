@@ -4,7 +4,7 @@ from typing import NoReturn
 
 from graph.room import require_room
 from graph.services import Services
-from memory.records import Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind, utc_now
+from memory.records import INCUMBENT_FAILED, Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind, utc_now
 from rails.errors import DiskFullError, HaltError, TrialError
 from rails.status import Status
 
@@ -17,9 +17,6 @@ MAX_ATTEMPTS = 5
 Not 3: a loop that is killed again and again for other reasons must not condemn a trial by chance. With a kill in every
 second measurement three in a row come once in eight trials, five once in thirty; with one in ten, once in 100,000.
 """
-
-INCUMBENT_FAILED = "incumbent_failed"
-"""Key of a trial's decision: the seed with which the incumbent failed on its behalf."""
 
 
 def stored_measurement(services: Services, target: Trial, seed_index: int) -> Measurement | None:

@@ -42,6 +42,10 @@ class Phase(StrEnum):
     DECIDED = "decided"
 
 
+INCUMBENT_FAILED = "incumbent_failed"
+"""Key of a trial's decision: the seed with which the incumbent failed on its behalf."""
+
+
 class MeasurementState(StrEnum):
     """How one train-and-score ended, or that it has not."""
 

@@ -6,8 +6,8 @@ their users, and pydantic lets any installed package listen to what it checks (a
 find out which want to). Some of these switches are read at import time only, hence a module with an effect at import:
 the one exception to "no work at import" in this code base.
 
-And leave out what costs every start three seconds: jsonschema (which guardrails-ai pulls in) compiles a grammar at import
-to check the format "iri", which it does without when that package is not there, and which nothing here asks for.
+And leave out what costs every start three seconds: jsonschema (which guardrails-ai pulls in) compiles a grammar at
+import to check the format "iri", which it does without when that package is not there, and which nobody here asks for.
 """
 
 import os

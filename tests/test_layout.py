@@ -64,6 +64,13 @@ def test_heavy_libraries_are_not_loaded_by_light_commands() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("reads", ["display", "showing", "differing", "watching_terminal"])
+def test_who_only_reads_does_not_load_the_loop(reads: str) -> None:
+    code = f"import sys, cli.{reads}; print([m for m in ('graph.services', 'tools.trainer_tool') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 @pytest.mark.parametrize("name", ["README.md", "docs/architecture.md"])
 def test_documents_name_files_that_exist(name: str) -> None:
     text = (ROOT / name).read_text()

@@ -10,14 +10,24 @@ from dataclasses import replace
 
 from graph.clock import clock_evidence
 from graph.evidence import measured
-from graph.measuring import INCUMBENT_FAILED, ever_scored, fail, halt
+from graph.measuring import ever_scored, fail, halt
 from graph.meters import EnergyPart
 from graph.probing import probed_deeply, tolerance_nats
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
 from memory.decide import Decision, Evidence
 from memory.noise import Noise
-from memory.records import Curve, Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind, utc_now
+from memory.records import (
+    INCUMBENT_FAILED,
+    Curve,
+    Measurement,
+    MeasurementState,
+    Phase,
+    Purpose,
+    Trial,
+    TrialKind,
+    utc_now,
+)
 from memory.rules_base import new_seed, next_seed
 from rails.errors import HaltError, TrialError
 from rails.status import Status

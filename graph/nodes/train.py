@@ -3,7 +3,6 @@
 from graph.early_stop import HopelessError, watch_for
 from graph.events import TrainingProgress
 from graph.measuring import (
-    INCUMBENT_FAILED,
     fail,
     given_up,
     halt,
@@ -15,7 +14,7 @@ from graph.meters import EnergyPart
 from graph.room import require_room
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
-from memory.records import Measurement, MeasurementState, Phase, Trial, utc_now
+from memory.records import INCUMBENT_FAILED, Measurement, MeasurementState, Phase, Trial, utc_now
 from rails.errors import HaltError, TrialError
 from rails.status import Status
 from tools.trainer_tool import Progress
