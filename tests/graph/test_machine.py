@@ -22,6 +22,7 @@ from memory.store import Store
 from rails.errors import HaltError, TrialError, UserError
 from rails.status import Status
 from rails.task import Task
+from tests.support.variants import first, firsts
 from tests.support.workspaces import make_standin_workspace, standin_campaign
 from tools.trainer_tool import TrainedModel
 from trainer.evaluate import Score
@@ -125,7 +126,7 @@ class Night:
             return [e.text for e in store.events(store.campaigns()[-1].campaign_id) if e.kind is kind]
 
 
-@pytest.mark.parametrize(("rule", "most"), [("strict", 1), ("sequential", 7)])
+@pytest.mark.parametrize(("rule", "most"), firsts(1, [("sequential", 7), ("strict", 1)]))
 def test_baseline_and_incumbent_are_measured_again_before_the_next_trial(
     rule: str, most: int, tmp_path: Path, away: list[str]
 ) -> None:
@@ -186,7 +187,7 @@ def test_back_on_the_first_machine_what_was_measured_there_counts_again(tmp_path
     assert len(measurements[0]) == 2 * len(measured_at_home[0])
 
 
-@pytest.mark.parametrize("die_at", [1, 2, 3, 4])
+@pytest.mark.parametrize("die_at", first(1, [3, 1, 2, 4]))
 def test_a_kill_while_it_is_measured_again_goes_on_there(die_at: int, tmp_path: Path, away: list[str]) -> None:
     night = Night(make_standin_workspace(tmp_path), away)
     night.run([BETTER], 2, watching=Watching(stop_after=1))

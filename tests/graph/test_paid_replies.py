@@ -20,6 +20,7 @@ from memory.reader import Reader
 from memory.records import Call, Phase, Trial
 from rails.status import Status
 from tests.support.chat_server import Behaviour, ChatServer, failing, ok, reset, tool_call
+from tests.support.variants import firsts
 from tests.support.workspaces import make_standin_workspace, standin_campaign
 
 FIRST = ok(json.dumps({"knob": "rows", "new_value": 16, "reason": "more"}))
@@ -84,12 +85,11 @@ def assert_whole(root: Path, server: ChatServer) -> None:
 
 
 POINTS = [*((CALL, number) for number in range(1, len(SCRIPT) + 1)), (PROPOSED, 1), (PROPOSED, 2)]
+WORST = [(CALL, 3), (PROPOSED, 2)]
+"""After two failures, and after the last answer of all."""
 
 
-SOME = [point if number % 2 else pytest.param(*point, marks=pytest.mark.slow) for number, point in enumerate(POINTS)]
-
-
-@pytest.mark.parametrize(("method", "deadly"), SOME)
+@pytest.mark.parametrize(("method", "deadly"), firsts(2, [*WORST, *(point for point in POINTS if point not in WORST)]))
 def test_a_loop_cut_off_after_any_answer_does_not_ask_for_it_again(method: str, deadly: int, tmp_path: Path) -> None:
     root = make_standin_workspace(tmp_path)
     with ChatServer(SCRIPT) as server:

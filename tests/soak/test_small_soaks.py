@@ -24,6 +24,7 @@ def test_a_campaign_killed_at_random_ends_like_one_that_was_not(tmp_path: Path) 
     assert result["kills"] >= 2
 
 
+@pytest.mark.slow  # tests/graph/test_weather.py has every trouble by itself, test_planner_campaign.py several at once
 def test_a_campaign_behind_a_bad_endpoint_ends(tmp_path: Path) -> None:
     result = soak_weather.soak(tmp_path, trials=10, share=0.3, seed=1, say=False)
     assert soak_weather.verdict(result, small=True) == [], result

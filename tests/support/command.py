@@ -1,4 +1,4 @@
-"""Running the `nightshift` command as a person does: a process of its own."""
+"""Running the `nightshift` command as a person does: a process of its own, and nothing but what it prints."""
 
 import json
 import os
@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support.warm_parent import warm_parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,10 @@ def argv(*arguments: object) -> list[str]:
 def nightshift(
     *arguments: object, cwd: Path | None = None, stdin: str | None = None, env: dict[str, str] | None = None
 ) -> Finished:
-    """Run a command to its end; `env` adds to the environment."""
-    whole = None if env is None else {**os.environ, **env}
+    """Run a command to its end. `env` adds to the environment of a process that is started cold; see `warm_parent`."""
+    if env is None:
+        return Finished(*warm_parent().command(list(map(str, arguments)), cwd, stdin))
+    whole = {**os.environ, **env}
     done = subprocess.run(
         argv(*arguments), cwd=cwd, input=stdin, env=whole, capture_output=True, text=True, timeout=300
     )

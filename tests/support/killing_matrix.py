@@ -14,7 +14,7 @@ from tests.support.git_workspace import git
 from tests.support.killing import Point, as_document
 from tests.support.killing_digest import check_whole, compare, digest
 from tests.support.killing_night import CHAPTERS, Chapter, change_task, make_bare
-from tests.support.killing_parent import Ended, Parent
+from tests.support.warm_parent import Ended, Parent
 
 Meddling = Callable[[Path], None]
 """What is done to a dead workspace before the loop goes on."""

@@ -1,25 +1,36 @@
-"""A warm process that forks a loop at a time: the two seconds of imports are paid once, not for every kill.
+"""A warm process that forks loops and commands: the seconds of imports are paid once, not for every kill.
 
 It has a single thread and opens nothing, so that what it forks is as good as new. Orphans of a killed loop come to it:
 it says when some did not end by themselves.
 """
 
+import atexit
 import ctypes
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[2]
 PR_SET_CHILD_SUBREAPER = 36
 END_WITHIN_S = 20.0
+LATE = (
+    *("git", "gitdb", "graph.night", "guardrails", "httpcore", "numpy.ma", "rails.validators"),
+    *("tests.support.killing_night", "trainer.evaluate", "cli.main", "cli.display", "cli.documents", "cli.showing"),
+    *("cli.differing", "cli.report.leave", "matplotlib.backends.backend_agg"),
+)
+"""What loops and commands load late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +51,13 @@ class Ended:
 
 
 class Parent:
-    """The test's end. Use it as a context manager."""
+    """The test's end. Use it as a context manager, from any thread."""
 
     def __init__(self) -> None:
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.killing_parent"],
+            [sys.executable, "-m", "tests.support.warm_parent"],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -55,11 +67,27 @@ class Parent:
 
     def run(self, chapter: str, root: Path, point: Any = None) -> Ended:
         """Run a chapter in a process of its own to its end, or to the point where it dies."""
+        log = root.parent / "log"
+        code, left = self._order(log, log, chapter=chapter, root=str(root), point=point)
+        return Ended(code, log.read_text()[-4000:], left)
+
+    def command(self, arguments: Sequence[str], cwd: Path | None, stdin: str | None) -> tuple[int, str, str]:
+        """Run `nightshift` with these arguments, in the environment of this process; exit code, stdout and stderr."""
+        with TemporaryDirectory() as folder:
+            given, out, err = (Path(folder) / name for name in ("in", "out", "err"))
+            given.write_text(stdin or "")
+            place = {"cwd": str(cwd or Path.cwd()), "env": dict(os.environ), "stdin": str(given)}
+            code, left = self._order(out, err, arguments=list(arguments), **place)
+            assert left == [], f"a command left processes: {left}"
+            return code, out.read_text(), err.read_text()
+
+    def _order(self, out: Path, err: Path, **order: Any) -> tuple[int, list[str]]:
         assert self._process.stdin is not None and self._process.stdout is not None
-        order = {"chapter": chapter, "root": str(root), "point": point}
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return Ended(**json.loads(self._process.stdout.readline()))
+        with self._lock:
+            self._process.stdin.write(json.dumps({"out": str(out), "err": str(err), **order}) + "\n")
+            self._process.stdin.flush()
+            code, left = json.loads(self._process.stdout.readline())
+        return code, left
 
     def __enter__(self) -> Self:
         return self
@@ -70,28 +98,32 @@ class Parent:
         self._process.communicate()
 
 
+@cache
+def warm_parent() -> Parent:
+    """The one of this process; it ends with it."""
+    parent = Parent()
+    atexit.register(parent.__exit__, None, None, None)
+    return parent
+
+
 def main() -> None:
     """Obey orders, one a line, until there are no more."""
     _warm_up()
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for line in sys.stdin:
         order = json.loads(line)
-        log = Path(order["root"]).parent / "log"
         child = os.fork()
         if child == 0:
-            _obey(order, log)
+            _obey(order)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        left = _orphans()
-        print(json.dumps({"code": code, "log": log.read_text()[-4000:], "left": left}), flush=True)
+        print(json.dumps([code, _orphans()]), flush=True)
 
 
 def _warm_up() -> None:
-    """Load what a loop loads late, and find out what it would find out about this machine."""
+    """Load all that, and find out what every loop would find out about this machine."""
     import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 
-    for name in ("git", "gitdb", "graph.night", "guardrails", "httpcore", "numpy.ma", "rails.validators"):
-        import_module(name)
-    for name in ("tests.support.killing_night", "trainer.evaluate"):
+    for name in LATE:
         import_module(name)
     from trainer.isolation import best_isolation
 
@@ -99,24 +131,40 @@ def _warm_up() -> None:
     assert len(os.listdir("/proc/self/task")) == 1, "forks of a process with threads are not as good as new"
 
 
-def _obey(order: Any, log: Path) -> None:
-    """In the child: become a loop, and never come back."""
-    from tests.support.killing import from_document
-    from tests.support.killing_night import CHAPTERS, run_chapter
-
-    with log.open("w") as file:
-        for descriptor in (1, 2):
-            os.dup2(file.fileno(), descriptor)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+def _obey(order: Any) -> None:
+    """In the child: become a loop or a command, and never come back."""
+    for descriptor, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o600), descriptor)
+    os.dup2(os.open(order.get("stdin", os.devnull), os.O_RDONLY), 0)
     code = 1
     try:
-        run_chapter(CHAPTERS[order["chapter"]], Path(order["root"]), from_document(order["point"]))
+        if "chapter" in order:
+            _play(order)
+        else:
+            _command(order)
         code = 0
     except BaseException:  # noqa: BLE001 - whatever it is, the test must read it
         traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _play(order: Any) -> None:
+    from tests.support.killing import from_document
+    from tests.support.killing_night import CHAPTERS, run_chapter
+
+    run_chapter(CHAPTERS[order["chapter"]], Path(order["root"]), from_document(order["point"]))
+
+
+def _command(order: Any) -> None:
+    from cli.main import main as command
+
+    os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["env"])
+    sys.argv = ["nightshift", *order["arguments"]]
+    command()
 
 
 def _orphans() -> list[str]:

@@ -1,0 +1,18 @@
+"""Variants of one test: the first ones run each time, all of them with --runslow, which is how a release is checked."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+
+
+def first(number: int, values: Iterable[Any]) -> list[Any]:
+    """Values of one parameter, of which only the first `number` are tested each time."""
+    return firsts(number, [(value,) for value in values])
+
+
+def firsts(number: int, rows: Iterable[Sequence[Any]]) -> list[Any]:
+    """The same for several parameters at once: a row is a value of each."""
+    return [
+        pytest.param(*row, marks=[] if position < number else [pytest.mark.slow]) for position, row in enumerate(rows)
+    ]
