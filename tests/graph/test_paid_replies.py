@@ -112,6 +112,7 @@ def test_a_loop_cut_off_at_every_write_in_turn_gets_there_in_the_end(tmp_path: P
         assert_whole(root, server)
 
 
+@pytest.mark.slow  # the tests above and below cut a loop off in this process; tests/faults kills processes
 def test_a_process_killed_twice_goes_on_in_a_third(tmp_path: Path) -> None:
     root = make_standin_workspace(tmp_path)
     code = (

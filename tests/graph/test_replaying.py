@@ -114,6 +114,7 @@ def test_a_repaired_trial_is_repaired_as_before(after: int, tmp_path: Path) -> N
     assert verdict(record(cut)[0][1]) == verdict(trial)
 
 
+@pytest.mark.slow  # the list of kill points has this moment
 def test_a_kill_while_the_repaired_program_is_trained(tmp_path: Path) -> None:
     whole, cut = (make_standin_workspace(tmp_path / name) for name in ("whole", "cut"))
     run(whole, [CRASHING, BETTER])
@@ -163,6 +164,7 @@ def commit(root: Path) -> None:
         repo.git.execute(["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "size"])
 
 
+@pytest.mark.slow  # the list of kill points has this moment
 def test_a_kill_right_after_a_hopeless_stop_changes_nothing(tmp_path: Path) -> None:
     harmless = [json.dumps({"knob": "smoothing", "new_value": 4.0 + 0.01 * n, "reason": "x"}) for n in range(1, 11)]
     script = [*harmless, json.dumps({"knob": "decay", "new_value": 0.5, "reason": "x"})]

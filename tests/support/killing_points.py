@@ -270,12 +270,12 @@ FOLDING: Final[tuple[Point, ...]] = tuple(_folding())
 
 
 def walked(points: Sequence[Point]) -> list[Any]:
-    """Points as parameters of a test: both sides of every phase's commit each time, and of the rest one in ten.
+    """Points as parameters of a test: both sides of every phase's commit each time, and of the rest one in twenty.
 
     All of them with --runslow, which is how the list is walked before a release.
     """
     rest = [point for point in points if point.target != COMMIT]
-    left_out = {point.name for number, point in enumerate(rest) if number % 10}
+    left_out = {point.name for number, point in enumerate(rest) if number % 20}
     return [
         pytest.param(point, id=point.name.replace(" ", "-"), marks=[pytest.mark.slow] if point.name in left_out else [])
         for point in points

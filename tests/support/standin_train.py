@@ -69,6 +69,8 @@ class NGram:
         mixed, weight, base = np.float32(0.0), 1.0, np.float32(1.0 / self.vocab_size)
         weights = (None, self.knobs.bigram_weight, self.knobs.trigram_weight)
         for (counts, context), share in zip(self.contexts(inputs), weights, strict=True):
+            if counts is self.unigram and isinstance(target, slice):
+                context = context[:1]  # it knows no context: one row is every row
             seen, total = counts.table[context, target], counts.total[context]
             strength = self.knobs.smoothing
             total = total[:, None] if seen.ndim == 2 else total
@@ -101,8 +103,12 @@ class NGram:
 
     def logits(self, inputs: Tokens) -> Floats:
         """[r, T] → [r, T, V]."""
+        answer = np.empty((*inputs.shape, self.vocab_size), np.float32)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.log(self.probabilities(inputs, slice(None))).reshape(*inputs.shape, self.vocab_size)
+            for start in range(0, len(inputs), 4):  # as many rows as a cache holds
+                rows = inputs[start : start + 4]
+                answer[start : start + 4] = np.log(self.probabilities(rows, slice(None))).reshape(*rows.shape, -1)
+        return answer
 
 
 def train(model: NGram, knobs: Knobs, session: Session) -> None:
