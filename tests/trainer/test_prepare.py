@@ -41,8 +41,9 @@ def entries(cache: Path) -> list[str]:
 PREPARE = """
 import os, resource, signal, sys
 from pathlib import Path
-from trainer import data_cache
+from trainer import data_cache, prepare_progress
 from trainer.prepare import DataSpec, prepare
+prepare_progress.INTERVAL_S = 1e9  # a report for every 0.2 s would be a step more on a busy machine
 corpus, cache, kill_at, most_bytes = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(most_bytes), int(most_bytes)))
 seen = 0
