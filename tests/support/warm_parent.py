@@ -8,6 +8,7 @@ import atexit
 import ctypes
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -19,12 +20,14 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 PR_SET_CHILD_SUBREAPER = 36
 END_WITHIN_S = 20.0
+ORDER_WITHIN_S = 300.0
 LATE = (
     *("git", "gitdb", "graph.night", "guardrails", "httpcore", "numpy.ma", "rails.validators"),
     *("tests.support.killing_night", "trainer.evaluate", "cli.main", "cli.display", "cli.documents", "cli.showing"),
@@ -51,7 +54,7 @@ class Ended:
 
 
 class Parent:
-    """The test's end. Use it as a context manager, from any thread."""
+    """The test's end; see `warm_parent`. May be asked from any thread."""
 
     def __init__(self) -> None:
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -86,15 +89,16 @@ class Parent:
         with self._lock:
             self._process.stdin.write(json.dumps({"out": str(out), "err": str(err), **order}) + "\n")
             self._process.stdin.flush()
+            hangs = not select.select([self._process.stdout], [], [], ORDER_WITHIN_S)[0]
+            if hangs:
+                for child in psutil.Process(self._process.pid).children(recursive=True):
+                    child.kill()
             code, left = json.loads(self._process.stdout.readline())
+        assert not hangs, f"killed: {order.get('arguments') or order['chapter']} took more than {ORDER_WITHIN_S:g} s"
         return code, left
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End the process."""
         self._process.communicate()
 
 
@@ -102,7 +106,7 @@ class Parent:
 def warm_parent() -> Parent:
     """The one of this process; it ends with it."""
     parent = Parent()
-    atexit.register(parent.__exit__, None, None, None)
+    atexit.register(parent.close)
     return parent
 
 
