@@ -180,6 +180,7 @@ def report(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    """Measure, and print a table, or the figures with --json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--launches", type=int, default=30, help="of a program that does nothing, of each kind")
     parser.add_argument("--starts", type=int, default=5, help="of the real train.py, of each kind")

@@ -116,6 +116,7 @@ def same_model(spec: TrialSpec) -> GPT:
 
 
 def seconds(function: Callable[..., object], *arguments: object) -> float:
+    """How long one call takes, in seconds of wall time."""
     before = time.perf_counter()
     function(*arguments)
     return time.perf_counter() - before
