@@ -13,13 +13,16 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--runslow", action="store_true", help="also run tests that take minutes")
+    parser.addoption("--all", action="store_true", help="also run the system tests, as continuous integration does")
+    parser.addoption("--runslow", action="store_true", help="also run the release matrices; implies --all")
     parser.addoption("--gpu", action="store_true", help="also run tests that need a CUDA device")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for marker, flag in (("slow", "--runslow"), ("gpu", "--gpu")):
-        if not config.getoption(flag):
+    whole = config.getoption("--runslow")
+    wanted = {"system": config.getoption("--all") or whole, "slow": whole, "gpu": config.getoption("--gpu")}
+    for marker, flag in (("system", "--all"), ("slow", "--runslow"), ("gpu", "--gpu")):
+        if not wanted[marker]:
             for item in items:
                 if marker in item.keywords:
                     item.add_marker(pytest.mark.skip(reason=f"needs {flag}"))
