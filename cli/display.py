@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,11 +14,9 @@ from rich.text import Text
 from cli.documents import result_lines
 from cli.output import bpb, gain_text, seconds, table
 from graph.events import Observer, TrainingProgress
+from graph.resume_point import ResumePoint
 from memory.records import Campaign, CampaignState, Measurement, MeasurementState, Trial, TrialKind
 from rails.status import FINISHED, Status
-
-if TYPE_CHECKING:
-    from graph.standing import Standing  # it brings the whole loop along, and who only reads has no use for that
 
 _LAST_TRIALS = 8
 _BAR_CELLS = 24
@@ -49,9 +47,9 @@ class Lines(Observer):
         """See `Observer`."""
         self._say(text)
 
-    def campaign_started(self, campaign: Campaign, standing: "Standing | None") -> None:
+    def campaign_started(self, campaign: Campaign, resume_point: ResumePoint | None) -> None:
         """See `Observer`."""
-        self._say(headline(campaign, standing))
+        self._say(headline(campaign, resume_point))
 
     def proposed(self, trial: Trial, attempt: int) -> None:
         """See `Observer`."""
@@ -147,10 +145,10 @@ class LiveView(Observer):
         """See `Observer`."""
         self._doing, self._prepared = f"preparing data: {stage}", done / total if total else None
 
-    def campaign_started(self, campaign: Campaign, standing: "Standing | None") -> None:
+    def campaign_started(self, campaign: Campaign, resume_point: ResumePoint | None) -> None:
         """See `Observer`."""
         self._prepared = None
-        self._headline = headline(campaign, standing)
+        self._headline = headline(campaign, resume_point)
 
     def state_changed(self, state: CampaignState, reason: str | None) -> None:
         """See `Observer`."""
@@ -218,7 +216,7 @@ def observer_for(console: Console) -> LiveView | Lines:
     return LiveView(console) if console.is_terminal else Lines(console)
 
 
-def headline(campaign: Campaign, standing: "Standing | None") -> str:
+def headline(campaign: Campaign, resume_point: ResumePoint | None) -> str:
     """The campaign in one line: branch, proposer, lineage, isolation; and where it goes on."""
     lineage = "on" if campaign.lineage else "off"
     fallback = f" (or {campaign.fallback})" if campaign.fallback else ""
@@ -226,7 +224,7 @@ def headline(campaign: Campaign, standing: "Standing | None") -> str:
         f"nightshift {campaign.branch} · proposer {campaign.proposer}{fallback} · lineage {lineage} · "
         f"rule {campaign.keep_rule} · isolation {campaign.isolation}"
     )
-    return line if standing is None else f"{line}\n{standing.sentence}"
+    return line if resume_point is None else f"{line}\n{resume_point.sentence}"
 
 
 def incumbent_text(incumbent: Trial) -> str:

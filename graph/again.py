@@ -3,7 +3,6 @@
 from graph.measuring import given_up, new_measurement, stored_measurement
 from graph.nodes.evaluate import score_trained
 from graph.nodes.train import run_training
-from graph.pausing import wait_while_paused
 from graph.room import require_room
 from graph.services import Services
 from memory.records import Measurement, MeasurementState, Purpose, Trial
@@ -23,21 +22,16 @@ def measure(services: Services, target: Trial, seed_index: int, purpose: Purpose
         TrialError: interrupted; the measurement is made anew when the campaign goes on.
         HaltError: the machine cannot start a process, or (`DiskFullError`) has no room.
     """
-    wait_while_paused(services)
+    services.wait_while_paused()
     require_room(services.workspace)
     before = stored_measurement(services, target, seed_index)
-    spans = len(services.spans)
-    if not given_up(services, target, before):
-        measurement = new_measurement(services, target, seed_index, before, purpose)
-        services.store.open_measurement(measurement)
-        try:
+    with services.in_hand(target, apart=node) as hand:
+        if not given_up(services, target, before):
+            measurement = new_measurement(services, target, seed_index, before, purpose)
+            services.store.open_measurement(measurement)
             run_training(services, target, target, measurement)
-            if (model := services.live.pop(measurement.measurement_id, None)) is not None:
+            if (model := hand.models.pop(measurement.measurement_id, None)) is not None:
                 score_trained(services, target, measurement, model)
-        finally:
-            # These seconds are the campaign's: they must not look like those of the trial that is measured again.
-            apart = [s.model_copy(update={"node": node, "part": f"{node}_{s.part}"}) for s in services.spans[spans:]]
-            services.spans[spans:] = apart
     after = stored_measurement(services, target, seed_index)
     if after is None or after.state is MeasurementState.RUNNING:
         raise ValueError(f"the measurement of trial {target.seq} with seed {seed_index} has no end")

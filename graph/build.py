@@ -13,7 +13,7 @@ from memory.records import Span
 
 
 def build_graph(
-    nodes: Mapping[Node, NodeFunction], record: Callable[[list[Span]], None]
+    nodes: Mapping[Node, NodeFunction], record: Callable[[Span], None]
 ) -> CompiledStateGraph[TrialState, None, TrialState, TrialState]:
     """Compile the graph of one trial.
 
@@ -35,7 +35,7 @@ def draw() -> str:
     def unused(state: TrialState) -> Update:
         return {"route": Route.RECORDED}
 
-    return build_graph({node: unused for node in Node}, lambda spans: None).get_graph().draw_mermaid()
+    return build_graph({node: unused for node in Node}, lambda span: None).get_graph().draw_mermaid()
 
 
 if __name__ == "__main__":

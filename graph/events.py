@@ -1,12 +1,9 @@
 """What the loop tells whoever is watching. The command line draws it; tests collect it; nothing depends on it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from graph.resume_point import ResumePoint
 from memory.records import Campaign, CampaignState, Measurement, Trial
-
-if TYPE_CHECKING:
-    from graph.standing import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +29,8 @@ class Observer:
     def preparing(self, stage: str, done: int, total: int) -> None:
         """The training data is being made; `total` is 0 where nobody knows it. Any thread may say so."""
 
-    def campaign_started(self, campaign: Campaign, standing: "Standing | None") -> None:
-        """The loop begins, or goes on where `standing` says with a campaign that an earlier loop began."""
+    def campaign_started(self, campaign: Campaign, resume_point: ResumePoint | None) -> None:
+        """The loop begins, or goes on where `resume_point` says with a campaign that an earlier loop began."""
 
     def state_changed(self, state: CampaignState, reason: str | None) -> None:
         """The loop works, is paused, or waits; and why."""
@@ -87,10 +84,10 @@ class Observers(Observer):
         for observer in self._observers:
             observer.preparing(stage, done, total)
 
-    def campaign_started(self, campaign: Campaign, standing: "Standing | None") -> None:
+    def campaign_started(self, campaign: Campaign, resume_point: ResumePoint | None) -> None:
         """See `Observer`."""
         for observer in self._observers:
-            observer.campaign_started(campaign, standing)
+            observer.campaign_started(campaign, resume_point)
 
     def state_changed(self, state: CampaignState, reason: str | None) -> None:
         """See `Observer`."""

@@ -50,4 +50,5 @@ def _written(services: "Services", final: Trial, attempt: int, rule: str) -> str
     try:
         return curator.write(final, rule, minutes.journal(curator.name), lambda: services.stop.requested)
     finally:
-        services.waited(final.trial_id, Node.CURATE, "lesson", time.monotonic() - started - minutes.writing_s)
+        waited_s = time.monotonic() - started - minutes.writing_s
+        services.hands[final.trial_id].waited(Node.CURATE, "lesson", waited_s)

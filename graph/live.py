@@ -13,16 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from graph.events import Observer, TrainingProgress
+from graph.resume_point import ResumePoint
 from memory.lock import own_start_s
 from memory.records import Campaign, CampaignState, Measurement, Trial, TrialKind
-
-if TYPE_CHECKING:
-    from graph.standing import Standing  # it brings the whole loop along, and who watches one has no use for that
 
 EVERY_S = 0.5
 """The file is written no more often."""
@@ -173,7 +171,7 @@ class LiveFile(Observer):
         share = f" {100 * done / total:.0f} %" if total else ""
         self._tell(preparing=f"{stage}{share}")
 
-    def campaign_started(self, campaign: Campaign, standing: "Standing | None") -> None:
+    def campaign_started(self, campaign: Campaign, resume_point: ResumePoint | None) -> None:
         """See `Observer`."""
         self._active_s, self._active_since = campaign.active_s, time.monotonic()
         budget = campaign.task.get("budget") or {}

@@ -62,14 +62,20 @@ def given_up(services: Services, trial: Trial, before: Measurement | None) -> bo
     """
     if before is None or before.state is not MeasurementState.RUNNING or before.attempt < MAX_ATTEMPTS:
         return False
-    services.trainer.last_seconds = 0.0  # nothing ran now
     what = f"given up: it was started {before.attempt} times, and the loop died before it ended"
-    fail(services, trial, before, TrialError(Status.CRASH, what))
+    fail(services, trial, before, TrialError(Status.CRASH, what), 0.0)
     return True
 
 
-def fail(services: Services, trial: Trial, measurement: Measurement, error: TrialError) -> Measurement:
+def fail(services: Services, trial: Trial, measurement: Measurement, error: TrialError, seconds: float) -> Measurement:
     """Store a measurement that ended without a score, on behalf of `trial`.
+
+    Args:
+        services: of the campaign.
+        trial: on whose behalf it was made.
+        measurement: as it was begun.
+        error: how it ended.
+        seconds: of training when that ended well, else from the launch of its process.
 
     Raises:
         TrialError: the baseline was interrupted, or a measurement apart from any trial. It is made when the campaign
@@ -87,7 +93,7 @@ def fail(services: Services, trial: Trial, measurement: Measurement, error: Tria
             "status": error.status,
             "reason": error.what,
             "log_tail": error.detail or None,
-            "train_s": services.trainer.last_seconds,
+            "train_s": seconds,
             "finished_at": utc_now(),
         }
     )

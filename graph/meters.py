@@ -5,7 +5,7 @@ whole are given: a trial that another loop began, or a meter that was lost on th
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Protocol
@@ -67,9 +67,6 @@ class Meters:
         self._joules = campaign.joules if self._last is None else campaign.joules or 0.0
         self._left_out = 0.0
         """Joules of pauses."""
-        self._of_trial: float | None = None
-        self._parts: dict[EnergyPart, float | None] = {}
-        self.begin_trial()
 
     @property
     def active_s(self) -> float:
@@ -91,43 +88,13 @@ class Meters:
         joules = self.joules
         return Spent(active_s=self.active_s, joules=None if self._last is None else joules)
 
-    def begin_trial(self, resumed: Trial | None = None) -> None:
+    def begin_trial(self, resumed: Trial | None = None) -> "TrialEnergy":
         """Count the joules of a trial from here on.
 
         Args:
             resumed: the trial as another loop left it; what that took for it is not known. None: it begins here.
         """
-        self._of_trial = self._counted()
-        self._parts = dict.fromkeys(EnergyPart, None if self._of_trial is None else 0.0)
-        if resumed is None:
-            return
-        self._of_trial = self._parts[EnergyPart.PROPOSE] = None
-        if resumed.phase not in _UNTRAINED or resumed.repairs:
-            self._parts[EnergyPart.TRAIN] = self._parts[EnergyPart.SCORE] = None
-
-    @contextmanager
-    def part(self, part: EnergyPart) -> Generator[None]:
-        """Count what the machine takes while the block runs into this part of the trial in hand."""
-        before = self._counted()
-        try:
-            yield
-        finally:
-            after, known = self._counted(), self._parts[part]
-            if after is None or before is None or known is None:
-                self._parts[part] = None
-            else:
-                self._parts[part] = known + after - before
-
-    @property
-    def trial_joules(self) -> float | None:
-        """What the machine took since the trial in hand was opened, pauses left out; None where nobody knows all."""
-        now = self._counted()
-        return None if now is None or self._of_trial is None else now - self._of_trial
-
-    @property
-    def trial_energy(self) -> dict[str, float | None]:
-        """`trial_joules` and its parts, by the names of the trial's fields; 0 J is what was never waited for."""
-        return {"joules": self.trial_joules, **{f"{part}_joules": joules for part, joules in self._parts.items()}}
+        return TrialEnergy(self.counted, resumed)
 
     @contextmanager
     def paused(self) -> Generator[None]:
@@ -141,10 +108,54 @@ class Meters:
             if self._last is not None and before is not None:
                 self._left_out += self._last - before
 
-    def _counted(self) -> float | None:
+    def counted(self) -> float | None:
         """What the meter says, without what it counted in pauses."""
         now = self._read()
         return None if now is None else now - self._left_out
 
     def _read(self) -> float | None:
         return None if self._meter is None else self._meter.read_joules()
+
+
+class TrialEnergy:
+    """The joules of one trial, and of its parts.
+
+    Trials that are worked on at once each count all that the machine takes.
+
+    Args:
+        counted: what the meter says, without what it counted in pauses.
+        resumed: the trial as another loop left it; None: it begins here.
+    """
+
+    def __init__(self, counted: Callable[[], float | None], resumed: Trial | None) -> None:
+        self._counted = counted
+        self._begun = counted()
+        self._parts: dict[EnergyPart, float | None] = dict.fromkeys(EnergyPart, None if self._begun is None else 0.0)
+        if resumed is None:
+            return
+        self._begun = self._parts[EnergyPart.PROPOSE] = None
+        if resumed.phase not in _UNTRAINED or resumed.repairs:
+            self._parts[EnergyPart.TRAIN] = self._parts[EnergyPart.SCORE] = None
+
+    @contextmanager
+    def part(self, part: EnergyPart) -> Generator[None]:
+        """Count what the machine takes while the block runs into this part of the trial."""
+        before = self._counted()
+        try:
+            yield
+        finally:
+            after, known = self._counted(), self._parts[part]
+            if after is None or before is None or known is None:
+                self._parts[part] = None
+            else:
+                self._parts[part] = known + after - before
+
+    @property
+    def fields(self) -> dict[str, float | None]:
+        """All joules since the trial was taken in hand, pauses left out, and those of its parts, by the trial's fields.
+
+        None where nobody knows all; 0 J is what was never waited for.
+        """
+        now = self._counted()
+        whole = None if now is None or self._begun is None else now - self._begun
+        return {"joules": whole, **{f"{part}_joules": joules for part, joules in self._parts.items()}}

@@ -4,19 +4,13 @@ import getpass
 import json
 import os
 import socket
-import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from graph.workspace import Workspace
 from memory.atomic import atomic_write_text
-from memory.records import CampaignState, EventKind
-
-if TYPE_CHECKING:
-    from graph.services import Services
 
 LOOK_EVERY_S = 0.5
 """How soon a loop notices that it may go on."""
@@ -70,25 +64,6 @@ def pause_asked(workspace: Workspace) -> Pause | None:
         return None
     except (OSError, ValueError, KeyError, TypeError):
         return Pause("somebody", "an unknown time") if path.exists() else None
-
-
-def wait_while_paused(services: "Services") -> None:
-    """Wait for as long as somebody wants the loop to, or until it is asked to stop. Such time counts into no limit."""
-    pause = pause_asked(services.workspace)
-    if pause is None or services.stop.requested:
-        return
-    before, started = services.campaign, time.monotonic()
-    services.tell(EventKind.PAUSED, f"paused, {pause}; `nightshift resume {services.workspace.root}` goes on")
-    services.set_state(CampaignState.PAUSED, str(pause))
-    with services.meters.paused():
-        while pause_asked(services.workspace) is not None and not services.stop.wait(LOOK_EVERY_S):
-            pass
-    waited_s = time.monotonic() - started
-    if services.deadline is not None:
-        services.deadline += waited_s
-    if not services.stop.requested:
-        services.tell(EventKind.UNPAUSED, f"going on after a pause of {duration(waited_s)}")
-        services.set_state(before.state, before.state_reason)
 
 
 def duration(seconds: float) -> str:

@@ -15,14 +15,15 @@ from graph.nodes.curate import curate, project
 from graph.nodes.evaluate import evaluate
 from graph.nodes.propose import propose
 from graph.nodes.train import train
-from graph.pausing import end_pause, wait_while_paused
+from graph.pausing import end_pause
 from graph.rebaseline import measure_again
+from graph.resume_point import ResumePoint
 from graph.room import require_room
 from graph.services import Services
-from graph.standing import Standing, find_standing
+from graph.standing import find_resume_point
 from graph.state import Node, TrialState, Update, initial_state
 from graph.wrap import NodeFunction
-from memory.records import Campaign, CampaignState, EventKind, Phase, Trial, TrialKind, utc_now
+from memory.records import Campaign, CampaignState, EventKind, Phase, Span, Trial, TrialKind, utc_now
 from memory.store import Store
 from rails.errors import DiskFullError, HaltError, NightshiftError, TrialError
 from rails.status import Status
@@ -53,7 +54,7 @@ class Runner:
         self._services = services
         self._run_here = 0
         nodes = {node: self._bind(node) for node in Node}
-        self._graph = build_graph(nodes, services.add_spans)
+        self._graph = build_graph(nodes, services.spans.append)
 
     def _bind(self, node: Node) -> NodeFunction:
         function, services = NODE_FUNCTIONS[node], self._services
@@ -82,8 +83,6 @@ class Runner:
         except NightshiftError as error:
             self._give_up(error)
             raise
-        finally:
-            services.close_live()
         return self._end(reason)
 
     def _begin(self) -> None:
@@ -91,24 +90,24 @@ class Runner:
         services = self._services
         if services.limits.hours:
             services.deadline = time.monotonic() + 3600 * services.limits.hours - services.meters.active_s
-        standing = self._take_up() if services.resumed else None
+        resume_point = self._take_up() if services.resumed else None
         services.publish()  # readers see the campaign from its first second
-        services.observer.campaign_started(services.campaign, standing)
+        services.observer.campaign_started(services.campaign, resume_point)
         services.spending.tell()
 
-    def _take_up(self) -> Standing:
+    def _take_up(self) -> ResumePoint:
         services = self._services
         decided = [t for t in services.store.trials(services.campaign_id) if t.phase is Phase.DECIDED]
         if decided:
             project(services, decided[-1])  # the loop may have been killed right after its commit point
-        standing = find_standing(services)
-        services.record(EventKind.RESUMED, standing.sentence, standing.trial_seq)
-        return standing
+        resume_point = find_resume_point(services)
+        services.record(EventKind.RESUMED, resume_point.sentence, resume_point.trial_seq)
+        return resume_point
 
     def _work(self) -> str:
         """Search, then measure the result; why it is over."""
         services = self._services
-        wait_while_paused(services)
+        services.wait_while_paused()
         if services.stop.requested:
             return INTERRUPTED
         reason = unfinished_finale(services) or measure_again(services) or self._search()
@@ -121,7 +120,7 @@ class Runner:
         trial = next((t for t in trials if t.phase is not Phase.DECIDED), None)
         while True:
             if trial is None:
-                wait_while_paused(services)
+                services.wait_while_paused()
                 if reason := self.stop_reason():
                     return reason
             started = time.monotonic()
@@ -134,7 +133,8 @@ class Runner:
                 if error.kind is not NoReplyKind.USED_UP:
                     raise
                 return str(error)
-            services.waited(trial.trial_id, "trial", "total", time.monotonic() - started)
+            seconds = time.monotonic() - started
+            services.spans.append(Span(trial_id=trial.trial_id, node="trial", part="total", seconds=seconds))
             trial = None
             if self._run_here % SETTLE_EVERY == 0:
                 _settle_in(services.store)
@@ -143,23 +143,20 @@ class Runner:
     def _run_trial(self, trial: Trial, begun: Trial | None) -> None:
         """Run a trial to its decision; `begun` is the same when another loop has begun it."""
         services = self._services
-        services.trial_started = time.monotonic()
-        services.meters.begin_trial(begun)
-        services.observer.trial_opened(trial)
-        services.spending.begin(trial)
-        try:
-            self._graph.invoke(initial_state(trial), {"recursion_limit": RECURSION_LIMIT})
-        except TrialError as error:
-            if error.status is not Status.INTERRUPTED:
+        with services.in_hand(trial, begun):
+            services.observer.trial_opened(trial)
+            services.spending.begin(trial)
+            try:
+                self._graph.invoke(initial_state(trial), {"recursion_limit": RECURSION_LIMIT})
+            except TrialError as error:
+                if error.status is not Status.INTERRUPTED:
+                    raise
+                self._interrupted(trial, error.what)
+            except (DiskFullError, NoReplyError):
+                raise  # the trial stays as it is, and goes on from there
+            except NightshiftError as error:
+                self._abort(trial, error)
                 raise
-            self._interrupted(trial, error.what)
-        except (DiskFullError, NoReplyError):
-            raise  # the trial stays as it is, and goes on from there
-        except NightshiftError as error:
-            self._abort(trial, error)
-            raise
-        finally:
-            services.close_live()
         self._require_baseline(services.trial(trial.trial_id))
 
     def _interrupted(self, trial: Trial, reason: str) -> None:

@@ -1,6 +1,8 @@
 """What the nodes work with: one object per running campaign, made by `graph/campaign.py`, shared by the five nodes."""
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -8,9 +10,11 @@ from typing import TYPE_CHECKING
 from agents.base import Proposer
 from graph.events import Observer
 from graph.meters import Meter, Meters
+from graph.patience import Outage, Patience
+from graph.pausing import LOOK_EVERY_S, duration, pause_asked
 from graph.spending import Spending
 from graph.stopping import StopRequest
-from graph.weather import Weather
+from graph.trial_in_hand import TrialInHand
 from graph.workspace import Workspace
 from memory.decide import KeepRule
 from memory.known_curves import KnownCurves
@@ -23,7 +27,7 @@ from memory.store import Store
 from rails.edits import program_key
 from rails.guard import Rails
 from rails.task import LimitsConfig, Task
-from tools.trainer_tool import Progress, TrainedModel, TrainerTool
+from tools.trainer_tool import Progress, TrainerTool
 
 if TYPE_CHECKING:
     from agents.curator import Curator  # loads langchain, which only a model needs
@@ -44,10 +48,10 @@ class Services:
     trainer: TrainerTool
     observer: Observer
     limits: LimitsConfig
-    live: dict[str, TrainedModel] = field(default_factory=dict[str, TrainedModel])
-    """Trained models waiting to be scored, by measurement id: the one thing that cannot live in the store."""
+    hands: dict[str, TrialInHand] = field(default_factory=dict[str, TrialInHand])
+    """What is being worked on now, by trial id."""
     spans: list[Span] = field(default_factory=list[Span])
-    trial_started: float = field(default_factory=time.monotonic)
+    """Seconds that are not in the store yet."""
     stop: StopRequest = field(default_factory=StopRequest)
     """Asked by the first signal: the trial in hand ends as `interrupted`."""
     fallback: Proposer | None = None
@@ -58,8 +62,10 @@ class Services:
     """When the limit of hours is reached, by `time.monotonic`; None: never. No wait may go beyond it."""
     meter: Meter | None = None
     """What the machine's energy is read from; None where there is none."""
-    weather: Weather = field(default_factory=Weather)
-    """What is done while an endpoint does not answer."""
+    patience: Patience = field(default_factory=Patience)
+    """How an endpoint that does not answer is borne."""
+    outage: Outage | None = None
+    """While the campaign's own proposer does not answer."""
     resumed: bool = False
     """Whether the campaign was begun by another loop, which ended or was killed."""
 
@@ -121,9 +127,40 @@ class Services:
             raise ValueError(f"trial {trial.seq} has no candidate commit yet")
         return self.ratchet.source(trial.candidate_commit)
 
-    def waited(self, trial_id: str, node: str, part: str, seconds: float) -> None:
-        """Note seconds that a node spent waiting for somebody else (proposer, process start, training, scoring)."""
-        self.spans.append(Span(trial_id=trial_id, node=node, part=part, seconds=seconds))
+    @contextmanager
+    def in_hand(self, trial: Trial, resumed: Trial | None = None, apart: str | None = None) -> Generator[TrialInHand]:
+        """Work on a trial while the block runs; afterwards no process of it is left.
+
+        Args:
+            trial: the trial.
+            resumed: the same as another loop left it; None: it begins here.
+            apart: for a decided trial that is measured once more: the name under which its seconds are stored.
+        """
+        hand = TrialInHand(trial.trial_id, self.meters.begin_trial(resumed), self.spans.append, apart)
+        self.hands[trial.trial_id] = hand
+        try:
+            yield hand
+        finally:
+            del self.hands[trial.trial_id]
+            hand.close()
+
+    def wait_while_paused(self) -> None:
+        """Wait for as long as somebody wants the loop to, or until it is asked to stop; it counts into no limit."""
+        pause = pause_asked(self.workspace)
+        if pause is None or self.stop.requested:
+            return
+        before, started = self.campaign, time.monotonic()
+        self.tell(EventKind.PAUSED, f"paused, {pause}; `nightshift resume {self.workspace.root}` goes on")
+        self.set_state(CampaignState.PAUSED, str(pause))
+        with self.meters.paused():
+            while pause_asked(self.workspace) is not None and not self.stop.wait(LOOK_EVERY_S):
+                pass
+        waited_s = time.monotonic() - started
+        if self.deadline is not None:
+            self.deadline += waited_s
+        if not self.stop.requested:
+            self.tell(EventKind.UNPAUSED, f"going on after a pause of {duration(waited_s)}")
+            self.set_state(before.state, before.state_reason)
 
     def baseline_program_key(self) -> str:
         """The key of the program that the search starts from, so that going back to it counts as a repeat."""
@@ -135,7 +172,7 @@ class Services:
         Raises:
             HaltError: the record cannot be written, or the trial was decided otherwise before.
         """
-        final, spending = trial.model_copy(update=self.meters.trial_energy), self.spending
+        final, spending = trial.model_copy(update=self.hands[trial.trial_id].energy.fields), self.spending
         with self.store.transaction():
             self.store.decide(final, head, incumbent, lesson)
             self.store.update_campaign(self.campaign_id, active_s=self.meters.active_s, joules=self.meters.joules)
@@ -158,18 +195,8 @@ class Services:
         self.publish()
         self.observer.state_changed(state, reason)
 
-    def add_spans(self, spans: list[Span]) -> None:
-        """Collect the seconds of a node visit; written at the end of the trial."""
-        self.spans.extend(spans)
-
     def flush_spans(self) -> None:
         """Write the collected seconds in one transaction."""
         if self.spans:
             self.store.add_spans(self.spans)
-            self.spans = []
-
-    def close_live(self) -> None:
-        """Kill every process that is still waiting to be scored."""
-        for model in self.live.values():
-            model.close()
-        self.live.clear()
+            self.spans.clear()

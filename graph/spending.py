@@ -29,17 +29,19 @@ class Spending:
         self._store, self._meters, self._observer = store, meters, observer
         decided = (t for t in store.trials(campaign_id) if t.phase is Phase.DECIDED)
         self._decided_usd = _sum(trial.usd for trial in decided)
-        self._in_hand: str | None = None
+        self._in_hand = set[str]()
+        """Trials whose calls are not in any decided row yet."""
         self._told_s = 0.0
 
     def begin(self, trial: Trial) -> None:
         """A trial is in hand; it may have calls already that another loop made."""
-        self._in_hand = trial.trial_id
+        self._in_hand.add(trial.trial_id)
         self.tell()
 
     def end(self, trial: Trial) -> None:
         """That trial is decided, with what it cost."""
-        self._decided_usd, self._in_hand = _sum((self._decided_usd, trial.usd)), None
+        self._decided_usd = _sum((self._decided_usd, trial.usd))
+        self._in_hand.discard(trial.trial_id)
         self.tell()
 
     def beat(self) -> None:
@@ -50,7 +52,7 @@ class Spending:
     def tell(self) -> None:
         """Something was paid for, or may have been."""
         self._told_s = time.monotonic()
-        calls = () if self._in_hand is None else self._store.calls(self._in_hand)
+        calls = (call for trial_id in self._in_hand for call in self._store.calls(trial_id))
         usd = _sum((self._decided_usd, *(call.usd for call in calls)))
         self._observer.spent(usd, self._meters.joules)
 

@@ -51,7 +51,7 @@ def check_update(node: Node, update: object) -> Route:
     return route
 
 
-def wrap(node: Node, function: NodeFunction, record: Callable[[list[Span]], None]) -> Step:
+def wrap(node: Node, function: NodeFunction, record: Callable[[Span], None]) -> Step:
     """A node that checks what `function` returns, records the seconds of each visit, and goes on where that leads.
 
     It names the next node itself: a conditional edge after every node took LangGraph 1 ms more a trial.
@@ -62,7 +62,7 @@ def wrap(node: Node, function: NodeFunction, record: Callable[[list[Span]], None
         update = function(state)
         route = check_update(node, update)
         seconds = time.monotonic() - started
-        record([Span(trial_id=state["trial_id"], node=node, part="total", seconds=seconds)])
+        record(Span(trial_id=state["trial_id"], node=node, part="total", seconds=seconds))
         return Command(update=update, goto=str(AFTER[node][route]))
 
     wrapped.__name__ = str(node)

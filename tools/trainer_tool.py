@@ -35,14 +35,15 @@ _MEMORY_SHARE = 0.8
 class TrainedModel:
     """A trained model in its own process, waiting to be scored. Closing it kills the process."""
 
-    def __init__(self, process: TrialProcess, outcome: TrainOutcome) -> None:
-        self.process = process
+    def __init__(self, process: TrialProcess, outcome: TrainOutcome, closed: Callable[[TrialProcess], None]) -> None:
+        self.process, self._closed = process, closed
         self.outcome = outcome
         self.witness: Witness | None = None
 
     def close(self) -> None:
         """Kill the process and remove its scratch folder."""
         self.process.close()
+        self._closed(self.process)
 
     def __enter__(self) -> Self:
         return self
@@ -79,12 +80,10 @@ class TrainerTool:
         self._pace = pace
         self._launcher: Launcher | None = None
         self._texts = dict[str, EvalSet]()
-        self._process: TrialProcess | None = None
-        self._training = False
+        self._processes = dict[TrialProcess, bool]()
+        """Those that train, are scored or wait for it; and whether they train."""
         self._stop_at = math.inf
         """When everything is over, by the monotonic clock; before it only what was trained may still be scored."""
-        self.last_seconds = 0.0
-        """Seconds of the last process: of training when that ended well, else from its launch."""
 
     @property
     def memory_limit_bytes(self) -> int:
@@ -113,29 +112,32 @@ class TrainerTool:
         Raises:
             TrialError: it crashed, diverged, overran its budget or was interrupted.
         """
-        self.last_seconds = 0.0
         if self._stop_at < math.inf:
             raise TrialError(Status.INTERRUPTED, "interrupted before training started")
-        if self._launcher is None:
-            # Programs of one campaign differ little: what this one imports is what the others do.
-            self._launcher = Launcher.for_program(program, threads=self._threads, hidden=self._data.hidden)
-        started = time.monotonic()
-        self._training = True
+        process = TrialProcess.launch(self._spec(program, seed), self.warm_up(program), on_progress)
+        self._processes[process] = True
+        if self._stop_at < math.inf:  # a signal came while it was started
+            process.stop()
         try:
-            process = TrialProcess.launch(self._spec(program, seed), self._launcher, on_progress)
-            self._process = process
-            if self._stop_at < math.inf:  # a signal came while it was started
-                process.stop()
-            try:
-                outcome = process.train()
-            except BaseException:
-                self.last_seconds = time.monotonic() - started
-                process.close()
-                raise
-        finally:
-            self._training = False
-        self.last_seconds = outcome.train_s
-        return TrainedModel(process, outcome)
+            outcome = process.train()
+        except BaseException:
+            process.close()
+            self._forget(process)
+            raise
+        self._processes[process] = False
+        return TrainedModel(process, outcome, self._forget)
+
+    def warm_up(self, program: str) -> Launcher:
+        """Have the process that trials are started from; the first time it loads what `program` imports.
+
+        Programs of one campaign differ little: what this one imports is what the others do.
+        """
+        if self._launcher is None:
+            self._launcher = Launcher.for_program(program, threads=self._threads, hidden=self._data.hidden)
+        return self._launcher
+
+    def _forget(self, process: TrialProcess) -> None:
+        self._processes.pop(process, None)
 
     def score(self, model: TrainedModel) -> "Score":
         """Bits per byte of a trained model on the validation split, measured from outside.
@@ -173,15 +175,23 @@ class TrainerTool:
         share = cuts / len(model.witness.eval_set.rows)  # each cut is a row to ask about
         limit_s = self._task.budget.score_s * max(1.0, share)
         probing = Probing(model.witness, cuts=cuts, tolerance_nats=tolerance_nats, limit_s=limit_s)
-        return probing.run(model.process, model.process.retire, lambda: self._replica(model))
+
+        def retire() -> None:
+            model.process.retire()
+            self._forget(model.process)  # the replica is what a request to stop must reach
+
+        return probing.run(model.process, retire, lambda: self._replica(model))
 
     @contextmanager
     def _replica(self, model: TrainedModel) -> Generator[TrialProcess]:
         with model.process.replica() as replica:
-            self._process = replica
+            self._processes[replica] = False
             if self._stop_at < math.inf:
                 replica.stop(self._stop_at - time.monotonic())
-            yield replica
+            try:
+                yield replica
+            finally:
+                self._forget(replica)
 
     def _text(self, split: Literal["val", "test"]) -> EvalSet:
         if split not in self._texts:
@@ -204,8 +214,8 @@ class TrainerTool:
             scoring_grace_s: how long a model that is trained already may be scored and probed from now on.
         """
         self._stop_at = min(self._stop_at, time.monotonic() + scoring_grace_s)
-        if self._process is not None:
-            self._process.stop(0.0 if self._training else scoring_grace_s)
+        for process, training in tuple(self._processes.items()):
+            process.stop(0.0 if training else scoring_grace_s)
 
     def mfu(self, outcome: TrainOutcome) -> float | None:
         """Model FLOPs utilisation, or None where the device's peak is unknown."""

@@ -1,6 +1,5 @@
 """curate: the trial's final row, the ratchet forward or back, the lesson, and what readers see."""
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,7 +91,7 @@ def used_up(services: Services, trial: Trial) -> dict[str, Any]:
         "propose_s": sum(call.latency_s for call in calls if call.role is CallRole.PROPOSE),
         "train_s": sum(m.train_s or 0.0 for m in measurements),
         "score_s": sum(m.score_s or 0.0 for m in measurements),
-        "total_s": time.monotonic() - services.trial_started,
+        "total_s": services.hands[trial.trial_id].seconds,
         "usd": sum(prices) if prices else None,
         "decided_at": utc_now(),
     }

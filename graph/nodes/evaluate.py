@@ -46,7 +46,9 @@ def evaluate(services: Services, state: TrialState) -> Update:
     )
     if measurement.state is not MeasurementState.RUNNING:
         return _next_step(services, state, trial, measurement)
-    result, curve = _judged(services, trial, measurement, services.live.pop(measurement.measurement_id))
+    result, curve = _judged(
+        services, trial, measurement, services.hands[trial.trial_id].models.pop(measurement.measurement_id)
+    )
     if curve is None:
         return _next_step(services, state, trial, result)
     # A score and what it decides are one transaction, which goes to the disk with what comes of it, milliseconds later:
@@ -87,14 +89,15 @@ def _judged(
     services: Services, trial: Trial, measurement: Measurement, model: TrainedModel
 ) -> tuple[Measurement, Curve | None]:
     """The measurement with its score and its curve, to be stored; or as it failed, which is stored, and no curve."""
+    hand = services.hands[trial.trial_id]
     try:
-        with services.meters.part(EnergyPart.SCORE), model:
+        with hand.energy.part(EnergyPart.SCORE), model:
             services.observer.scoring(trial)
             scored = _scored(services, measurement, model)
-            services.waited(trial.trial_id, Node.EVALUATE, "score", scored.score_s or 0.0)
+            hand.waited(Node.EVALUATE, "score", scored.score_s or 0.0)
             result = _probed(services, trial, scored, model)
     except TrialError as error:
-        return fail(services, trial, measurement, error), None
+        return fail(services, trial, measurement, error, model.outcome.train_s), None
     except HaltError as error:
         halt(services, trial, measurement, error)
     if result.state is MeasurementState.FAILED:
@@ -148,9 +151,9 @@ def _probed(services: Services, trial: Trial, scored: Measurement, model: Traine
     except ProbeError as error:
         found = {**error.report.to_json(), "claimed_bpb": scored.val_bpb}
         unbelieved = scored.model_copy(update={"val_bpb": None, "test_bpb": None, "total_nats": None, "probes": found})
-        return fail(services, trial, unbelieved, error)
+        return fail(services, trial, unbelieved, error, model.outcome.train_s)
     finally:
-        services.waited(trial.trial_id, Node.EVALUATE, "probe", time.monotonic() - started)
+        services.hands[trial.trial_id].waited(Node.EVALUATE, "probe", time.monotonic() - started)
     return scored.model_copy(update={"probes": report.to_json(), "finished_at": utc_now()})
 
 

@@ -8,6 +8,7 @@ from graph.meters import EnergyPart
 from graph.minutes import Minutes
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
+from graph.weather import ask_until_answered
 from memory.lineage import lineage_sha256
 from memory.records import LineageBlock, Phase, Trial, utc_now
 from rails.edits import read_knobs
@@ -54,14 +55,15 @@ def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> N
         journal = minutes.journal(proposer.name)
         return proposer.propose(replace(context, journal=journal, stopping=lambda: services.stop.requested))
 
-    earlier = minutes.answers()
+    earlier, hand = minutes.answers(), services.hands[trial.trial_id]
     started = time.monotonic()
     try:
-        with services.meters.part(EnergyPart.PROPOSE):
-            proposer, reply = services.weather.ask(services, trial.seq, ask, earlier[-1].proposer if earlier else None)
+        with hand.energy.part(EnergyPart.PROPOSE):
+            answered = earlier[-1].proposer if earlier else None
+            proposer, reply = ask_until_answered(services, trial.seq, ask, answered)
     finally:
         waited_s = time.monotonic() - started - minutes.writing_s
-        services.waited(trial.trial_id, Node.PROPOSE, "proposer", waited_s)
+        hand.waited(Node.PROPOSE, "proposer", waited_s)
     progress: dict[str, object] = {"phase": Phase.PROPOSED, "attempt": attempt, "repairs": state["repairs"]}
     with services.store.transaction(flush=not reply.repeatable):
         for call in reply.calls:

@@ -1,5 +1,7 @@
 """train: one sandboxed process trains one program with one seed under the parent's clock."""
 
+import time
+
 from graph.early_stop import HopelessError, watch_for
 from graph.events import TrainingProgress
 from graph.measuring import (
@@ -77,22 +79,25 @@ def run_training(services: Services, trial: Trial, target: Trial, measurement: M
         if watch is not None:
             watch.see(progress)
 
+    hand, program, started = services.hands[trial.trial_id], services.source_of(target), time.monotonic()
     try:
-        with services.meters.part(EnergyPart.TRAIN):
-            model = services.trainer.train(services.source_of(target), measurement.seed, report)
-    except TrialError as error:
-        services.waited(trial.trial_id, Node.TRAIN, "train", services.trainer.last_seconds)
-        fail(services, trial, measurement, error)
-        return
-    except HopelessError as stop:
-        services.waited(trial.trial_id, Node.TRAIN, "train", services.trainer.last_seconds)
-        _stop(services, trial, measurement, stop)
+        with hand.energy.part(EnergyPart.TRAIN):
+            services.trainer.warm_up(program)
+            started = time.monotonic()
+            model = services.trainer.train(program, measurement.seed, report)
+    except (TrialError, HopelessError) as ended:
+        seconds = time.monotonic() - started
+        hand.waited(Node.TRAIN, "train", seconds)
+        if isinstance(ended, TrialError):
+            fail(services, trial, measurement, ended, seconds)
+        else:
+            _stop(services, trial, measurement, ended, seconds)
         return
     except HaltError as error:
         halt(services, trial, measurement, error)
-    services.live[measurement.measurement_id] = model
-    services.waited(trial.trial_id, Node.TRAIN, "startup", model.outcome.startup_s)
-    services.waited(trial.trial_id, Node.TRAIN, "train", model.outcome.train_s)
+    hand.models[measurement.measurement_id] = model
+    hand.waited(Node.TRAIN, "startup", model.outcome.startup_s)
+    hand.waited(Node.TRAIN, "train", model.outcome.train_s)
 
 
 def _show(services: Services, trial: Trial, target: Trial, measurement: Measurement, progress: Progress) -> None:
@@ -111,14 +116,14 @@ def _show(services: Services, trial: Trial, target: Trial, measurement: Measurem
     )
 
 
-def _stop(services: Services, trial: Trial, measurement: Measurement, stop: HopelessError) -> None:
+def _stop(services: Services, trial: Trial, measurement: Measurement, stop: HopelessError, seconds: float) -> None:
     """Store what there is of a training that was cut short, and why: the trial's decision."""
     last = stop.seen[-1]
     stopped = measurement.model_copy(
         update={
             "state": MeasurementState.STOPPED,
             "reason": stop.verdict.reason,
-            "train_s": services.trainer.last_seconds,
+            "train_s": seconds,
             "steps": last.step,
             "tokens": last.tokens,
             "finished_at": utc_now(),

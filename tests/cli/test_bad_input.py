@@ -12,9 +12,9 @@ import pytest
 import graph.campaign
 from cli.main import run_command
 from graph.options import RunOptions
+from graph.patience import Patience
 from graph.runner import Runner
 from graph.services import Services
-from graph.weather import Weather
 from rails.errors import UserError
 from tests.support.chat_server import ChatServer, failing, ok
 from tests.support.command import Finished, nightshift
@@ -115,8 +115,8 @@ def test_an_endpoint_that_refuses(root: Path) -> None:
 def test_an_endpoint_that_refuses_for_good_in_the_night(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    impatient = Weather(first_s=0.0, ceiling_s=0.01, patience_s=0.1)
-    monkeypatch.setattr(graph.campaign, "Services", partial(Services, weather=impatient))
+    impatient = Patience(first_s=0.0, ceiling_s=0.01, patience_s=0.1)
+    monkeypatch.setattr(graph.campaign, "Services", partial(Services, patience=impatient))
     good = ok(json.dumps({"knob": "rows", "new_value": 16, "reason": "more"}))
     with ChatServer([good, *[failing(401)] * 3]) as server:
         (root / "models.toml").write_text(server.models_toml("local"), encoding="utf-8")

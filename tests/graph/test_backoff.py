@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.weather import Weather
+from graph.patience import Patience
 
 SECONDS = st.floats(min_value=1e-3, max_value=1e4)
 
@@ -15,24 +15,24 @@ def test_every_wait_lies_between_the_first_and_the_ceiling(
     seed: int, first_s: float, factor: float, tries: int
 ) -> None:
     ceiling_s = first_s * factor
-    weather = Weather(first_s=first_s, ceiling_s=ceiling_s, rng=random.Random(seed))
+    patience = Patience(first_s=first_s, ceiling_s=ceiling_s, rng=random.Random(seed))
     wait_s = first_s
     for _ in range(tries):
-        before_s, wait_s = wait_s, weather.next_wait_s(wait_s)
+        before_s, wait_s = wait_s, patience.next_wait_s(wait_s)
         assert first_s <= wait_s <= ceiling_s
         assert wait_s <= max(first_s, 3 * before_s)
 
 
 @given(st.integers())
 def test_the_first_wait_is_about_a_second(seed: int) -> None:
-    assert 1.0 <= Weather(rng=random.Random(seed)).next_wait_s(1.0) <= 3.0
+    assert 1.0 <= Patience(rng=random.Random(seed)).next_wait_s(1.0) <= 3.0
 
 
 def test_waits_are_jittered_and_grow_to_the_ceiling() -> None:
     waits: list[list[float]] = []
     for seed in range(200):
-        weather, wait_s = Weather(rng=random.Random(seed)), 1.0
-        waits.append([wait_s := weather.next_wait_s(wait_s) for _ in range(30)])
+        patience, wait_s = Patience(rng=random.Random(seed)), 1.0
+        waits.append([wait_s := patience.next_wait_s(wait_s) for _ in range(30)])
     firsts = [row[0] for row in waits]
     assert len(set(firsts)) == 200
     assert 1.8 < sum(firsts) / 200 < 2.2

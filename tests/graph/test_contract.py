@@ -43,14 +43,14 @@ def test_a_misspelt_key_stops_the_graph_instead_of_vanishing() -> None:
     def misspelt(state: TrialState) -> Update:
         return cast("Update", {"route": Route.PROPOSED, "atempt": 1})
 
-    graph = build_graph({node: misspelt for node in Node}, lambda spans: None)
+    graph = build_graph({node: misspelt for node in Node}, lambda span: None)
     with pytest.raises(NodeContractError, match="atempt"):
         graph.invoke(state_of(TrialKind.SEARCH))
 
 
 def test_each_visit_leaves_a_span() -> None:
     spans: list[Span] = []
-    node = wrap(Node.TRAIN, lambda state: {"route": Route.TRAINED}, spans.extend)
+    node = wrap(Node.TRAIN, lambda state: {"route": Route.TRAINED}, spans.append)
     found = node(state_of(TrialKind.SEARCH))
     assert (found.update, found.goto) == ({"route": Route.TRAINED}, "evaluate")
     assert [(s.trial_id, s.node, s.part) for s in spans] == [("t", "train", "total")]
@@ -67,7 +67,7 @@ def test_a_baseline_enters_at_train_and_a_search_at_propose() -> None:
 
         return visit
 
-    graph = build_graph({node: make(node) for node in Node}, lambda spans: None)
+    graph = build_graph({node: make(node) for node in Node}, lambda span: None)
     graph.invoke(state_of(TrialKind.BASELINE))
     assert visited == ["train", "evaluate", "curate"]
     visited.clear()

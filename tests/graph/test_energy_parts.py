@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.meters import EnergyPart, Meters
+from graph.meters import EnergyPart, Meters, TrialEnergy
 from graph.runner import Runner
 from graph.services import Services
 from memory.records import Phase, Trial
@@ -39,65 +39,63 @@ class PerReading:
         return None if self.lost_after is not None and self.readings > self.lost_after else float(self.readings)
 
 
-def meters_at(joules: float) -> tuple[Dial, Meters]:
+def energy_at(joules: float, resumed: Trial | None = None) -> tuple[Dial, TrialEnergy]:
     meter = Dial(joules)
-    return meter, Meters(make_campaign(), meter)
+    return meter, Meters(make_campaign(), meter).begin_trial(resumed)
 
 
 def test_parts_are_what_the_machine_took_meanwhile() -> None:
-    meter, meters = meters_at(100.0)
-    meters.begin_trial()
+    meter = Dial(100.0)
+    meters = Meters(make_campaign(), meter)
+    energy = meters.begin_trial()
     for part, taken in (("propose", 5.0), ("train", 70.0), ("score", 20.0), ("train", 30.0)):
         meter.last = (meter.last or 0.0) + 1.0  # the loop's own
-        with meters.part(EnergyPart(part)):
+        with energy.part(EnergyPart(part)):
             meter.last += taken
     expected = {"joules": 129.0, "propose_joules": 5.0, "train_joules": 100.0, "score_joules": 20.0}
-    assert meters.trial_energy == pytest.approx(expected)
-    meters.begin_trial()
-    assert meters.trial_energy == dict.fromkeys(expected, 0.0)
+    assert energy.fields == pytest.approx(expected)
+    assert meters.begin_trial().fields == dict.fromkeys(expected, 0.0)
 
 
 def test_a_part_that_fails_counts_all_the_same() -> None:
-    meter, meters = meters_at(0.0)
-    meters.begin_trial()
-    with pytest.raises(ZeroDivisionError), meters.part(EnergyPart.TRAIN):
+    meter, energy = energy_at(0.0)
+    with pytest.raises(ZeroDivisionError), energy.part(EnergyPart.TRAIN):
         meter.last = 8.0
         raise ZeroDivisionError
-    assert meters.trial_energy["train_joules"] == pytest.approx(8.0)
+    assert energy.fields["train_joules"] == pytest.approx(8.0)
 
 
 def test_a_pause_inside_a_part_is_left_out_of_it_and_of_the_trial() -> None:
-    meter, meters = meters_at(0.0)
-    meters.begin_trial()
-    with meters.part(EnergyPart.PROPOSE):
+    meter = Dial(0.0)
+    meters = Meters(make_campaign(), meter)
+    energy = meters.begin_trial()
+    with energy.part(EnergyPart.PROPOSE):
         meter.last = 3.0
         with meters.paused():
             meter.last = 1000.0
         meter.last = 1004.0
-    assert meters.trial_energy["propose_joules"] == pytest.approx(7.0)
-    assert meters.trial_energy["joules"] == pytest.approx(7.0)
+    assert energy.fields["propose_joules"] == pytest.approx(7.0)
+    assert energy.fields["joules"] == pytest.approx(7.0)
     assert meters.joules == pytest.approx(7.0)
 
 
 def test_without_a_meter_nothing_is_known() -> None:
-    meters = Meters(make_campaign(), None)
-    meters.begin_trial()
-    with meters.part(EnergyPart.TRAIN):
+    energy = Meters(make_campaign(), None).begin_trial()
+    with energy.part(EnergyPart.TRAIN):
         pass
-    assert set(meters.trial_energy.values()) == {None}
+    assert set(energy.fields.values()) == {None}
 
 
 def test_a_meter_lost_in_a_part_leaves_that_part_and_the_whole_unknown() -> None:
-    meter, meters = meters_at(0.0)
-    meters.begin_trial()
-    with meters.part(EnergyPart.PROPOSE):
+    meter, energy = energy_at(0.0)
+    with energy.part(EnergyPart.PROPOSE):
         meter.last = 5.0
-    with meters.part(EnergyPart.TRAIN):
+    with energy.part(EnergyPart.TRAIN):
         meter.last = None
-    with meters.part(EnergyPart.TRAIN):
+    with energy.part(EnergyPart.TRAIN):
         pass
     expected = {"joules": None, "propose_joules": 5.0, "train_joules": None, "score_joules": 0.0}
-    assert meters.trial_energy == expected
+    assert energy.fields == expected
 
 
 @pytest.mark.parametrize(
@@ -112,29 +110,27 @@ def test_a_meter_lost_in_a_part_leaves_that_part_and_the_whole_unknown() -> None
     ],
 )
 def test_of_a_trial_that_goes_on_only_what_had_not_begun_is_known(phase: Phase, repairs: int, known: bool) -> None:
-    meter, meters = meters_at(50.0)
-    meters.begin_trial(make_trial(make_campaign(), 3, phase=phase, repairs=repairs))
+    meter, energy = energy_at(50.0, make_trial(make_campaign(), 3, phase=phase, repairs=repairs))
     for part in EnergyPart:
-        with meters.part(part):
+        with energy.part(part):
             meter.last = (meter.last or 0.0) + 4.0
-    energy = meters.trial_energy
-    assert energy["joules"] is None
-    assert energy["propose_joules"] is None
-    assert energy["train_joules"] == energy["score_joules"] == (pytest.approx(4.0) if known else None)
+    found = energy.fields
+    assert found["joules"] is None
+    assert found["propose_joules"] is None
+    assert found["train_joules"] == found["score_joules"] == (pytest.approx(4.0) if known else None)
 
 
 @given(st.lists(st.tuples(st.sampled_from(EnergyPart), st.integers(0, 50), st.integers(0, 50)), max_size=12))
 def test_parts_never_add_up_to_more_than_the_whole(visits: list[tuple[EnergyPart, int, int]]) -> None:
-    meter, meters = meters_at(0.0)
-    meters.begin_trial()
+    meter, energy = energy_at(0.0)
     own = 0
     for part, before, within in visits:
         meter.last = (meter.last or 0.0) + before
         own += before
-        with meters.part(part):
+        with energy.part(part):
             meter.last += within
-    energy = {name: joules or 0.0 for name, joules in meters.trial_energy.items()}
-    assert energy["joules"] - sum(energy[name] for name in PARTS) == own
+    found = {name: joules or 0.0 for name, joules in energy.fields.items()}
+    assert found["joules"] - sum(found[name] for name in PARTS) == own
 
 
 def run_with(services: Services, meter: PerReading) -> list[Trial]:

@@ -10,7 +10,7 @@ from agents.scripted import ScriptedProposer
 from graph.events import Observer
 from graph.night import run_night
 from graph.options import RunOptions
-from graph.standing import Standing, Step
+from graph.resume_point import ResumePoint, Step
 from memory.records import EventKind
 from tests.support.nights import Endpoint, Killed, Listener, kill, record, rows
 from tests.support.variants import firsts
@@ -23,31 +23,31 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("at", "standing"),
+    ("at", "resume_point"),
     firsts(
         3,
         [
-            ("measured 0", Standing(step=Step.TRAIN, trial_seq=0, target_seq=0, seed_index=1, stored=1, planned=3)),
-            ("training 1", Standing(step=Step.TRAIN, trial_seq=1, target_seq=1, seed_index=0)),
-            ("decided 1", Standing(step=Step.OPEN, trial_seq=2)),
-            ("opened 0", Standing(step=Step.TRAIN, trial_seq=0, target_seq=0, seed_index=0, planned=3)),
-            ("opened 1", Standing(step=Step.PROPOSE, trial_seq=1)),
-            ("measured 1", Standing(step=Step.DECIDE, trial_seq=1, stored=1)),
-            ("decided 2", Standing(step=Step.OPEN, trial_seq=3)),
+            ("measured 0", ResumePoint(step=Step.TRAIN, trial_seq=0, target_seq=0, seed_index=1, stored=1, planned=3)),
+            ("training 1", ResumePoint(step=Step.TRAIN, trial_seq=1, target_seq=1, seed_index=0)),
+            ("decided 1", ResumePoint(step=Step.OPEN, trial_seq=2)),
+            ("opened 0", ResumePoint(step=Step.TRAIN, trial_seq=0, target_seq=0, seed_index=0, planned=3)),
+            ("opened 1", ResumePoint(step=Step.PROPOSE, trial_seq=1)),
+            ("measured 1", ResumePoint(step=Step.DECIDE, trial_seq=1, stored=1)),
+            ("decided 2", ResumePoint(step=Step.OPEN, trial_seq=3)),
         ],
     ),
 )
-def test_going_on_says_exactly_where(root: Path, at: str, standing: Standing) -> None:
+def test_going_on_says_exactly_where(root: Path, at: str, resume_point: ResumePoint) -> None:
     options = RunOptions(proposer="random", trials=2)
     with pytest.raises(Killed):
         run_night(root, options, Listener(at, kill))
     listener = Listener()
     campaign = run_night(root, options, listener)
-    assert listener.standings == [standing]
+    assert listener.resume_points == [resume_point]
     assert campaign.stop_reason == "limit of 2 trials reached"
     _, trials, events = record(root)
     assert [trial.seq for trial in trials] == [0, 1, 2]
-    assert (events[0].kind, events[0].text) == (EventKind.RESUMED, standing.sentence)
+    assert (events[0].kind, events[0].text) == (EventKind.RESUMED, resume_point.sentence)
 
 
 def test_a_second_proposal_is_gone_on_with_as_such(root: Path) -> None:
@@ -65,9 +65,9 @@ def test_a_second_proposal_is_gone_on_with_as_such(root: Path) -> None:
         run_night(root, options, Observer(), proposer)
     listener = Listener()
     run_night(root, options, listener, proposer)
-    assert listener.standings == [Standing(step=Step.PROPOSE, trial_seq=1, attempt=1)]
-    assert listener.standings[0] is not None
-    assert listener.standings[0].sentence == "going on at trial 1, attempt 2: proposing"
+    assert listener.resume_points == [ResumePoint(step=Step.PROPOSE, trial_seq=1, attempt=1)]
+    assert listener.resume_points[0] is not None
+    assert listener.resume_points[0].sentence == "going on at trial 1, attempt 2: proposing"
 
 
 def test_a_night_killed_in_the_finale_goes_on_in_it(tmp_path: Path) -> None:
@@ -77,17 +77,17 @@ def test_a_night_killed_in_the_finale_goes_on_in_it(tmp_path: Path) -> None:
         run_night(root, RunOptions(trials=1), Listener("result 0 1000", kill), proposer)
     listener = Listener()
     campaign = run_night(root, RunOptions(), listener, proposer)
-    standing = listener.standings[0]
-    assert standing is not None
-    assert standing.sentence == "going on with the result: seed 1000, 1 of 4 measured"
+    resume_point = listener.resume_points[0]
+    assert resume_point is not None
+    assert resume_point.sentence == "going on with the result: seed 1000, 1 of 4 measured"
     assert campaign.stop_reason == "limit of 1 trials reached"
     assert campaign.final is not None
     assert campaign.final["n"] == 2
 
 
-def test_sentences_of_a_standing() -> None:
+def test_sentences_of_a_resume_point() -> None:
     def said(step: Step, **fields: Any) -> str:
-        return Standing(step=step, trial_seq=7, **fields).sentence
+        return ResumePoint(step=step, trial_seq=7, **fields).sentence
 
     assert said(Step.OPEN) == "going on with trial 7"
     assert said(Step.CHECK, attempt=1) == "going on at trial 7, attempt 2: checking the reply that is stored"

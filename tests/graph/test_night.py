@@ -68,7 +68,7 @@ def test_an_endpoint_that_refuses_lastingly_ends_the_night_and_leaves_the_trial_
     proposer = Refuses(rows(16), refusal, refusal, refusal)
     options = RunOptions(trials=2)
     with standin_campaign(root, proposer=proposer, options=options) as services:
-        services.weather = type(services.weather)(first_s=0.0, ceiling_s=0.01, patience_s=0.1)
+        services.patience = type(services.patience)(first_s=0.0, ceiling_s=0.01, patience_s=0.1)
         with pytest.raises(NoReplyError, match="401"):
             Runner(services).run()
     campaign, trials, events = record(root)

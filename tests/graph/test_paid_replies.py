@@ -14,8 +14,8 @@ import pytest
 from agents.models import load_models
 from agents.planner import Planner
 from graph.options import RunOptions
+from graph.patience import Patience
 from graph.runner import Runner
-from graph.weather import Weather
 from memory.reader import Reader
 from memory.records import Call, Phase, Trial
 from rails.status import Status
@@ -40,7 +40,7 @@ def loop(root: Path, die: Callable[[], None] | None = None, method: str = CALL, 
     """Run the campaign; `die` after the `deadly`-th request is stored, or before the `deadly`-th proposal is noted."""
     planner = Planner("local", load_models(root)["local"])
     with standin_campaign(root, proposer=planner, options=RunOptions(trials=2)) as services:
-        services.weather = Weather(first_s=0.02, ceiling_s=0.05)
+        services.patience = Patience(first_s=0.02, ceiling_s=0.05)
         write = getattr(services.store, method)
         written: list[object] = []
 

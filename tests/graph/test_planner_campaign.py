@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from graph.options import RunOptions
+from graph.patience import Patience
 from graph.runner import Runner
-from graph.weather import Weather
 from memory.reader import Reader
 from memory.records import Call, Trial, Verdict
 from rails.status import Status
@@ -69,7 +69,7 @@ def run(root: Path, server: ChatServer, *, trials: int, lineage: bool = True) ->
     (root / "models.toml").write_text(server.models_toml("local"))
     options = RunOptions(proposer="local", trials=trials, lineage=lineage)
     with standin_campaign(root, options=options) as services:
-        services.weather = Weather(first_s=0.02, ceiling_s=0.05)
+        services.patience = Patience(first_s=0.02, ceiling_s=0.05)
         campaign = Runner(services).run()
         rows = [t for t in services.store.trials(campaign.campaign_id) if t.seq]
         return rows, [call for trial in rows for call in services.store.calls(trial.trial_id)]

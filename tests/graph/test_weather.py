@@ -16,8 +16,9 @@ from agents.planner import Planner
 from agents.registry import make_proposer
 from graph.minutes import MAX_FAILURES
 from graph.options import RunOptions
+from graph.patience import Patience
 from graph.runner import Runner
-from graph.weather import Weather
+from graph.weather import ask_until_answered
 from memory.records import CampaignState, Phase, Trial
 from rails.errors import NightshiftError
 from rails.status import Status
@@ -59,7 +60,7 @@ def test_every_kind_of_passing_trouble_is_outlived(tmp_path: Path) -> None:
         script += [bad, *([GOOD[number // 3]] if number % 3 == 2 else [])]
     root = make_standin_workspace(tmp_path)
     with ChatServer(script) as server, night(root, server, trials=5, timeout_s=0.3) as services:
-        services.weather = quick(patience_s=60.0)
+        services.patience = quick(patience_s=60.0)
         campaign = Runner(services).run()
         calls = calls_of(services)
         assert len(server.requests) == len(calls) == len(script) == 20
@@ -106,7 +107,7 @@ def test_the_fallback_proposes_while_the_endpoint_is_away_and_no_longer(tmp_path
         return (GOOD[4] if back.is_set() else DOWN)(request)
 
     with ChatServer([behave]) as server, night(root, server, trials=5, fallback="random") as services:
-        services.weather = Weather(first_s=0.02, ceiling_s=0.3, patience_s=0.1)
+        services.patience = Patience(first_s=0.02, ceiling_s=0.3, patience_s=0.1)
         opened = services.observer.trial_opened
 
         def open_third(trial: Trial) -> None:
@@ -131,7 +132,7 @@ def test_the_fallback_proposes_while_the_endpoint_is_away_and_no_longer(tmp_path
 def test_an_endpoint_that_lets_requests_hang_costs_the_fallback_little_time(tmp_path: Path) -> None:
     root = make_standin_workspace(tmp_path)
     with ChatServer([hang()]) as server, night(root, server, trials=6, fallback="random", timeout_s=0.2) as services:
-        services.weather = Weather(first_s=0.02, ceiling_s=30.0, patience_s=0.1)
+        services.patience = Patience(first_s=0.02, ceiling_s=30.0, patience_s=0.1)
         Runner(services).run()
         assert {t.proposer for t in searched(services)} == {"random"}
         gaps = [later.at - earlier.at for earlier, later in zip(server.requests, server.requests[1:], strict=False)]
@@ -161,7 +162,7 @@ def test_an_unplugged_server_is_not_sent_requests_until_it_listens_again(tmp_pat
 
     try:
         with standin_campaign(root, proposer=_Unchecked(planner), options=RunOptions(trials=1)) as services:
-            services.weather = quick()
+            services.patience = quick()
             planner.check_ready = checked  # type: ignore[method-assign]
             services.proposer = planner
             Runner(services).run()
@@ -201,7 +202,7 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks(wish: Callable[[int], str
     root = make_standin_workspace(tmp_path)
     script: list[Behaviour] = [lambda request: failing(429, retry_after=wish(1))(request), GOOD[0]]
     with ChatServer(script) as server, night(root, server, trials=1) as services:
-        services.weather = quick(patience_s=60.0)
+        services.patience = quick(patience_s=60.0)
         Runner(services).run()
         first, second = server.requests
     assert 0.95 <= second.at - first.at < 3
@@ -213,7 +214,7 @@ def test_a_server_may_not_ask_for_the_whole_night(tmp_path: Path) -> None:
         ChatServer([failing(429, retry_after="86400"), GOOD[0]]) as server,
         night(root, server, trials=1) as services,
     ):
-        services.weather = quick(asked_ceiling_s=0.5)
+        services.patience = quick(asked_ceiling_s=0.5)
         Runner(services).run()
         first, second = server.requests
         assert [event.kind for event in weather_events(services)] == [LOST, BACK]
@@ -287,4 +288,4 @@ def test_a_full_disk_while_asking_is_no_weather(tmp_path: Path) -> None:
             raise NightshiftError("no room")
 
         with pytest.raises(NightshiftError, match="no room"):
-            services.weather.ask(services, 1, full, None)
+            ask_until_answered(services, 1, full, None)

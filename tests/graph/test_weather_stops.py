@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from graph.patience import Patience
 from graph.pausing import ask_pause, end_pause
 from graph.runner import Runner
-from graph.weather import Weather
 from memory.records import CampaignState, Trial
 from rails.errors import TrialError
 from rails.status import Status
@@ -20,7 +20,7 @@ from tests.support.workspaces import make_standin_workspace
 def test_stopping_ends_a_wait_at_once(tmp_path: Path) -> None:
     root = make_standin_workspace(tmp_path)
     with ChatServer([DOWN]) as server, night(root, server, trials=1) as services:
-        services.weather = Weather(first_s=30.0, ceiling_s=300.0)
+        services.patience = Patience(first_s=30.0, ceiling_s=300.0)
         threading.Timer(0.3, services.stop.ask).start()
         started = time.monotonic()
         with pytest.raises(TrialError) as caught:
@@ -33,7 +33,7 @@ def test_stopping_ends_a_wait_at_once(tmp_path: Path) -> None:
 def test_a_pause_is_kept_while_waiting_for_an_endpoint(tmp_path: Path) -> None:
     root = make_standin_workspace(tmp_path)
     with ChatServer([DOWN]) as server, night(root, server, trials=1) as services:
-        services.weather = Weather(first_s=30.0, ceiling_s=300.0)
+        services.patience = Patience(first_s=30.0, ceiling_s=300.0)
         states: list[CampaignState] = []
 
         def changed(state: CampaignState, reason: str | None) -> None:

@@ -10,8 +10,9 @@ from agents.models import load_models
 from agents.planner import Planner
 from agents.registry import make_proposer
 from graph.options import RunOptions
+from graph.patience import Patience
 from graph.services import Services
-from graph.weather import Weather
+from graph.weather import ask_until_answered
 from memory.records import Call, Event, EventKind, Trial
 from tests.support.chat_server import ChatServer, failing, ok
 from tests.support.workspaces import standin_campaign
@@ -24,9 +25,9 @@ DOWN = failing(503, "down for maintenance")
 LOST, BACK, FALLBACK = EventKind.ENDPOINT_LOST, EventKind.ENDPOINT_BACK, EventKind.FALLBACK
 
 
-def quick(*, patience_s: float = 0.1, ceiling_s: float = 0.08, asked_ceiling_s: float = 2.0) -> Weather:
-    """Weather in which a night passes in seconds."""
-    return Weather(first_s=0.02, ceiling_s=ceiling_s, patience_s=patience_s, asked_ceiling_s=asked_ceiling_s)
+def quick(*, patience_s: float = 0.1, ceiling_s: float = 0.08, asked_ceiling_s: float = 2.0) -> Patience:
+    """Patience with which a night of bad weather passes in seconds."""
+    return Patience(first_s=0.02, ceiling_s=ceiling_s, patience_s=patience_s, asked_ceiling_s=asked_ceiling_s)
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def night(
     (root / "models.toml").write_text(server.models_toml("local", timeout_s=timeout_s))
     planner = Planner("local", load_models(root)["local"], grace_s=0.5)
     with standin_campaign(root, proposer=planner, options=RunOptions(trials=trials)) as services:
-        services.weather = quick()
+        services.patience = quick()
         services.fallback = make_proposer(fallback, workspace=root, seed=0) if fallback else None
         yield services
 
@@ -57,7 +58,7 @@ def weather_events(services: Services) -> list[Event]:
 def ask_once(services: Services, last_answered: str | None = None) -> str:
     """Have one proposal outside of any trial; the name of who gave it."""
     context = context_of(services)
-    proposer, reply = services.weather.ask(services, 1, lambda who: who.propose(context), last_answered)
+    proposer, reply = ask_until_answered(services, 1, lambda who: who.propose(context), last_answered)
     assert reply.raw
     return proposer.name
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agents.base import NoReplyError, NoReplyKind, ProposalContext, Reply, local_call
 from graph.events import Observer, TrainingProgress
-from graph.standing import Standing
+from graph.resume_point import ResumePoint
 from memory.reader import Reader
 from memory.records import Campaign, CampaignState, Event, EventKind, Measurement, Trial
 
@@ -17,7 +17,7 @@ class Listener(Observer):
     def __init__(self, at: str = "", then: Callable[[], None] = lambda: None) -> None:
         self.notes: list[str] = []
         self.states: list[tuple[CampaignState, str | None]] = []
-        self.standings: list[Standing | None] = []
+        self.resume_points: list[ResumePoint | None] = []
         self.at, self.then = at, then
 
     def _heard(self, what: str) -> None:
@@ -32,8 +32,8 @@ class Listener(Observer):
         self.states.append((state, reason))
         self._heard(str(state))
 
-    def campaign_started(self, campaign: Campaign, standing: Standing | None) -> None:
-        self.standings.append(standing)
+    def campaign_started(self, campaign: Campaign, resume_point: ResumePoint | None) -> None:
+        self.resume_points.append(resume_point)
 
     def trial_opened(self, trial: Trial) -> None:
         self._heard(f"opened {trial.seq}")
