@@ -1,9 +1,9 @@
 """Lessons by a model: one short request after a trial, and a strict look at what comes back.
 
-The rule of `memory.lessons` always has a line; a model may write a better one. It gets one attempt with a short time
-limit, and anything but one plain line is dropped in favour of the rule's: a lesson is read by every later proposal, so
-nothing that could steer one gets in. An endpoint that fails is left alone for the next few trials, for a little longer
-each time.
+The rule of `memory.lineage.lessons` always has a line; a model may write a better one. It gets one attempt with a short
+time limit, and anything but one plain line is dropped in favour of the rule's: a lesson is read by every later
+proposal, so nothing that could steer one gets in. An endpoint that fails is left alone for the next few trials, for a
+little longer each time.
 
 Import this module lazily: langchain takes seconds to load.
 """
@@ -18,9 +18,9 @@ from agents.endpoint import Endpoint, Request, RequestRejectedError
 from agents.journal import CallInfo, Journal
 from agents.messages import read_message
 from agents.models import ModelConfig
-from memory.lessons import LIMIT
+from memory.lineage.lessons import LIMIT
+from memory.lineage.trial_text import edit_text, outcome_text, short
 from memory.records import Trial
-from memory.trial_text import edit_text, outcome_text, short
 from rails.text import clean_text
 
 TIMEOUT_S = 15.0

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from agents.base import Feedback, KnobValue
 from agents.moves import Config, config_key
-from memory.hopeless import stopped_at
-from memory.records import Trial
+from memory.records import Trial, stopped_at
 from rails.menu import Menu
 from rails.status import QUARANTINED, Status
 

@@ -33,13 +33,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from memory import hopeless
-from memory.hopeless import CHECKPOINTS, PAIRS_NEEDED, ByCheckpoint, Comparison, Yardstick, relative_deficit
-from memory.known_curves import KnownCurves, Share
-from memory.noise import Noise, pooled_noise
-from memory.queries import measures_as
+from memory.keep import hopeless
+from memory.keep.comparable import measures_as
+from memory.keep.curves import KnownCurves, Share
+from memory.keep.hopeless import CHECKPOINTS, PAIRS_NEEDED, ByCheckpoint, Comparison, Yardstick, relative_deficit
 from memory.reader import Reader
 from memory.records import Campaign, Curve, Measurement, MeasurementState, Trial, TrialKind
+from memory.statistics.noise import Noise, pooled_noise
 from rails.status import FINISHED, Status
 from trainer.budget import Budget, BudgetKind, Usage
 

@@ -29,7 +29,7 @@ from typing import TypeAlias
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from memory.decide import Evidence, KeepRule, make_rule
+from memory.keep.rules import Evidence, KeepRule, make_rule
 from rails.task import KeepConfig
 
 TRIALS = 100

@@ -28,8 +28,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.memory_files import make_files  # noqa: E402
 from cli.main import run_command  # noqa: E402
 from cli.sources import load_source  # noqa: E402
-from memory.analysis import analyze_trials  # noqa: E402
-from memory.near_misses import near_misses  # noqa: E402
+from memory.figures.analysis import analyze_trials  # noqa: E402
+from memory.keep.near_misses import near_misses  # noqa: E402
 from memory.reader import Reader  # noqa: E402
 from tests.support.many_trials import make_night, many_trials  # noqa: E402
 

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from memory.lineage import Lineage, render_lineage  # noqa: E402
+from memory.lineage.block import Lineage, render_lineage  # noqa: E402
 from memory.records import Measurement, MeasurementState  # noqa: E402
 from memory.store import Store  # noqa: E402
 from rails.task import LineageConfig  # noqa: E402

@@ -28,7 +28,7 @@ from graph.campaign import open_campaign  # noqa: E402
 from graph.events import Observer  # noqa: E402
 from graph.options import RunOptions  # noqa: E402
 from graph.runner import Runner  # noqa: E402
-from memory.ratchet import init_workspace  # noqa: E402
+from memory.git.ratchet import init_workspace  # noqa: E402
 from memory.records import Measurement, Purpose, Trial  # noqa: E402
 from rails.status import Status  # noqa: E402
 from trainer.profiles import PROFILES, render_task_toml, render_train_py  # noqa: E402

@@ -14,8 +14,8 @@ import psutil
 
 from benchmarks.soak_endpoint import TIMEOUT_S, WAYS, Endpoint
 from benchmarks.soak_record import Record
+from memory.publish import BLOCK
 from memory.reader import Reader
-from memory.snapshot import BLOCK
 from tests.support.chat_server import ChatServer
 from tests.support.command import argv
 from tests.support.workspaces import make_standin_workspace

@@ -10,7 +10,7 @@ from cli.output import jsonable, printable, stderr, stdout, table
 from cli.progress import progress
 
 if TYPE_CHECKING:
-    from memory.answers import Answer
+    from memory.snapshot.answers import Answer
 
 SHOWN = 1_000
 """Rows that a table for people has at most; the other forms have all."""

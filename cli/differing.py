@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cli.documents import points_of
-from memory.ratchet import Ratchet
+from memory.git.ratchet import Ratchet
+from memory.keep.evidence import Evidence, compare
 from memory.reader import Reader
 from memory.records import Campaign, Trial, TrialKind
-from memory.rules_base import Evidence, compare
 from rails.edits import read_knobs
 from rails.errors import NightshiftError
 

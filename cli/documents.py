@@ -5,10 +5,10 @@ from statistics import stdev
 from typing import Any, Protocol
 
 from cli.output import bpb, gain_text, seconds
-from memory.decide import Evidence
-from memory.noise import Noise
+from memory.keep.evidence import Points, compare
+from memory.keep.rules import Evidence
 from memory.records import Campaign, CampaignState, Event, Measurement, MeasurementState, Purpose, Trial, TrialKind
-from memory.rules_base import Points, compare
+from memory.statistics.noise import Noise
 
 _GO_ON = "`nightshift run` goes on with the campaign"
 UNEVEN = 0.1

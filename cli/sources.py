@@ -8,13 +8,13 @@ from memory.collector import no_collector
 from rails.errors import UserError
 
 if TYPE_CHECKING:
-    from memory.analysis import Analysis, TrialRow, Unreadable
+    from memory.figures.analysis import Analysis, TrialRow, Unreadable
     from memory.importers.log import Log
     from memory.importers.workspace import Imported
+    from memory.keep.evidence import Direction
     from memory.reader import Reader
     from memory.record_set import RecordSet
     from memory.records import Campaign
-    from memory.rules_base import Direction
 
 SOURCE_HELP = "A workspace, one of its campaigns (DIR@TAG), or a log file."
 
@@ -40,7 +40,7 @@ class Source:
 
     def analysis(self) -> "Analysis":
         """The figures of this trajectory."""
-        from memory.analysis import analyze_rows
+        from memory.figures.analysis import analyze_rows
 
         return analyze_rows(self.rows, self.knobs, self.direction, self.unreadable)
 
@@ -110,9 +110,9 @@ def split_tag(source: str) -> tuple[Path, str | None]:
 
 def _of_workspace(source: str, path: Path, tag: str | None, knobs: list[str] | None) -> Source:
     from cli.workspaces import find_workspace, open_reader
-    from memory.analysis import stored_rows
+    from memory.database.queries import OUTCOMES
+    from memory.figures.analysis import stored_rows
     from memory.importers.workspace import imported_record
-    from memory.queries import OUTCOMES
 
     imported: Imported | None = imported_record(find_workspace(path).root)
     with open_reader(path, OUTCOMES) as reader:

@@ -15,10 +15,10 @@ from cli.workspaces import holder_of
 from graph.live import LiveState, read_live
 from graph.workspace import Workspace
 from memory.lock import Holder
-from memory.noise import Noise
 from memory.reader import Reader
 from memory.records import Campaign, CampaignState, Event, Measurement, Purpose, Trial, TrialKind
-from memory.snapshot import MANIFEST
+from memory.snapshot.manifest import MANIFEST
+from memory.statistics.noise import Noise
 from rails.errors import UserError
 from rails.status import QUARANTINED
 

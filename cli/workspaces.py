@@ -6,10 +6,10 @@ from pathlib import Path
 from cli.progress import progress
 from graph.workspace import Workspace
 from memory.lock import Holder, holder
-from memory.needs import TABLES, Needs
 from memory.reader import Reader
 from memory.records import Campaign, Trial
-from memory.snapshot import MANIFEST
+from memory.snapshot.manifest import MANIFEST
+from memory.snapshot.needs import TABLES, Needs
 from rails.errors import UserError
 
 

@@ -13,10 +13,10 @@ from graph.events import Observer
 from graph.finale import INTERRUPTED
 from graph.options import RunOptions, limits_of
 from graph.workspace import Workspace
-from memory.ratchet import Ratchet
+from memory.git.ratchet import Ratchet
+from memory.git.setup import check_tag
 from memory.records import Campaign, CampaignState, Phase, utc_now
 from memory.store import Store
-from memory.workspace import check_tag
 from rails.errors import UserError
 from rails.task import LimitsConfig, Task, load_task
 from trainer.hardware import Hardware

@@ -19,15 +19,15 @@ from graph.rebaseline import prepare_machine
 from graph.services import Services
 from graph.stopping import StopRequest
 from graph.workspace import Workspace
-from memory.decide import make_rule
-from memory.digest import digest_of
+from memory.git.ratchet import Ratchet
 from memory.importers.workspace import imported_record
-from memory.lineage_rows import NEAR_READ, prospects_of
+from memory.keep.near_misses import NearMiss, near_misses
+from memory.keep.rules import make_rule
+from memory.lineage.digest import digest_of
+from memory.lineage.rows import NEAR_READ, prospects_of
 from memory.lock import workspace_lock
-from memory.near_misses import NearMiss, near_misses
-from memory.ratchet import Ratchet
+from memory.publish import publish
 from memory.reader import QueryResult, Reader
-from memory.snapshot import publish
 from memory.store import Store
 from rails.errors import UserError
 from rails.guard import Rails

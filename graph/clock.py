@@ -4,8 +4,8 @@ from typing import TypedDict
 
 from graph.evidence import measured
 from graph.services import Services
+from memory.keep.sequential import REFRESH_TRIALS
 from memory.records import Trial
-from memory.rules_sequential import REFRESH_TRIALS
 
 
 class ClockEvidence(TypedDict):

@@ -4,7 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 from graph.workspace import Workspace
-from memory.ratchet import init_workspace
+from memory.git.ratchet import init_workspace
 from rails.errors import UserError
 from trainer.hardware import resolve_device
 from trainer.profiles import PROFILES, render_task_toml, render_train_py

@@ -1,12 +1,12 @@
-"""Watches a candidate's first training and ends it when its curve is hopeless (`memory/hopeless.py`)."""
+"""Watches a candidate's first training and ends it when its curve is hopeless (`memory/keep/hopeless.py`)."""
 
 from collections.abc import Callable
 from functools import cached_property, partial
 
 from graph.evidence import measured
 from graph.services import Services
-from memory.hopeless import CHECKPOINTS, Trace, Verdict, Yardstick
-from memory.known_curves import Share
+from memory.keep.curves import Share
+from memory.keep.hopeless import CHECKPOINTS, Trace, Verdict, Yardstick
 from memory.records import Curve, Measurement, Trial, TrialKind
 from tools.trainer_tool import Progress
 

@@ -1,7 +1,7 @@
 """What was measured of a trial, as far as it may be compared with what is measured now."""
 
 from graph.services import Services
-from memory.measured import measured_on
+from memory.keep.comparable import measured_on
 from memory.records import Measurement
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from graph.again import measure
 from graph.measuring import stored_measurement
 from graph.services import Services
-from memory.noise import Noise
+from memory.keep.evidence import Evidence, Points, estimate
 from memory.records import Measurement, MeasurementState, Purpose, Trial
-from memory.rules_base import Evidence, Points, estimate
+from memory.statistics.noise import Noise
 from rails.errors import TrialError, UserError
 from rails.status import Status
 

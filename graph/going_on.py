@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from graph.events import Observer
 from graph.workspace import Workspace
-from memory.ratchet import Ratchet
+from memory.exports.results_tsv import render_results_tsv
+from memory.git.ratchet import Ratchet
+from memory.publish import publish
 from memory.records import Campaign, CampaignState, Phase
-from memory.results_tsv import render_results_tsv
-from memory.snapshot import publish
 from memory.store import Store
 from rails.task import LimitsConfig
 from trainer.isolation import Isolation

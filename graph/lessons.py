@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from graph.minutes import Minutes
 from graph.state import Node
-from memory.lessons import RULE, lesson_for
+from memory.lineage.lessons import RULE, lesson_for
 from memory.records import CallRole, Lesson, Trial, utc_now
 
 if TYPE_CHECKING:

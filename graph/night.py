@@ -18,8 +18,8 @@ from graph.services import Services
 from graph.stopping import StopRequest
 from graph.workspace import Workspace
 from memory.lock import workspace_lock
+from memory.publish import publish
 from memory.records import Campaign, CampaignState, Event, EventKind, utc_now
-from memory.snapshot import publish
 from memory.store import Store
 from rails.errors import DiskFullError, NightshiftError
 

@@ -16,13 +16,13 @@ from graph.spending import Spending
 from graph.stopping import StopRequest
 from graph.trial_in_hand import TrialInHand
 from graph.workspace import Workspace
-from memory.decide import KeepRule
-from memory.known_curves import KnownCurves
-from memory.lineage import Lineage
-from memory.ratchet import Ratchet
+from memory.exports.results_tsv import ResultsTable
+from memory.git.ratchet import Ratchet
+from memory.keep.curves import KnownCurves
+from memory.keep.rules import KeepRule
+from memory.lineage.block import Lineage
+from memory.publish import Publisher
 from memory.records import Campaign, CampaignState, Event, EventKind, Lesson, Span, Trial, TrialKind, utc_now
-from memory.results_tsv import ResultsTable
-from memory.snapshot import Publisher
 from memory.store import Store
 from rails.edits import program_key
 from rails.guard import Rails

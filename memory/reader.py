@@ -14,13 +14,13 @@ from typing import Any, Self
 
 import duckdb
 
-from memory.answers import Answer, QueryResult, query_error
-from memory.loading import Report, load_tables
-from memory.needs import EVERYTHING, TABLES, Needs, covers, known_views, merged, needs_of, views_for
-from memory.noise import Noise
-from memory.queries import Queries
-from memory.rows import CAMPAIGNS, Row
-from memory.snapshot import read_manifest
+from memory.database.queries import Queries
+from memory.database.rows import CAMPAIGNS, Row
+from memory.snapshot.answers import Answer, QueryResult, query_error
+from memory.snapshot.loading import Report, load_tables
+from memory.snapshot.manifest import read_manifest
+from memory.snapshot.needs import EVERYTHING, TABLES, Needs, covers, known_views, merged, needs_of, views_for
+from memory.statistics.noise import Noise
 from rails.errors import UserError
 
 __all__ = ["VIEWS", "QueryResult", "Reader"]
@@ -29,7 +29,7 @@ VIEWS = (
     "trials", "measurements", "curves", "calls", "verdicts", "lessons", "near_misses", "noise", "campaigns",
     "lineage_blocks", "spans", "events",
 )  # fmt: skip
-"""The documented views, as named in memory/views.sql."""
+"""The documented views, as named in memory/database/views.sql."""
 
 _READING = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is PIVOT
 _FROM = re.compile(r"\b(?:FROM|JOIN) (?:raw\.)?(\w+)")

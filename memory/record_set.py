@@ -4,6 +4,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from memory.database.rows import (
+    CALLS,
+    CAMPAIGNS,
+    CURVES,
+    EVENTS,
+    LESSONS,
+    LINEAGE_BLOCKS,
+    MEASUREMENTS,
+    SPANS,
+    TRIALS,
+    VERDICTS,
+    Table,
+)
 from memory.records import (
     Call,
     Campaign,
@@ -17,22 +30,9 @@ from memory.records import (
     Trial,
     Verdict,
 )
-from memory.rows import (
-    CALLS,
-    CAMPAIGNS,
-    CURVES,
-    EVENTS,
-    LESSONS,
-    LINEAGE_BLOCKS,
-    MEASUREMENTS,
-    SPANS,
-    TRIALS,
-    VERDICTS,
-    Table,
-)
 
 if TYPE_CHECKING:
-    from memory.queries import Queries
+    from memory.database.queries import Queries
 
 
 @dataclass(slots=True, kw_only=True)

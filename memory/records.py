@@ -365,3 +365,15 @@ class Span(Record):
     part: str
     """`self`: the node itself; else what it waited for: `proposer`, `startup`, `train`, `score`, `probe`, `lesson`."""
     seconds: float
+
+
+def stopped_at(trial: Trial) -> str | None:
+    """`hopeless at 40 %` for a trial whose training was cut short, else None."""
+    if trial.status is not Status.DISCARD or trial.metric is not None:
+        return None
+    checkpoint = (trial.decision or {}).get("checkpoint")
+    return f"hopeless at {percent(checkpoint, 0)}" if isinstance(checkpoint, float) else "hopeless"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"

@@ -1,7 +1,7 @@
 """docs/schema.md, written from the store itself: `python -m memory.schema_doc > docs/schema.md`.
 
-Names and types are those of the views over an empty store; meanings are the comments in memory/views.sql; the words of
-a closed list are those of its enum. A test fails when the file differs, or a column has no meaning.
+Names and types are those of the views over an empty store; meanings are the comments in memory/database/views.sql; the
+words of a closed list are those of its enum. A test fails when the file differs, or a column has no meaning.
 """
 
 import ast
@@ -13,11 +13,11 @@ from importlib.resources import files
 from inspect import getdoc
 from itertools import pairwise
 
-from memory.loading import connect
-from memory.migrations.runner import migrate, newest_version
-from memory.queries import create_views, views_sql
+from memory.database.migrations.runner import migrate, newest_version
+from memory.database.queries import create_views, views_sql
 from memory.reader import VIEWS
 from memory.records import CallRole, CampaignState, EventKind, MeasurementState, Phase, Purpose, TrialKind
+from memory.snapshot.loading import connect
 from rails.status import Status
 
 CLOSED_LISTS: dict[str, type[StrEnum]] = {

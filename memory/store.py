@@ -13,8 +13,24 @@ from typing import Any, Self
 
 import duckdb
 
-from memory.journal import new_row
-from memory.opening import Note, open_database
+from memory.database.errors import DamagedStoreError, store_errors
+from memory.database.journal import new_row
+from memory.database.opening import Note, open_database
+from memory.database.rows import (
+    CALLS,
+    CAMPAIGNS,
+    CURVES,
+    EVENTS,
+    LESSONS,
+    LINEAGE_BLOCKS,
+    MEASUREMENTS,
+    SPANS,
+    TRIALS,
+    VERDICTS,
+    Row,
+    Table,
+)
+from memory.database.writer import R, Writer, conflict
 from memory.records import (
     Call,
     Campaign,
@@ -29,22 +45,6 @@ from memory.records import (
     Trial,
     Verdict,
 )
-from memory.rows import (
-    CALLS,
-    CAMPAIGNS,
-    CURVES,
-    EVENTS,
-    LESSONS,
-    LINEAGE_BLOCKS,
-    MEASUREMENTS,
-    SPANS,
-    TRIALS,
-    VERDICTS,
-    Row,
-    Table,
-)
-from memory.store_errors import DamagedStoreError, store_errors
-from memory.writer import R, Writer, conflict
 from rails.errors import DiskFullError, HaltError, NightshiftError
 
 _OUTCOME = ("status", "metric", "gain", "candidate_commit", "commit_sha")
@@ -84,7 +84,7 @@ class Store(Writer):
         try:
             connection, schema = open_database(path, note)
         except DamagedStoreError as error:
-            from memory.rescue import refusal  # it reads snapshots, which know the store
+            from memory.rescue.refusal import refusal  # it reads snapshots, which know the store
 
             raise refusal(path, error) from error
         return cls(connection, path, schema)

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("agents", "cli", "graph", "memory", "rails", "tools", "trainer")
@@ -44,10 +45,11 @@ def test_functions_stay_short_and_public_ones_are_documented() -> None:
     assert undocumented == []
 
 
-def test_the_packages_are_listed_and_hold_no_code_in_init() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    found = {".".join(p.parent.relative_to(ROOT).parts) for p in SOURCES if p.name == "__init__.py"}
-    assert set(project["tool"]["setuptools"]["packages"]) == found
+def test_every_folder_is_an_installed_package_and_holds_no_code_in_init() -> None:
+    include = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    installed = set(find_packages(str(ROOT), include=include))
+    assert {".".join(p.parent.relative_to(ROOT).parts) for p in SOURCES} <= installed
+    assert [str(p.parent) for p in SOURCES if not (p.parent / "__init__.py").exists()] == []
     for path in SOURCES:
         if path.name == "__init__.py":
             assert all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body), path

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from langchain_core.tools import BaseTool, StructuredTool
 
-from memory.ideas import Combination, Opposite
-from memory.near_misses import NearMiss
+from memory.keep.near_misses import NearMiss
+from memory.lineage.prospects import Combination, Opposite
 from memory.records import Trial
 from rails.status import QUARANTINED
 from rails.text import clean_text, shorten

@@ -21,7 +21,7 @@ from graph.events import Observer
 from graph.options import RunOptions
 from graph.runner import Runner
 from graph.services import Services
-from memory.ratchet import init_workspace
+from memory.git.ratchet import init_workspace
 from memory.records import Trial, TrialKind
 from rails.diffs import unified_diff
 from rails.edits import set_knobs

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cli.sources import Source
-    from memory.analysis import Analysis
+    from memory.figures.analysis import Analysis
 
 _WINDOWS = 20
 """So many of the last rates of repeats are shown."""

@@ -11,7 +11,7 @@ from cli.options import JsonOption
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memory.comparison import CampaignRows, Comparison
+    from memory.figures.comparison import CampaignRows, Comparison
 
 _ARM_HELP = "{}: a workspace, one of its campaigns (DIR@TAG), a log file, or several with commas between."
 
@@ -30,7 +30,7 @@ def compare(
     permutation test and a bootstrap interval.
     """
     from cli.output import print_json, stdout
-    from memory.comparison import compare_arms
+    from memory.figures.comparison import compare_arms
 
     comparison = compare_arms(_arm(first), _arm(second), margin)
     if json:
@@ -42,7 +42,7 @@ def compare(
 def _arm(sources: str) -> "list[CampaignRows]":
     """The campaigns of one arm. A path that exists is taken whole, commas and all."""
     from cli.sources import load_source
-    from memory.comparison import CampaignRows
+    from memory.figures.comparison import CampaignRows
 
     names = [sources] if Path(sources).expanduser().exists() else [name for name in sources.split(",") if name]
     found = [load_source(name) for name in names or [sources]]

@@ -113,9 +113,9 @@ def _disk(directory: Path) -> dict[str, Any]:
 def _store(directory: Path) -> dict[str, Any]:
     from cli.workspaces import holder_of
     from graph.workspace import Workspace
-    from memory.backup import backups
-    from memory.opening import BACKUPS, examine
-    from memory.store_errors import DamagedStoreError
+    from memory.database.backup import backups
+    from memory.database.errors import DamagedStoreError
+    from memory.database.opening import BACKUPS, examine
     from rails.errors import NightshiftError
 
     workspace = Workspace(directory.expanduser().resolve())

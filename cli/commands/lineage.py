@@ -16,7 +16,7 @@ def lineage(
     """Print what the next proposer reads. The lineage block, exactly as it would see it."""
     from cli.output import print_json
     from cli.workspaces import latest_campaign, open_reader
-    from memory.lineage import lineage_sha256, render_lineage
+    from memory.lineage.block import lineage_sha256, render_lineage
     from rails.errors import UserError
 
     with open_reader(directory) as reader:

@@ -8,7 +8,7 @@ import typer
 from cli.options import JsonOption, WorkspaceArgument
 
 if TYPE_CHECKING:
-    from memory.ideas import Combination, Opposite
+    from memory.lineage.prospects import Combination, Opposite
     from memory.records import Campaign, Trial
 
 
@@ -24,9 +24,9 @@ def near_misses(
     """
     from cli.output import print_json
     from cli.workspaces import latest_campaign, open_reader
-    from memory.digest import digest_of
-    from memory.lineage_rows import NEAR_READ, prospects_of
-    from memory.near_misses import near_miss
+    from memory.keep.near_misses import near_miss
+    from memory.lineage.digest import digest_of
+    from memory.lineage.rows import NEAR_READ, prospects_of
 
     with open_reader(directory) as reader:
         campaign = latest_campaign(reader, directory)
@@ -44,7 +44,7 @@ def near_misses(
 
 def _more(campaign: "Campaign", trial: "Trial") -> dict[str, Any]:
     """What it fell short of: the gain that was needed, for what, and how often it was measured."""
-    from memory.hurdles import hurdle_of
+    from memory.lineage.hurdles import hurdle_of
 
     hurdle = hurdle_of(trial, campaign.task)
     return {

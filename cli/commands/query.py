@@ -26,7 +26,7 @@ def query(
     from cli.output import stdout
     from cli.progress import progress
     from cli.workspaces import open_for_query
-    from memory.loading import bound_process
+    from memory.snapshot.loading import bound_process
 
     if json + csv + (parquet is not None) > 1:
         raise typer.BadParameter("--json, --csv and --parquet exclude each other")

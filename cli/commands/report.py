@@ -12,9 +12,9 @@ from cli.sources import SOURCE_HELP
 if TYPE_CHECKING:
     from cli.report.gathered import Reading
     from cli.report.write import Written
+    from memory.figures.campaign import Story
     from memory.reader import Reader
     from memory.records import Campaign
-    from memory.story import Story
 
 
 def report(
@@ -82,9 +82,9 @@ def _of_folder(source: str, path: Path, tag: str | None, menu: Path | None) -> _
     from cli.report.write import HTML_NAME
     from cli.sources import with_menu
     from cli.workspaces import find_workspace, holder_of, open_reader
+    from memory.figures.reading import TABLES, read_story
     from memory.importers.workspace import imported_record
-    from memory.snapshot import MANIFEST
-    from memory.story_reading import TABLES, read_story
+    from memory.snapshot.manifest import MANIFEST
 
     workspace = None if (path / MANIFEST).is_file() else find_workspace(path)
     at_work = workspace is not None and holder_of(workspace) is not None
@@ -128,7 +128,7 @@ def _campaign(reader: "Reader", path: Path, tag: str | None) -> "Campaign":
 def _of_log(path: Path, menu: Path | None) -> _Read:
     from cli.report.gathered import Reading
     from cli.sources import read_file, with_menu
-    from memory.story_reading import story_of_records
+    from memory.figures.reading import story_of_records
 
     log = read_file(path)
     log.campaign = with_menu(log.campaign, menu)

@@ -102,7 +102,7 @@ def _report(directory: Path, campaign_id: str, json: bool) -> None:
     from cli.output import print_json, stdout
     from cli.report.leave import leave_report
     from cli.workspaces import open_reader
-    from memory.lineage import render_lineage
+    from memory.lineage.block import render_lineage
 
     left = leave_report(directory, campaign_id)
     with open_reader(directory) as reader:

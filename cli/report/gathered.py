@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli.documents import UNEVEN, machine_spread, state_text, uneven_text
-from memory.analysis import Unreadable
-from memory.costs import Costs, costs_of
-from memory.digest import digest_of
-from memory.ideas import Combination, Opposite, Prospects
-from memory.near_misses import NearMiss
+from memory.figures.analysis import Unreadable
+from memory.figures.campaign import Result, Story, result_of
+from memory.figures.costs import Costs, costs_of
+from memory.figures.failures import FailureKind, failures_of
+from memory.figures.knobs import Coverage, coverage_of
+from memory.figures.seconds import TimeStory, time_of
+from memory.figures.trajectory import Trajectory, trajectory_of
+from memory.figures.tree import Branch, flattened, near_of, tree_of
+from memory.keep.near_misses import NearMiss
+from memory.lineage.digest import digest_of
+from memory.lineage.prospects import Combination, Opposite, Prospects
 from memory.records import CampaignState, Measurement, Trial
-from memory.story import Result, Story, result_of
-from memory.story_failures import FailureKind, failures_of
-from memory.story_knobs import Coverage, coverage_of
-from memory.story_time import TimeStory, time_of
-from memory.story_trajectory import Trajectory, trajectory_of
-from memory.story_tree import Branch, flattened, near_of, tree_of
 
 _NEAREST = 12
 """So many near misses are shown and combined."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from cli.report import svg, text
-from memory.story_knobs import KnobStory, Outcome, Value
-from memory.story_trajectory import quantile
+from memory.figures.knobs import KnobStory, Outcome, Value
+from memory.figures.trajectory import quantile
 from rails.status import FINISHED, Status
 
 WIDTH, HEIGHT = 300.0, 132.0

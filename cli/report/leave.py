@@ -39,7 +39,7 @@ def _write(root: Path, path: Path, campaign_id: str | None) -> Written | None:
     from cli.report.gathered import Reading
     from cli.report.write import write_report
     from cli.workspaces import open_reader
-    from memory.story_reading import TABLES, read_story
+    from memory.figures.reading import TABLES, read_story
 
     with open_reader(root, TABLES) as reader:
         campaign = reader.latest_campaign() if campaign_id is None else reader.campaign(campaign_id)

@@ -17,10 +17,10 @@ from markupsafe import Markup
 
 from cli.report import knobs, small, text, trajectory, words
 from cli.report.gathered import Gathered
-from memory.hurdles import hurdle_of
+from memory.figures.campaign import Story
+from memory.figures.knobs import KnobStory
+from memory.lineage.hurdles import hurdle_of
 from memory.records import Trial
-from memory.story import Story
-from memory.story_knobs import KnobStory
 
 MOST_ROWS = 300
 """Most trials in the table of all trials, and most rows of any other table."""

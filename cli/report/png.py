@@ -5,7 +5,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from cli.report import text
-from memory.story_trajectory import Mark, Trajectory, shown_range
+from memory.figures.trajectory import Mark, Trajectory, shown_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cli.output import NOTHING
-from memory.costs import JOULES_PER_KWH
+from memory.figures.costs import JOULES_PER_KWH
 from rails.text import clean_text
 
 SPACE = "\N{NO-BREAK SPACE}"

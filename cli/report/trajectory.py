@@ -8,7 +8,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from cli.report import svg, text
-from memory.story_trajectory import Lane, Mark, Step, Trajectory, shown_range
+from memory.figures.trajectory import Lane, Mark, Step, Trajectory, shown_range
 
 LANE = 25.0
 """Height of a lane of trials without a score: its name, and a tick for each trial."""

@@ -3,9 +3,9 @@
 from typing import Any
 
 from cli.report import text
-from memory.costs import Costs
-from memory.story import Comparison, Result, Story
-from memory.story_time import TimeStory
+from memory.figures.campaign import Comparison, Result, Story
+from memory.figures.costs import Costs
+from memory.figures.seconds import TimeStory
 
 
 def headline(story: Story, result: Result, time: TimeStory, costs: Costs) -> str:

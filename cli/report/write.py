@@ -5,8 +5,8 @@ from datetime import datetime
 from pathlib import Path
 
 from cli.report.gathered import Reading, gather
+from memory.figures.campaign import Story
 from memory.records import utc_now
-from memory.story import Story
 
 HTML_NAME = "report.html"
 """What every ended campaign leaves in `.nightshift`; its picture is beside it, as `report.png`."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from graph.nodes.propose import stored_reply
 from graph.services import Services
 from graph.state import Route, TrialState, Update
-from memory.ratchet import commit_message
+from memory.git.ratchet import commit_message
 from memory.records import Phase, Trial, Verdict
 from rails.guard import CheckResult, RailContext
 

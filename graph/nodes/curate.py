@@ -7,7 +7,7 @@ from graph.evidence import measured
 from graph.lessons import draw_lesson
 from graph.services import Services
 from graph.state import Route, TrialState, Update
-from memory.ratchet import commit_message
+from memory.git.ratchet import commit_message
 from memory.records import CallRole, MeasurementState, Phase, Trial, TrialKind, utc_now
 from rails.guard import blocked_status
 from rails.status import FINISHED, Status

@@ -15,8 +15,8 @@ from graph.meters import EnergyPart
 from graph.probing import probed_deeply, tolerance_nats
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
-from memory.decide import Decision, Evidence
-from memory.noise import Noise
+from memory.keep.evidence import new_seed, next_seed
+from memory.keep.rules import Decision, Evidence
 from memory.records import (
     INCUMBENT_FAILED,
     Curve,
@@ -28,7 +28,7 @@ from memory.records import (
     TrialKind,
     utc_now,
 )
-from memory.rules_base import new_seed, next_seed
+from memory.statistics.noise import Noise
 from rails.errors import HaltError, TrialError
 from rails.status import Status
 from tools.trainer_tool import TrainedModel

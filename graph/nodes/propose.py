@@ -9,7 +9,7 @@ from graph.minutes import Minutes
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
 from graph.weather import ask_until_answered
-from memory.lineage import lineage_sha256
+from memory.lineage.block import lineage_sha256
 from memory.records import LineageBlock, Phase, Trial, utc_now
 from rails.edits import read_knobs
 from rails.errors import TrialError

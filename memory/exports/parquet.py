@@ -10,9 +10,9 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from memory.database.rows import MEASUREMENTS, TRIALS, Table
 from memory.importers.own import CAMPAIGN, MARK, VERSION
 from memory.record_set import RecordSet
-from memory.rows import MEASUREMENTS, TRIALS, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa

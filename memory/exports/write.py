@@ -9,8 +9,8 @@ from memory.exports.formats import ExportFormat
 from memory.exports.jsonl import jsonl_lines
 from memory.exports.lineage_tsv import lineage_lines
 from memory.exports.parquet import write_parquet
+from memory.exports.results_tsv import render_results_tsv
 from memory.record_set import RecordSet
-from memory.results_tsv import render_results_tsv
 
 
 def export_records(records: RecordSet, export_format: ExportFormat, path: Path) -> None:

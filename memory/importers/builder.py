@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from memory.analysis import TrialRow, Unreadable, pair_of
+from memory.figures.analysis import TrialRow, Unreadable, pair_of
 from memory.importers.log import IMPORTED, UNKNOWN, Log, LogFormat, Origin, RowError
 from memory.importers.placed import Found, Placed, records_of
 from memory.importers.values import storable
+from memory.keep.evidence import Direction, better
 from memory.records import Campaign, CampaignState
-from memory.rules_base import Direction, better
 from rails.status import FINISHED, Status
 from rails.text import clean_text
 
@@ -18,7 +18,7 @@ LARGEST_NUMBER = 10**9
 """A trial's own number beyond this is not taken for one."""
 
 LARGEST_METRIC = 1e100
-"""As in memory/rules_base.py: beyond this a number is no measurement, and squares of it would overflow."""
+"""As in memory/keep/evidence.py: beyond this a number is no measurement, and squares of it would overflow."""
 
 _WHY_LIMIT = 200
 

@@ -14,7 +14,7 @@ from memory.importers.log import Log, LogFormat, Origin, RowError
 from memory.importers.placed import Found
 from memory.importers.tables import Header, header_of, is_repeated
 from memory.importers.values import MAXIMISED, edit_in, moment, number_in, seconds, status_of, whole
-from memory.rules_base import Direction
+from memory.keep.evidence import Direction
 from rails.status import FINISHED, Status
 
 TELLING = {"exp_id", "status"}

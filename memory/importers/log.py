@@ -9,7 +9,7 @@ from functools import cached_property
 from hashlib import file_digest
 from pathlib import Path
 
-from memory.analysis import TrialRow, Unreadable
+from memory.figures.analysis import TrialRow, Unreadable
 from memory.record_set import RecordSet
 from memory.records import Campaign
 

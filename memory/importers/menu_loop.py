@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from memory.importers.builder import LogBuilder
-from memory.importers.json_lines import storable_object_in
+from memory.importers.lines import storable_object_in
 from memory.importers.log import Log, LogFormat, Origin, RowError
 from memory.importers.placed import Found
 from memory.importers.values import moment, real, seconds, storable, whole

@@ -6,9 +6,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from memory.analysis import TrialRow, Unreadable, row_of
-from memory.importers.json_lines import object_in
-from memory.importers.lines import Tick, unheard
+from memory.figures.analysis import TrialRow, Unreadable, row_of
+from memory.importers.lines import Tick, object_in, unheard
 from memory.importers.log import Log, LogFormat, Origin, RowError
 from memory.importers.own_records import PARTS, TrialLine, line_in, record_in, row_in
 from memory.record_set import RecordSet

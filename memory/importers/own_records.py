@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from memory.importers.json_lines import object_in
+from memory.database.rows import MEASUREMENTS, TRIALS, Table
+from memory.importers.lines import object_in
 from memory.importers.log import RowError
 from memory.records import Call, Curve, Event, Lesson, LineageBlock, Measurement, Record, Span, Trial, Verdict
-from memory.rows import MEASUREMENTS, TRIALS, Table
 
 PARTS: tuple[tuple[str, type[Record]], ...] = (
     ("measurements", Measurement),

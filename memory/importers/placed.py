@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from memory.analysis import TrialRow
+from memory.figures.analysis import TrialRow
 from memory.importers.log import IMPORTED, UNKNOWN
 from memory.record_set import RecordSet
 from memory.records import Campaign, Measurement, MeasurementState, Phase, Trial, TrialKind

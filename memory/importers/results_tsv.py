@@ -14,7 +14,7 @@ from memory.importers.log import Log, LogFormat, Origin, RowError
 from memory.importers.placed import Found
 from memory.importers.tables import Header, header_of, is_repeated
 from memory.importers.values import MAXIMISED, edit_in, number_in, status_of
-from memory.rules_base import Direction
+from memory.keep.evidence import Direction
 from rails.status import FINISHED, Status
 
 TELLING = {"commit", "status", "description"}

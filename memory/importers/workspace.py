@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from memory.analysis import Unreadable
 from memory.atomic import atomic_write_text, disk_errors, sync_directory, sync_file
-from memory.bulk import fill, publish_whole
+from memory.figures.analysis import Unreadable
+from memory.importers.bulk import fill, publish_whole
 from memory.importers.log import Log, LogFormat
 from memory.store import Store
 from rails.errors import UserError

@@ -14,7 +14,7 @@ from agents.curator import MAX_TOKENS, MOST_SKIPPED, ModelCurator, accepted, les
 from agents.journal import Journal
 from agents.models import load_models
 from agents.registry import make_curator
-from memory.lessons import LIMIT, lesson_for
+from memory.lineage.lessons import LIMIT, lesson_for
 from memory.records import Trial
 from rails.errors import DiskFullError, UserError
 from rails.status import Status

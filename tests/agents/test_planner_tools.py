@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agents.models import load_models
 from agents.planner import MAX_TOOL_ROUNDS, Planner
-from memory.near_misses import NearMiss
+from memory.keep.near_misses import NearMiss
 from memory.reader import QueryResult
 from rails.errors import UserError
 from rails.status import Status

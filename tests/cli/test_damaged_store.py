@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from memory.database.migrations.runner import newest_version
 from memory.lock import workspace_lock
-from memory.migrations.runner import newest_version
 from memory.reader import Reader
 from tests.support.command import nightshift
 from tests.support.workspaces import make_standin_workspace

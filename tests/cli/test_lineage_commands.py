@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.lineage import lineage_sha256, render_lineage
+from memory.lineage.block import lineage_sha256, render_lineage
 from memory.reader import Reader
 from memory.records import Trial
 from rails.status import Status

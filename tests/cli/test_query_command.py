@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.output import printable
-from memory.rescue import rescue
-from memory.snapshot import publish
+from memory.publish import publish
+from memory.rescue.refusal import rescue
 from memory.store import Store
 from tests.support.command import argv, nightshift
 from tests.support.rows import CampaignRecords, make_records, write_records

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from cli.report import small, svg, text
 from cli.report.png import draw_png
-from memory.story_trajectory import trajectory_of
+from memory.figures.trajectory import trajectory_of
 from rails.status import Status
 from tests.support.stories import FINAL, Night, many_story
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from cli.report import text
 from cli.report.gathered import Gathered, Reading, gather
 from cli.report.page import MOST_KEEPS, MOST_LINES, diff_of, policy, render
-from memory.analysis import Unreadable
-from memory.model_calls import ModelCalls
+from memory.database.queries import ModelCalls
+from memory.figures.analysis import Unreadable
+from memory.figures.campaign import Story
+from memory.figures.reading import story_of_records
 from memory.record_set import RecordSet
 from memory.records import Call, CampaignState, Event, EventKind
-from memory.story import Story
-from memory.story_reading import story_of_records
 from rails.status import Status
 from tests.support.pages import Page, faults
 from tests.support.rows import START

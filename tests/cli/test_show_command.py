@@ -10,8 +10,8 @@ from rich.console import Console
 from cli.evidence import evidence_lines
 from cli.showing import print_diff, probability
 from graph.runner import Runner
+from memory.publish import publish
 from memory.records import MeasurementState, Phase, Trial, Verdict
-from memory.snapshot import publish
 from memory.store import Store
 from rails.status import Status
 from tests.support.command import nightshift

@@ -14,7 +14,7 @@ import pytest
 
 from cli.watching import Watcher
 from graph.workspace import Workspace
-from memory.snapshot import MANIFEST
+from memory.snapshot.manifest import MANIFEST
 from tests.support.command import argv, nightshift
 from tests.support.terminal import ALTERNATE, MAIN, in_terminal
 from tests.support.workspaces import STANDIN, make_standin_workspace

@@ -9,8 +9,8 @@ import pytest
 
 from graph.clock import clock_evidence
 from graph.services import Services
+from memory.keep.sequential import REFRESH_TRIALS
 from memory.records import MeasurementState, Purpose, Trial
-from memory.rules_sequential import REFRESH_TRIALS
 from memory.store import Store
 from tests.support.rows import make_campaign, make_measurement, make_trial
 

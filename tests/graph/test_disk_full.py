@@ -13,7 +13,7 @@ from graph.ballast import BALLAST_BYTES, Ballast, room, too_full
 from graph.preflight import check_disk
 from graph.room import MIN_FREE_BYTES, PAUSE_BELOW_BYTES, free_bytes, require_room
 from graph.workspace import Workspace
-from memory.ratchet import Ratchet
+from memory.git.ratchet import Ratchet
 from memory.reader import Reader
 from memory.records import EventKind
 from rails.errors import DiskFullError, UserError

@@ -11,8 +11,8 @@ from agents.scripted import ScriptedProposer
 from cli.display import measurement_text, trials_table
 from graph.options import RunOptions
 from graph.runner import Runner
-from memory.analysis import analyze_trials
-from memory.lineage import render_lineage
+from memory.figures.analysis import analyze_trials
+from memory.lineage.block import render_lineage
 from memory.reader import Reader
 from memory.records import Measurement, MeasurementState, Trial
 from memory.store import Store

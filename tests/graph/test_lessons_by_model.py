@@ -11,7 +11,7 @@ from agents.models import load_models
 from agents.planner import Planner
 from graph.options import RunOptions
 from graph.runner import Runner
-from memory.lessons import RULE, lesson_for
+from memory.lineage.lessons import RULE, lesson_for
 from memory.reader import Reader
 from memory.records import Call, CallRole, Lesson, Phase, Trial
 from rails.errors import UserError

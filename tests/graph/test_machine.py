@@ -15,9 +15,9 @@ from graph.nodes.evaluate import evidence_for
 from graph.options import RunOptions
 from graph.runner import Runner
 from graph.services import Services
+from memory.keep.evidence import Evidence
 from memory.reader import Reader
 from memory.records import Campaign, EventKind, Measurement, MeasurementState, Purpose, Trial
-from memory.rules_base import Evidence
 from memory.store import Store
 from rails.errors import HaltError, TrialError, UserError
 from rails.status import Status

@@ -12,9 +12,9 @@ from graph.options import RunOptions
 from graph.probing import probed_deeply, tolerance_nats
 from graph.runner import Runner
 from graph.services import Services
+from memory.keep.evidence import Decision, Evidence
+from memory.keep.rules import StrictRule
 from memory.records import Measurement, MeasurementState, Trial
-from memory.rules_base import Decision, Evidence
-from memory.rules_strict import StrictRule
 from rails.errors import HaltError
 from rails.status import Status
 from rails.task import FinalConfig

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.analysis import Analysis, TrialRow, Unreadable, analyze_rows, analyze_trials
+from memory.figures.analysis import Analysis, TrialRow, Unreadable, analyze_rows, analyze_trials
 from rails.status import FINISHED, QUARANTINED, Status
 from tests.support.rows import KNOBS, make_records
 

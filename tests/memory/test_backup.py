@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from memory.backup import KEPT, back_up, backups
-from memory.migrations import runner
-from memory.migrations.runner import Migration, migrations, schema_version
+from memory.database.backup import KEPT, back_up, backups
+from memory.database.migrations import runner
+from memory.database.migrations.runner import Migration, migrations, schema_version
 from memory.store import Store
 from rails.errors import DiskFullError, HaltError
 from tests.support.old_stores import rows_of, write_old_store
@@ -25,9 +25,9 @@ MORE = [
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-import memory.backup, memory.opening
-from memory.migrations import runner
-from memory.migrations.runner import Migration, migrations
+import memory.database.backup, memory.database.opening
+from memory.database.migrations import runner
+from memory.database.migrations.runner import Migration, migrations
 
 point, path, newest = sys.argv[1], Path(sys.argv[2]), len(migrations())
 more = [Migration(version=newest + n, name=f"m{n}", sql=sql) for n, sql in enumerate(sys.argv[3:], 1)]
@@ -41,7 +41,7 @@ def half(source, target):
     Path(target).write_bytes(Path(source).read_bytes()[:5000])
     kill()
 
-def after(*arguments, made=memory.opening.back_up):
+def after(*arguments, made=memory.database.opening.back_up):
     made(*arguments)
     kill()
 
@@ -50,13 +50,13 @@ def at_call(number, now=runner.utc_now, calls=[]):
     return kill() if len(calls) == number else now()
 
 if point == "before the backup":
-    memory.opening.back_up = kill
+    memory.database.opening.back_up = kill
 elif point == "in the backup":
-    memory.backup.shutil.copyfile = half
+    memory.database.backup.shutil.copyfile = half
 elif point == "before the backup has its name":
-    memory.backup.Path.rename = kill
+    memory.database.backup.Path.rename = kill
 elif point == "after the backup":
-    memory.opening.back_up = after
+    memory.database.opening.back_up = after
 else:
     runner.utc_now = lambda: at_call({"in the first step": 1, "after the first step": 2}[point])
 from memory.store import Store
@@ -185,7 +185,7 @@ def test_a_disk_too_full_for_the_backup_leaves_the_store_alone(tmp_path: Path, m
         target.write_bytes(source.read_bytes()[:1000])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("memory.backup.shutil.copyfile", full)
+    monkeypatch.setattr("memory.database.backup.shutil.copyfile", full)
     with pytest.raises(DiskFullError, match="backups"):
         Store.open(path)
     assert path.read_bytes() == before

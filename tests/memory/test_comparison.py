@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.analysis import TrialRow
-from memory.comparison import ONE_ARM, ONE_EACH, CampaignRows, compare_arms
-from memory.exact_tests import MOST_SPLITS, bootstrap_interval, fisher_exact, holm, permutation_test
+from memory.figures.analysis import TrialRow
+from memory.figures.comparison import ONE_ARM, ONE_EACH, CampaignRows, compare_arms
+from memory.statistics.exact_tests import MOST_SPLITS, bootstrap_interval, fisher_exact, holm, permutation_test
 from rails.status import Status
 
 COUNTS = st.integers(0, 12)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.costs import costs_of
-from memory.model_calls import ModelCalls
-from memory.story import Story
+from memory.database.queries import ModelCalls
+from memory.figures.campaign import Story
+from memory.figures.costs import costs_of
 from rails.status import Status
 from tests.support.stories import Night
 

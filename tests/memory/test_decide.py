@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from memory.decide import Decision, Evidence, KeepRule, better, make_rule
-from memory.rules_base import Direction, Points
+from memory.keep.evidence import Direction, Points
+from memory.keep.rules import Decision, Evidence, KeepRule, better, make_rule
 from rails.task import KeepConfig
 
 PROPERTY = settings(deadline=None, max_examples=60)

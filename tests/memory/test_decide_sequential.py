@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from memory.decide import Evidence, make_rule
-from memory.rules_sequential import INCUMBENT_CAP, STEADY
-from memory.student_t import t_quantile
+from memory.keep.rules import Evidence, make_rule
+from memory.keep.sequential import INCUMBENT_CAP, STEADY
+from memory.statistics.student_t import t_quantile
 from rails.task import KeepConfig
 
 RULE = make_rule(KeepConfig(rule="sequential", max_measurements=4))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.decide import Evidence, make_rule
-from memory.drift import CHANGE_BOUND, NEWEST, since_change
-from memory.rules_base import Decision, Points
-from memory.rules_sequential import CONTROL_BOUND, REFRESH_TRIALS
+from memory.keep.evidence import Decision, Points
+from memory.keep.machine_change import CHANGE_BOUND, NEWEST, since_change
+from memory.keep.rules import Evidence, make_rule
+from memory.keep.sequential import CONTROL_BOUND, REFRESH_TRIALS
 from rails.task import KeepConfig
 
 RULE = make_rule(KeepConfig(rule="sequential"))

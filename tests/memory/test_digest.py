@@ -6,11 +6,11 @@ from typing import Any
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from memory.digest import Digest, digest_of
-from memory.lineage import Lineage, render_lineage
-from memory.near_misses import near_misses
-from memory.noise import Noise
+from memory.keep.near_misses import near_misses
+from memory.lineage.block import Lineage, render_lineage
+from memory.lineage.digest import Digest, digest_of
 from memory.records import Phase, Trial
+from memory.statistics.noise import Noise
 from rails.status import FINISHED, QUARANTINED, Status
 from rails.task import LineageConfig
 from tests.support.histories import (

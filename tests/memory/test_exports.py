@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memory.analysis import TrialRow, rows_of
 from memory.exports.formats import ExportFormat
 from memory.exports.write import export_records, export_text
+from memory.figures.analysis import TrialRow, rows_of
 from memory.importers.log import Log
 from memory.importers.reading import read_log
 from memory.record_set import RecordSet

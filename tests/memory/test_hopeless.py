@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.hopeless import (
+from memory.exports.results_tsv import render_results_tsv
+from memory.keep.curves import STOPPED_IN_A_ROW, KnownCurves
+from memory.keep.hopeless import (
     CHECKPOINTS,
     PAIRS_NEEDED,
     PAIRS_WITH_INCUMBENT,
@@ -17,14 +19,11 @@ from memory.hopeless import (
     Yardstick,
     compare,
     margins,
-    stopped_at,
 )
-from memory.known_curves import STOPPED_IN_A_ROW, KnownCurves
-from memory.lessons import lesson_for
-from memory.near_misses import near_misses
-from memory.noise import Noise
-from memory.records import Campaign, Curve, MeasurementState, Phase, Trial
-from memory.results_tsv import render_results_tsv
+from memory.keep.near_misses import near_misses
+from memory.lineage.lessons import lesson_for
+from memory.records import Campaign, Curve, MeasurementState, Phase, Trial, stopped_at
+from memory.statistics.noise import Noise
 from memory.store import Store
 from rails.status import Status
 from tests.support.rows import CampaignRecords as Records

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.decide import Decision, make_rule
-from memory.hurdles import Hurdle, hurdle_of
+from memory.keep.evidence import Evidence
+from memory.keep.rules import Decision, make_rule
+from memory.lineage.hurdles import Hurdle, hurdle_of
 from memory.records import Trial
-from memory.rules_base import Evidence
 from rails.task import KeepConfig
 from tests.support.histories import knob_trial
 

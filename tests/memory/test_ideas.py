@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.digest import digest_of
-from memory.ideas import Change, Prospects
-from memory.knob_scale import mirrored
-from memory.noise import Noise
+from memory.lineage.digest import digest_of
+from memory.lineage.knobs import mirrored
+from memory.lineage.prospects import Change, Prospects
 from memory.records import Trial
+from memory.statistics.noise import Noise
 from rails.menu import Knob
 from rails.status import Status
 from tests.support.histories import BASELINE, CAMPAIGN, code_trial, interval, knob_trial, outcomes, trial_id

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.analysis import analyze_trials, rows_of, stored_rows
+from memory.figures.analysis import analyze_trials, rows_of, stored_rows
 from memory.importers import workspace as importing
 from memory.importers.log import Log
 from memory.importers.reading import read_log

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.analysis import Analysis, analyze_trials
+from memory.figures.analysis import Analysis, analyze_trials
 from memory.importers.log import Log, LogFormat
 from memory.importers.reading import read_log
 from memory.records import MeasurementState

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from memory.analysis import TrialRow, analyze_rows, rows_of
+from memory.database.rows import ALL_TABLES
 from memory.exports.formats import ExportFormat
 from memory.exports.write import export_records
+from memory.figures.analysis import TrialRow, analyze_rows, rows_of
 from memory.importers.log import Log
 from memory.importers.reading import read_log
 from memory.record_set import RecordSet
-from memory.rows import ALL_TABLES
 from rails.errors import UserError
 from tests.support.foreign_logs import (
     HEADER,

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.inspection import log_path
-from memory.journal import Entry, fold, merged, read_entries, write_entries
-from memory.migrations.runner import migrate
-from memory.opening import examine
+from memory.database.inspection import log_path
+from memory.database.journal import Entry, fold, merged, read_entries, write_entries
+from memory.database.migrations.runner import migrate
+from memory.database.opening import examine
+from memory.database.rows import ALL_TABLES, TRIALS
+from memory.publish import publish
 from memory.records import MeasurementState, Phase
-from memory.rescue import rescue
-from memory.rows import ALL_TABLES, TRIALS
-from memory.snapshot import publish
+from memory.rescue.refusal import rescue
 from memory.store import Store
 from rails.errors import HaltError
 from tests.support.old_stores import rows_of

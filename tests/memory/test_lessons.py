@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.lessons import LIMIT, lesson_for
+from memory.lineage.lessons import LIMIT, lesson_for
 from memory.records import Phase
 from rails.status import FINISHED, QUARANTINED, Status
 from rails.text import clean_text

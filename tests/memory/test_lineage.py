@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.lineage import Lineage, lineage_sha256, render_lineage
-from memory.lineage_budget import count_tokens
-from memory.lineage_rows import lineage_config
-from memory.noise import Noise
+from memory.lineage.block import Lineage, lineage_sha256, render_lineage
+from memory.lineage.budget import count_tokens
+from memory.lineage.rows import lineage_config
+from memory.publish import publish
 from memory.reader import Reader
 from memory.records import Campaign, Lesson, Measurement, Phase, Trial
-from memory.snapshot import publish
+from memory.statistics.noise import Noise
 from memory.store import Store
 from rails.status import FINISHED, QUARANTINED, Status
 from rails.task import LineageConfig

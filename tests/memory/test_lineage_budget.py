@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.lineage_budget import Section, count_tokens, fit
+from memory.lineage.budget import Section, count_tokens, fit
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp", "Cs"]), min_size=1, max_size=60)
 

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memory.loading import connect, load, load_tables
-from memory.migrations.runner import migrate, newest_version
-from memory.needs import EVERYTHING, TABLES, known_views, needs_of
+from memory.database.migrations.runner import migrate, newest_version
+from memory.database.rows import ALL_TABLES
+from memory.publish import publish
 from memory.reader import VIEWS, Reader
-from memory.rows import ALL_TABLES
 from memory.schema_doc import EXAMPLES
-from memory.snapshot import publish, read_manifest
+from memory.snapshot.loading import connect, load, load_tables
+from memory.snapshot.manifest import read_manifest
+from memory.snapshot.needs import EVERYTHING, TABLES, known_views, needs_of
 from memory.store import Store
 from rails.errors import HaltError, UserError
 from tests.support.rows import make_records, write_records

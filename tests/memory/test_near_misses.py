@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.near_misses import near_misses
-from memory.noise import Noise, pooled_noise
+from memory.keep.near_misses import near_misses
+from memory.publish import publish
 from memory.reader import Reader
 from memory.records import Phase, Trial, TrialKind
-from memory.snapshot import publish
+from memory.statistics.noise import Noise, pooled_noise
 from memory.store import Store
 from rails.status import Status
 from tests.support.rows import make_campaign, make_records, make_trial, write_records

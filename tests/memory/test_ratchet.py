@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.ratchet import Ratchet, commit_message, init_workspace
+from memory.git.ratchet import Ratchet, commit_message, init_workspace
 from rails.errors import UserError
 from tests.support.git_workspace import FILES, SOURCE, WHEN, git, refs, with_depth
 

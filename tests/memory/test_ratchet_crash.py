@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-import memory.git_locks
-import memory.git_objects
-from memory.git_repo import GitRunner
-from memory.ratchet import Ratchet, init_workspace
+import memory.git.locks
+import memory.git.objects
+from memory.git.ratchet import Ratchet, init_workspace
+from memory.git.repo import GitRunner
 from rails.errors import HaltError
 from tests.support.git_workspace import FILES, WHEN, git, refs, with_depth
 
@@ -82,7 +82,7 @@ def arm(step: int) -> None:
         return run
 
     GitRunner.run = lethal(GitRunner.run)
-    memory.git_objects.GitObjects.write = lethal(memory.git_objects.GitObjects.write)
+    memory.git.objects.GitObjects.write = lethal(memory.git.objects.GitObjects.write)
     os.replace = lethal(os.replace)
 
 
@@ -134,7 +134,7 @@ LOCKS = ["index.lock", "HEAD.lock", "packed-refs.lock", "config.lock", f"{BRANCH
 def test_a_lock_of_a_dead_git_is_removed(
     workspace: Path, lock: str, age_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory.git_locks, "STALE_AFTER_S", 0.1)
+    monkeypatch.setattr(memory.git.locks, "STALE_AFTER_S", 0.1)
     ratchet = Ratchet(workspace, "train.py")
     head = ratchet.start("t")
     for use in (lambda: ratchet.resume("t", head), ratchet.check_workspace):
@@ -147,7 +147,7 @@ def test_a_lock_of_a_dead_git_is_removed(
 
 
 def test_locks_met_in_the_middle_of_the_night_are_removed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory.git_locks, "STALE_AFTER_S", 0.1)
+    monkeypatch.setattr(memory.git.locks, "STALE_AFTER_S", 0.1)
     ratchet = Ratchet(workspace, "train.py")
     head = ratchet.start("t")
     kept = ratchet.commit_keep(head, with_depth(5), HEADER, "m", WHEN)
@@ -177,8 +177,8 @@ def other_git(workspace: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_living_git_is_waited_for_and_then_named(
     workspace: Path, other_git: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory.git_locks, "STALE_AFTER_S", 0.01)
-    monkeypatch.setattr(memory.git_locks, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(memory.git.locks, "STALE_AFTER_S", 0.01)
+    monkeypatch.setattr(memory.git.locks, "PATIENCE_S", 0.3)
     ratchet = Ratchet(workspace, "train.py")
     head = refs(workspace)[BRANCH]
     with pytest.raises(HaltError, match=rf"locked by process {other_git.pid} \(git update-ref --stdin\)"):

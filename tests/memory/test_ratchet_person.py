@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.ratchet import Ratchet, init_workspace
+from memory.git.ratchet import Ratchet, init_workspace
 from rails.errors import HaltError
 from tests.support.git_workspace import FILES, SOURCE, WHEN, git, refs, with_depth
 

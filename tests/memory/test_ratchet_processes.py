@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from memory.git_repo import GitResult, GitRunner
-from memory.ratchet import Ratchet, init_workspace
+from memory.git.ratchet import Ratchet, init_workspace
+from memory.git.repo import GitResult, GitRunner
 from tests.support.git_workspace import FILES, WHEN, git, refs, with_depth
 
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"

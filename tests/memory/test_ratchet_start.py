@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.ratchet import Ratchet, init_workspace
+from memory.git.ratchet import Ratchet, init_workspace
 from rails.errors import UserError
 from tests.support.git_workspace import FILES, SOURCE, git, refs
 
@@ -198,7 +198,7 @@ def test_git_says_whose_repository_it_is(workspace: Path) -> None:
 
 def test_no_git_on_this_machine(workspace: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from memory.ratchet import Ratchet\n"
+        "import sys; from pathlib import Path; from memory.git.ratchet import Ratchet\n"
         "from rails.errors import UserError\n"
         "try: Ratchet(Path(sys.argv[1]), 'train.py')\n"
         "except UserError as error: print(error)"

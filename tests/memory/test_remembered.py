@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.queries import Queries
+from memory.database.queries import Queries
 from memory.records import Event, EventKind, MeasurementState, Trial
 from memory.store import Store
 from rails.errors import HaltError

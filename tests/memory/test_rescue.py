@@ -15,11 +15,11 @@ import duckdb
 import pytest
 
 from graph.workspace import Workspace
-from memory import opening
+from memory.database import opening
+from memory.publish import publish
 from memory.reader import Reader
 from memory.records import Phase
-from memory.rescue import rescue
-from memory.snapshot import publish
+from memory.rescue.refusal import rescue
 from memory.store import Store
 from rails.errors import DiskFullError, HaltError
 from tests.support.rows import make_records, make_trial, write_records, write_trial
@@ -30,7 +30,7 @@ HEADER, BLOCK = 4096, 262_144
 KILLED = """
 import os, sys
 from pathlib import Path
-from memory.snapshot import publish
+from memory.publish import publish
 from memory.store import Store
 from tests.support.rows import make_records, write_records
 path = Path(sys.argv[1])
@@ -182,7 +182,7 @@ def test_a_rescue_that_was_killed_is_made_again(closed: Path, tmp_path: Path):
     shutil.copytree(closed, tmp_path, dirs_exist_ok=True)
     path.write_bytes(path.read_bytes()[:20_000])
     script = (
-        "import os, sys; from pathlib import Path; import memory.rescue as r\n"
+        "import os, sys; from pathlib import Path; import memory.rescue.refusal as r\n"
         "r.sync_file = lambda _: os.kill(os.getpid(), 9)\n"
         "r.rescue(Path(sys.argv[1]))"
     )
@@ -373,9 +373,9 @@ def test_a_process_that_dies_over_a_table_costs_only_that_table(
 ):
     path = copy_with_log(closed, tmp_path, None)
     path.write_bytes(flipped(path.read_bytes(), block_of(path, "curves", "loss") + 3_000))
-    reading = [sys.executable, "-m", "memory.rescue_reading"]
+    reading = [sys.executable, "-m", "memory.rescue.reading"]
     dying = (
-        "import os, sys, memory.rescue_reading as reading\n"
+        "import os, sys, memory.rescue.reading as reading\n"
         "run = reading._Export.run\n"
         "reading._Export.run = lambda self: os.abort() if self.table == 'calls' else run(self)\n"
         "reading.main(sys.argv[1:])"
@@ -386,7 +386,7 @@ def test_a_process_that_dies_over_a_table_costs_only_that_table(
         assert command[:3] == reading
         return run([sys.executable, "-c", dying, *command[3:]], **options)
 
-    monkeypatch.setattr("memory.salvage.subprocess.run", run_dying)
+    monkeypatch.setattr("memory.rescue.salvage.subprocess.run", run_dying)
     saved = rescue(path)
     assert saved.from_store["calls"] == 0
     assert saved.from_store["trials"] == 41
@@ -404,7 +404,7 @@ def test_a_disk_too_full_for_a_rescue_is_a_full_disk_and_leaves_nothing(
     def run_full(_: list[str], **options: Any) -> Any:
         return run([sys.executable, "-c", script], **options)
 
-    monkeypatch.setattr("memory.salvage.subprocess.run", run_full)
+    monkeypatch.setattr("memory.rescue.salvage.subprocess.run", run_full)
     with pytest.raises(DiskFullError):
         Store.open(path)
     assert list(tmp_path.iterdir()) == [path]

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memory.exports.results_tsv import COLUMNS, ResultsTable, render_results_tsv
 from memory.records import Phase
-from memory.results_tsv import COLUMNS, ResultsTable, render_results_tsv
 from rails.status import FINISHED, Status
 from tests.support.rows import make_campaign, make_records, make_trial
 

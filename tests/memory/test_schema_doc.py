@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from memory.publish import publish
 from memory.reader import VIEWS, Reader
 from memory.schema_doc import CLOSED_LISTS, EXAMPLES, documented_views, render
-from memory.snapshot import publish
 from memory.store import Store
 from tests.support.rows import make_records, write_records
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memory.database.rows import NUMBERED_TABLES, TRIAL_TABLES
+from memory.publish import BLOCK, SEGMENT, Publisher, cover, publish
 from memory.reader import VIEWS, Reader
 from memory.records import MeasurementState
-from memory.rows import NUMBERED_TABLES, TRIAL_TABLES
-from memory.snapshot import BLOCK, MANIFEST, SEGMENT, Publisher, cover, publish
+from memory.snapshot.manifest import MANIFEST
 from memory.store import Store
 from rails.errors import UserError
 from tests.support.rows import (

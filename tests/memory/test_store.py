@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from memory.noise import Noise
 from memory.records import Lesson, LineageBlock, MeasurementState, Phase, Span, Trial, utc_now
+from memory.statistics.noise import Noise
 from memory.store import Store
 from rails.errors import HaltError
 from rails.status import Status

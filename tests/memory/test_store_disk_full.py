@@ -12,11 +12,11 @@ import duckdb
 import pytest
 
 from memory.atomic import atomic_write_text, disk_errors
-from memory.git_repo import GitRepo, GitResult
-from memory.opening import open_database
-from memory.snapshot import publish
+from memory.database.errors import store_error
+from memory.database.opening import open_database
+from memory.git.repo import GitRepo, GitResult
+from memory.publish import publish
 from memory.store import Store
-from memory.store_errors import store_error
 from rails.errors import DiskFullError, HaltError
 from tests.support.filling import fill, small_disk
 from tests.support.git_workspace import git

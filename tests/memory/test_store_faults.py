@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from memory.migrations.runner import Migration, migrate, migrations, schema_version
+from memory.database.migrations.runner import Migration, migrate, migrations, schema_version
 from memory.store import Store
 from rails.errors import BusyError, HaltError, UserError
 from tests.support.rows import make_campaign

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from memory.noise import Noise, pool
+from memory.publish import publish
 from memory.reader import Reader
 from memory.records import Measurement, MeasurementState, Phase, Purpose, Trial
-from memory.snapshot import publish
+from memory.statistics.noise import Noise, pool
 from memory.store import Store
 from rails.status import Status
 from tests.support.rows import make_campaign, make_measurement, make_trial

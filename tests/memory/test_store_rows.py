@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.migrations.runner import migrate
+from memory.database.migrations.runner import migrate
+from memory.database.rows import ALL_TABLES, CALLS, NUMBERED_TABLES, TRIALS, Table
 from memory.records import Record
-from memory.rows import ALL_TABLES, CALLS, NUMBERED_TABLES, TRIALS, Table
 from tests.support.rows import make_campaign, make_trial, records_of
 
 

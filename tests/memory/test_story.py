@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.noise import Noise
+from memory.figures.campaign import result_of
+from memory.figures.reading import TABLES, read_story
 from memory.reader import Reader
-from memory.story import result_of
-from memory.story_reading import TABLES, read_story
-from memory.student_t import t_quantile
+from memory.statistics.noise import Noise
+from memory.statistics.student_t import t_quantile
 from rails.status import Status
 from tests.support.many_trials import publish_campaigns
 from tests.support.rows import JSON_VALUES, make_records

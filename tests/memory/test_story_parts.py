@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.near_misses import near_misses
+from memory.figures.failures import failures_of
+from memory.figures.knobs import MOST_VALUES, coverage_of
+from memory.figures.reading import story_of_records
+from memory.figures.seconds import time_of
+from memory.figures.tree import flattened, main_way, near_of, tree_of
+from memory.keep.near_misses import near_misses
 from memory.record_set import RecordSet
 from memory.records import Span
-from memory.story_failures import failures_of
-from memory.story_knobs import MOST_VALUES, coverage_of
-from memory.story_reading import story_of_records
-from memory.story_time import time_of
-from memory.story_tree import flattened, main_way, near_of, tree_of
 from rails.status import FINISHED, QUARANTINED, Status
 from tests.support.rows import JSON_VALUES
 from tests.support.stories import Night, many_story

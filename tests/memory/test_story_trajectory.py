@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.noise import Noise
-from memory.story_trajectory import (
+from memory.figures.trajectory import (
     COLUMNS,
     MOST_POINTS,
     STOPPED_EARLY,
@@ -17,7 +16,8 @@ from memory.story_trajectory import (
     shown_range,
     trajectory_of,
 )
-from memory.student_t import t_quantile
+from memory.statistics.noise import Noise
+from memory.statistics.student_t import t_quantile
 from rails.status import Status
 from tests.support.stories import FINAL, Night, many_story
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.student_t import t_cdf, t_quantile
+from memory.statistics.student_t import t_cdf, t_quantile
 
 PROPERTY = settings(deadline=None, max_examples=50)
 # Upper critical values, as printed in statistics textbooks (NIST/SEMATECH e-Handbook, table 1.3.6.7.2).

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from memory.publish import publish
 from memory.reader import VIEWS, Reader
-from memory.snapshot import publish
 from memory.store import Store
 from tests.support.rows import CampaignRecords, make_records, write_records
 

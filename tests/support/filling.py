@@ -29,13 +29,13 @@ SMALL_DISK_MIB = 160
 PHASES: dict[str, tuple[str, str, int]] = {
     "trial opened": ("memory.store.Store", "open_trial", 2),
     "reply stored": ("memory.store.Store", "add_calls", 2),
-    "candidate committed": ("memory.ratchet.Ratchet", "commit_candidate", 1),
+    "candidate committed": ("memory.git.ratchet.Ratchet", "commit_candidate", 1),
     "process launched": ("trainer.trial_process.TrialProcess", "launch", 5),
     "training": ("graph.events.Observer", "training", 5),
     "measured": ("memory.store.Store", "finish_measurement", 4),
     "decided": ("memory.store.Store", "decide", 2),
-    "kept": ("memory.ratchet.Ratchet", "commit_keep", 1),
-    "branch moved": ("memory.ratchet.Ratchet", "advance", 1),
+    "kept": ("memory.git.ratchet.Ratchet", "commit_keep", 1),
+    "branch moved": ("memory.git.ratchet.Ratchet", "advance", 1),
     "published": ("graph.services.Services", "publish", 3),
 }
 """Phase to owner, function, and which of its calls finds the disk full."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from memory.noise import Noise
 from memory.records import Campaign, Lesson, Measurement, Phase, Trial, TrialKind
+from memory.statistics.noise import Noise
 from rails.status import FINISHED, Status
 from tests.support.proposals import KNOBS, RULES
 from tests.support.rows import START, make_campaign, make_measurement, make_trial

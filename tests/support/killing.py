@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from graph.state import Node
+from memory.database.writer import Writer
 from memory.records import Phase
-from memory.writer import Writer
 
 OPENING: Final = -1
 """The stage before the first trial of a process is in hand."""

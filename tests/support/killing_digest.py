@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from memory.queries import Queries
+from memory.database.queries import Queries
+from memory.database.rows import ALL_TABLES
 from memory.reader import Reader
 from memory.records import Record
-from memory.rows import ALL_TABLES
 from memory.store import Store
 from tests.support.git_workspace import git, refs
 

@@ -16,13 +16,13 @@ _PROPOSER = "tests.support.killing_night:Proposer.propose"
 _NOTES = "tests.support.killing_night:NoteTaker.ask"
 _TELLER = "tests.support.killing_night:Teller"
 _STORE = "memory.store:Store"
-_REPO = "memory.git_repo:GitRepo"
-_OBJECTS = "memory.git_objects:GitObjects"
-_RATCHET = "memory.ratchet:Ratchet"
-_WORKTREE = "memory.worktree:Worktree"
+_REPO = "memory.git.repo:GitRepo"
+_OBJECTS = "memory.git.objects:GitObjects"
+_RATCHET = "memory.git.ratchet:Ratchet"
+_WORKTREE = "memory.git.worktree:Worktree"
 _PROCESS = "trainer.trial_process:TrialProcess"
 _TRAINER = "tools.trainer_tool:TrainerTool"
-_SNAPSHOT = "memory.snapshot"
+_SNAPSHOT = "memory.publish"
 _DECIDE = "graph.services:Services.decide"
 _PUBLISH = "graph.services:Services.publish"
 
@@ -59,13 +59,13 @@ def _same(phase: Phase | None) -> tuple[Phase | None, Phase | None]:
 
 def _opening() -> Iterator[Point]:
     place = _Place("first", OPENING)
-    yield from place.around("the store is made", "memory.opening:_create", _same(None))
-    yield place.at("the new store's tables are made", "memory.opening:migrate", "after", None)
+    yield from place.around("the store is made", "memory.database.opening:_create", _same(None))
+    yield place.at("the new store's tables are made", "memory.database.opening:migrate", "after", None)
     yield place.at("the store is open", f"{_STORE}.open", "after", None)
     yield from place.around("the campaign's row", f"{_STORE}.add_campaign", _same(None))
     yield from place.around("the branch is made", f"{_REPO}.move_ref", _same(None))
     yield place.at("the branch is checked out", f"{_RATCHET}.start", "after", None)
-    yield from place.around("the journal is folded", "memory.writer:fold", _same(None))
+    yield from place.around("the journal is folded", "memory.database.writer:fold", _same(None))
     yield place.at("the first snapshot is published", _PUBLISH, "after", None)
     yield from place.commit(Phase.OPENED, None, name=" of the first trial")
     place = _Place("first", 0, Node.TRAIN)
@@ -247,7 +247,7 @@ def _going_on() -> Iterator[Point]:
 
 def _folding() -> Iterator[Point]:
     place = _Place("", OPENING)
-    yield from place.around("what the killed loop wrote is folded", "memory.opening:fold", _same(None))
+    yield from place.around("what the killed loop wrote is folded", "memory.database.opening:fold", _same(None))
 
 
 POINTS: Final[tuple[Point, ...]] = (

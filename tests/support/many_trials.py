@@ -10,10 +10,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from memory.bulk import fill, publish_whole
 from memory.collector import no_collector
+from memory.database.rows import (
+    CALLS,
+    CAMPAIGNS,
+    CURVES,
+    LESSONS,
+    LINEAGE_BLOCKS,
+    MEASUREMENTS,
+    SPANS,
+    TRIALS,
+    VERDICTS,
+)
+from memory.importers.bulk import fill, publish_whole
 from memory.records import Call, Lesson, MeasurementState, Phase, Trial, TrialKind, Verdict
-from memory.rows import CALLS, CAMPAIGNS, CURVES, LESSONS, LINEAGE_BLOCKS, MEASUREMENTS, SPANS, TRIALS, VERDICTS
 from memory.store import Store
 from rails.status import QUARANTINED, Status
 from tests.support.rows import FAILURES, KNOBS, CampaignRecords, make_campaign, make_measurement

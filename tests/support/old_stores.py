@@ -5,8 +5,8 @@ from typing import Any
 
 import duckdb
 
-from memory.migrations.runner import migrate
-from memory.rows import ALL_TABLES
+from memory.database.migrations.runner import migrate
+from memory.database.rows import ALL_TABLES
 from memory.store import Store
 from tests.support.rows import CampaignRecords, write_records
 

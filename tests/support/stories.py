@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
+from memory.figures.campaign import Story
+from memory.figures.reading import story_of_records
 from memory.record_set import RecordSet
 from memory.records import Campaign, Measurement, Phase, Purpose, Trial
-from memory.story import Story
-from memory.story_reading import story_of_records
 from rails.status import Status
 from tests.support.many_trials import many_trials
 from tests.support.rows import CampaignRecords, make_campaign, make_measurement, make_trial

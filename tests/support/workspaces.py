@@ -9,7 +9,7 @@ from graph.campaign import open_campaign
 from graph.events import Observer
 from graph.options import RunOptions
 from graph.services import Services
-from memory.ratchet import init_workspace
+from memory.git.ratchet import init_workspace
 from tests.support.corpus import make_corpus
 
 STANDIN = Path(__file__).with_name("standin_train.py")

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from langchain_core.tools import BaseTool
 
-from memory.ideas import Combination, Opposite, Setting
-from memory.near_misses import NearMiss
+from memory.keep.near_misses import NearMiss
+from memory.lineage.prospects import Combination, Opposite, Setting
 from memory.reader import QueryResult
 from rails.status import Status
 from tests.support.proposals import make_trial

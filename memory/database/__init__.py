@@ -1,0 +1,1 @@
+"""The DuckDB file: its rows, schema, journal, opening, reading and writing. What the rows mean is decided elsewhere."""

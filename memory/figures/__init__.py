@@ -1,0 +1,1 @@
+"""Pure figures of a record, for reports and commands: counted here, drawn in `cli`."""

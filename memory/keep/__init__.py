@@ -1,0 +1,1 @@
+"""What may be compared, and what follows from it: keep rules, near misses, hopeless curves; nothing is stored here."""

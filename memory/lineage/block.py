@@ -1,0 +1,109 @@
+"""The lineage block: what the store knows, as Markdown for the next proposer.
+
+A deterministic function of the store's rows: no clock, no randomness, the same rows give the same text. It is written
+for a small model with little room: every line stands alone, numbers are short, and a line is shown whole or not at all.
+Text that came from models or crashed programs is cleaned before it is shown to the next one. Trials that were
+interrupted or aborted say nothing about their hypothesis and are left out. What each section says: docs/lineage.md.
+"""
+
+import hashlib
+from typing import Protocol
+
+from memory.lineage import sections
+from memory.lineage.budget import fit
+from memory.lineage.digest import Digest, read_menu
+from memory.lineage.out_of_ideas import out_of_ideas
+from memory.lineage.rows import LineageRows, lineage_config
+from memory.records import Campaign, Lesson, Measurement, Trial
+from memory.statistics.noise import Noise
+from rails.task import LineageConfig
+
+
+class LineageSource(Protocol):
+    """What a store and a reader have in common, as far as the block needs it."""
+
+    def campaign(self, campaign_id: str) -> Campaign:
+        """The campaign."""
+        ...
+
+    def trials(self, campaign_id: str) -> list[Trial]:
+        """Its trials, by number."""
+        ...
+
+    def measurements(self, trial_id: str) -> list[Measurement]:
+        """The measurements of a trial."""
+        ...
+
+    def lessons(self, campaign_id: str) -> list[Lesson]:
+        """Its lessons, oldest first."""
+        ...
+
+    def noise(self, campaign_id: str) -> Noise:
+        """The spread of one measurement."""
+        ...
+
+
+class Lineage:
+    """The block of one campaign, for whoever renders it again after every trial.
+
+    It counts on from what it knew: rows that are still the same objects are not looked at again (see
+    `memory.lineage.digest`). The text is the same as that of `render_lineage`.
+
+    Args:
+        source: the store, or a reader of its snapshot.
+        campaign_id: which campaign.
+    """
+
+    def __init__(self, source: LineageSource, campaign_id: str) -> None:
+        self._source, self._campaign_id = source, campaign_id
+        self._digest = Digest(read_menu(source.campaign(campaign_id).task))
+
+    def render(self, config: LineageConfig | None = None) -> str:
+        """The block as the rows are now.
+
+        Args:
+            config: budget, length and when it is time for other ideas; None: as the campaign's task states them.
+        """
+        return _render(self._rows(config))
+
+    def _rows(self, config: LineageConfig | None) -> LineageRows:
+        source, campaign = self._source, self._source.campaign(self._campaign_id)
+        self._digest.update(source.trials(self._campaign_id))
+        baseline = self._digest.baseline
+        best = self._digest.by_id.get(campaign.incumbent_trial_id or "", baseline)
+        shown = {trial.trial_id for trial in (baseline, best) if trial is not None}
+        return LineageRows(
+            campaign=campaign,
+            digest=self._digest,
+            best=best,
+            measurements={trial_id: source.measurements(trial_id) for trial_id in shown},
+            lessons=source.lessons(self._campaign_id),
+            noise=source.noise(self._campaign_id),
+            config=config or lineage_config(campaign),
+        )
+
+
+def render_lineage(source: LineageSource, campaign_id: str, config: LineageConfig | None = None) -> str:
+    """The block that the next proposal of this campaign may read, counted from nothing; see `Lineage`."""
+    return Lineage(source, campaign_id).render(config)
+
+
+def lineage_sha256(text: str) -> str:
+    """The hash under which a block is stored."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _render(rows: LineageRows) -> str:
+    parts = [
+        sections.best(rows),
+        sections.chain(rows),
+        out_of_ideas(rows),
+        sections.near(rows),
+        sections.failures(rows),
+        sections.tried(rows),
+        sections.code(rows),
+        sections.untouched(rows),
+        sections.latest(rows),
+        sections.lessons(rows),
+    ]
+    return fit(sections.heading(rows), parts, rows.config.max_tokens)

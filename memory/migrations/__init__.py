@@ -1,1 +1,0 @@
-"""Numbered, transactional schema migrations."""
