@@ -24,17 +24,17 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from trainer import sandbox  # noqa: E402
 from trainer.budget import Budget, BudgetKind  # noqa: E402
+from trainer.data.prepare import DataSpec, prepare  # noqa: E402
 from trainer.hardware import usable_cores  # noqa: E402
-from trainer.isolation import Isolation, probe  # noqa: E402
-from trainer.launcher import Launcher  # noqa: E402
-from trainer.policy import Limits, Policy, readable_paths  # noqa: E402
-from trainer.prepare import DataSpec, prepare  # noqa: E402
-from trainer.profiles import PROFILES, render_train_py  # noqa: E402
-from trainer.trial_process import TrialProcess  # noqa: E402
-from trainer.trial_spec import TrialSpec  # noqa: E402
-from trainer.wire import Progress  # noqa: E402
+from trainer.launch.launcher import Launcher  # noqa: E402
+from trainer.sandbox import processes  # noqa: E402
+from trainer.sandbox.levels import Isolation, probe  # noqa: E402
+from trainer.sandbox.permissions import Limits, Policy, readable_paths  # noqa: E402
+from trainer.tasks.gpt import PROFILES, render_train_py  # noqa: E402
+from trainer.trial.process import TrialProcess  # noqa: E402
+from trainer.trial.spec import TrialSpec  # noqa: E402
+from trainer.trial.wire import Progress  # noqa: E402
 
 LIMITS = Limits(memory_bytes=4 * 2**30)
 PROFILE = PROFILES["cpu"]
@@ -64,12 +64,12 @@ def nothing(launcher: Launcher, level: Isolation, folder: Path, *, killed: bool 
         level=level, scratch=scratch, readable=readable_paths("cpu"), hidden=(), device="cpu", limits=LIMITS
     )
     with Path(os.devnull).open("wb") as output:
-        child = launcher.launch(program, policy, sandbox.scrubbed_environment(scratch, 1, {}), output.fileno())
+        child = launcher.launch(program, policy, processes.scrubbed_environment(scratch, 1, {}), output.fileno())
         if not killed:
             os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         if child.end() != 0 and not killed:
             raise SystemExit(f"a program that does nothing failed at {level}")
-    sandbox.remove_scratch(scratch)
+    processes.remove_scratch(scratch)
 
 
 def first_step_s(launcher: Launcher, level: Isolation, spec: TrialSpec) -> float:

@@ -31,7 +31,7 @@ from graph.runner import Runner  # noqa: E402
 from memory.git.ratchet import init_workspace  # noqa: E402
 from memory.records import Measurement, Purpose, Trial  # noqa: E402
 from rails.status import Status  # noqa: E402
-from trainer.profiles import PROFILES, render_task_toml, render_train_py  # noqa: E402
+from trainer.tasks.gpt import PROFILES, render_task_toml, render_train_py  # noqa: E402
 
 RULES = ("strict", "sequential")
 KNOBS = ("noop_a", "noop_b", "noop_c", "noop_d")

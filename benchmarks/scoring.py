@@ -34,17 +34,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from trainer import train
 from trainer.budget import Budget, BudgetKind
+from trainer.data.shards import EvalSet, SplitWriter, write_meta
 from trainer.hardware import resolve_device, usable_cores
-from trainer.isolation import best_isolation
-from trainer.launcher import Launcher
-from trainer.policy import Limits
-from trainer.probes import CAP_NATS, DEEP_CUTS, QUICK_CUTS, Probing, Witness
+from trainer.launch.launcher import Launcher
+from trainer.sandbox.levels import best_isolation
+from trainer.sandbox.permissions import Limits
+from trainer.scoring.probes import CAP_NATS, DEEP_CUTS, QUICK_CUTS, Probing, Witness
 from trainer.session import Session
-from trainer.shards import EvalSet, SplitWriter, write_meta
 from trainer.train import GPT, Knobs
-from trainer.trial_process import TrialProcess
-from trainer.trial_spec import TrialSpec
-from trainer.wire import ChildSpec
+from trainer.trial.process import TrialProcess
+from trainer.trial.spec import TrialSpec
+from trainer.trial.wire import ChildSpec
 
 SHAPES = ((256, 512), (2048, 512), (8192, 512), (2048, 256))
 """Vocabulary and row length; the last is the CPU profile's."""

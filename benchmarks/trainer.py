@@ -34,14 +34,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from trainer import train
 from trainer.budget import Budget, BudgetKind
-from trainer.evaluate import Tally
+from trainer.data.prepare import DataSpec, PreparedData, prepare
+from trainer.data.shards import EvalSet, load_eval_set
 from trainer.hardware import peak_flops, resolve_device, usable_cores
-from trainer.prepare import DataSpec, PreparedData, prepare
-from trainer.profiles import PROFILES, Profile
+from trainer.scoring.evaluate import Tally
 from trainer.session import Int64, Session
-from trainer.shards import EvalSet, load_eval_set
+from trainer.tasks.gpt import PROFILES, Profile
 from trainer.train import Knobs
-from trainer.wire import ChildSpec
+from trainer.trial.wire import ChildSpec
 
 SCORED_ROWS = 32
 PLAIN_LR = 1e-3

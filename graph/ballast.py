@@ -7,7 +7,7 @@ from pathlib import Path
 from graph.room import MIB, MIN_FREE_BYTES, existing, free_bytes
 from graph.workspace import Workspace
 from memory.atomic import disk_errors
-from trainer.data_cache import default_cache
+from trainer.data.cache import default_cache
 
 BALLAST_BYTES = 64 * MIB
 """Room for a checkpoint of the store and a whole new snapshot of a campaign of thousands of trials."""

@@ -19,9 +19,9 @@ from memory.records import Campaign, CampaignState, Phase, utc_now
 from memory.store import Store
 from rails.errors import UserError
 from rails.task import LimitsConfig, Task, load_task
+from trainer.data.prepare import PreparedData
 from trainer.hardware import Hardware
-from trainer.isolation import Isolation
-from trainer.prepare import PreparedData
+from trainer.sandbox.levels import Isolation
 
 _LIBRARIES = ("torch", "langgraph", "langchain-openai", "guardrails-ai", "duckdb", "pydantic", "gitpython", "optuna")
 

@@ -34,7 +34,7 @@ from rails.guard import Rails
 from tools.trainer_tool import TrainerTool
 from tools.trajectory import Ideas, Trajectory
 from trainer.budget import Pace
-from trainer.sandbox import clear_leftovers
+from trainer.sandbox.processes import clear_leftovers
 
 if TYPE_CHECKING:
     from agents.curator import Curator  # loads langchain, which only a model needs

@@ -7,7 +7,7 @@ from graph.workspace import Workspace
 from memory.git.ratchet import init_workspace
 from rails.errors import UserError
 from trainer.hardware import resolve_device
-from trainer.profiles import PROFILES, render_task_toml, render_train_py
+from trainer.tasks.gpt import PROFILES, render_task_toml, render_train_py
 
 TASKS = ("gpt",)
 

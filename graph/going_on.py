@@ -10,7 +10,7 @@ from memory.publish import publish
 from memory.records import Campaign, CampaignState, Phase
 from memory.store import Store
 from rails.task import LimitsConfig
-from trainer.isolation import Isolation
+from trainer.sandbox.levels import Isolation
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from graph.workspace import Workspace
 from rails.errors import UserError
 from rails.surface import check_surface
 from rails.task import Task
+from trainer.data.prepare import DataSpec, PreparedData, prepare
+from trainer.data.progress import PrepareProgress
 from trainer.hardware import Hardware, describe
-from trainer.isolation import Isolation, best_isolation, probe
-from trainer.prepare import DataSpec, PreparedData, prepare
-from trainer.prepare_progress import PrepareProgress
+from trainer.sandbox.levels import Isolation, best_isolation, probe
 
 
 def check_isolation(options: RunOptions) -> Isolation:

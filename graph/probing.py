@@ -5,7 +5,7 @@ from typing import Any
 
 from graph.services import Services
 from memory.records import Measurement, MeasurementState
-from trainer.probes import DEEP_CUTS, calibrated_tolerance
+from trainer.scoring.probes import DEEP_CUTS, calibrated_tolerance
 
 
 def tolerance_nats(services: Services, measured: Measurement) -> float:

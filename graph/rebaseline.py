@@ -19,8 +19,8 @@ from memory.records import Campaign, Event, EventKind, MeasurementState, Phase, 
 from memory.store import Store
 from rails.errors import HaltError, TrialError, UserError
 from rails.status import Status
+from trainer.data.prepare import PreparedData
 from trainer.hardware import GIB, Hardware
-from trainer.prepare import PreparedData
 
 NODE = "rebaseline"
 """Under which name the seconds of measuring again are stored, beside those of the five nodes."""

@@ -376,4 +376,5 @@ def stopped_at(trial: Trial) -> str | None:
 
 
 def percent(share: float, digits: int = 1) -> str:
+    """A share as people read it: `12.5 %`."""
     return f"{100 * share:.{digits}f} %"

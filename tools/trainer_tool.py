@@ -12,19 +12,19 @@ from rails.errors import TrialError
 from rails.status import Status
 from rails.task import Task
 from trainer.budget import Budget, BudgetKind, Caps, Pace, Usage, caps_for
+from trainer.data.prepare import PreparedData
+from trainer.data.shards import EvalSet, load_eval_set
 from trainer.hardware import Hardware, peak_flops
-from trainer.isolation import Isolation, best_isolation
-from trainer.launcher import Launcher
-from trainer.policy import Limits
-from trainer.prepare import PreparedData
-from trainer.probes import ProbeReport, Probing, Witness
-from trainer.shards import EvalSet, load_eval_set
-from trainer.trial_process import TrialProcess
-from trainer.trial_spec import TrainOutcome, TrialSpec
-from trainer.wire import Progress
+from trainer.launch.launcher import Launcher
+from trainer.sandbox.levels import Isolation, best_isolation
+from trainer.sandbox.permissions import Limits
+from trainer.scoring.probes import ProbeReport, Probing, Witness
+from trainer.trial.process import TrialProcess
+from trainer.trial.spec import TrainOutcome, TrialSpec
+from trainer.trial.wire import Progress
 
 if TYPE_CHECKING:
-    from trainer.evaluate import Score  # loads torch, which nothing needs before the first score
+    from trainer.scoring.evaluate import Score  # loads torch, which nothing needs before the first score
 
 __all__ = ["Progress", "TrainOutcome", "TrainedModel", "TrainerTool"]
 
@@ -162,7 +162,7 @@ class TrainerTool:
 
         Args:
             model: scored, and not probed yet.
-            cuts: at how many places to see whether it looks ahead; see `trainer.probes`.
+            cuts: at how many places to see whether it looks ahead; see `trainer.scoring.probes`.
             tolerance_nats: the effect that the device's rounding may have.
 
         Raises:

@@ -36,8 +36,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.budget import Budget, BudgetKind, Usage
-from trainer.shards import Documents, map_documents, open_documents
-from trainer.wire import (
+from trainer.data.shards import Documents, map_documents, open_documents
+from trainer.trial.wire import (
     MAX_FILES,
     MAX_LINE_BYTES,
     SPEC_VARIABLE,
@@ -115,7 +115,7 @@ class Session:
 
         Take the first one after `start`: that is when the data comes.
         """
-        from trainer.packing import pack  # a script that brings its own data does not need it
+        from trainer.data.packing import pack  # a script that brings its own data does not need it
 
         if self._documents is None:
             self._fail("error", "there is no training data before session.start(), and none in a replica")
@@ -353,11 +353,11 @@ def _best_device() -> str:
 
 def _standalone_data(folder: Path | None) -> tuple[Path, int]:
     from rails.errors import UserError
-    from trainer.prepare import (  # inside a trial there is nothing to prepare, and no time to import it
+    from trainer.data.prepare import (  # inside a trial there is nothing to prepare, and no time to import it
         DataSpec,
         prepare,
     )
-    from trainer.shards import meta_int, read_meta
+    from trainer.data.shards import meta_int, read_meta
 
     try:
         folder = prepare(DataSpec()).train_dir if folder is None else folder

@@ -28,7 +28,7 @@ from rails.edits import set_knobs
 from rails.errors import TrialError
 from rails.status import Status
 from rails.task import load_task
-from trainer.prepare import DataSpec, prepare
+from trainer.data.prepare import DataSpec, prepare
 
 STEPS, SECONDS = 30, 1.0
 """Budgets of the campaigns."""

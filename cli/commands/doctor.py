@@ -79,7 +79,7 @@ def _device() -> dict[str, Any]:
 
 
 def _isolation() -> dict[str, Any]:
-    from trainer.isolation import best_isolation, probe
+    from trainer.sandbox.levels import best_isolation, probe
 
     levels = {str(found.level): "available" if found.ok else f"not here: {found.why}" for found in probe()}
     return {"level": str(best_isolation()), **levels}
@@ -96,7 +96,7 @@ def _disk(directory: Path) -> dict[str, Any]:
     import shutil
 
     from graph.preflight import MIN_FREE_BYTES
-    from trainer.data_cache import default_cache
+    from trainer.data.cache import default_cache
 
     def free(folder: Path) -> int:
         place = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.exists())

@@ -32,7 +32,7 @@ from memory.statistics.noise import Noise
 from rails.errors import HaltError, TrialError
 from rails.status import Status
 from tools.trainer_tool import TrainedModel
-from trainer.probes import DEEP_CUTS, QUICK_CUTS, ProbeError
+from trainer.scoring.probes import DEEP_CUTS, QUICK_CUTS, ProbeError
 
 REPAIRABLE = frozenset({Status.CRASH, Status.PREFLIGHT_CRASH})
 

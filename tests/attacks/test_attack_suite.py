@@ -6,7 +6,7 @@ from cli.attacks.catalogue import ATTACKS
 from cli.attacks.judge import Judged, Verdict
 from cli.attacks.stage import set_stage
 from cli.attacks.suite import run_attacks
-from trainer.isolation import Isolation
+from trainer.sandbox.levels import Isolation
 
 
 @pytest.fixture(scope="module")

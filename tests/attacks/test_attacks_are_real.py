@@ -8,7 +8,7 @@ from cli.attacks.arena import Fought, fight
 from cli.attacks.catalogue import ATTACKS
 from cli.attacks.judge import Verdict, judge
 from cli.attacks.stage import set_stage
-from trainer.isolation import Isolation
+from trainer.sandbox.levels import Isolation
 
 OPEN_AT_L1 = [attack for attack in ATTACKS if attack.level > "L1" and attack.arena == "steps"]
 """All that only isolation stops; those on the standard library's text are too slow to be tried twice."""

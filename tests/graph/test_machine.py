@@ -25,8 +25,8 @@ from rails.task import Task
 from tests.support.variants import first, firsts
 from tests.support.workspaces import make_standin_workspace, standin_campaign
 from tools.trainer_tool import TrainedModel
-from trainer.evaluate import Score
 from trainer.hardware import Hardware, describe
+from trainer.scoring.evaluate import Score
 
 BETTER = json.dumps({"knob": "rows", "new_value": 32, "reason": "more"})
 WORSE = json.dumps({"knob": "bigram_weight", "new_value": 0.0, "reason": "less"})

@@ -22,7 +22,7 @@ from tests.support.cheats import CHEATS, cheating, outside_its_state, proposal
 from tests.support.variants import firsts
 from tests.support.workspaces import make_standin_workspace, standin_campaign
 from tools.trainer_tool import TrainedModel
-from trainer.probes import CAP_NATS, FLOOR_NATS, QUICK_CUTS, ProbeReport
+from trainer.scoring.probes import CAP_NATS, FLOOR_NATS, QUICK_CUTS, ProbeReport
 
 BETTER = json.dumps({"knob": "rows", "new_value": 32, "reason": "x"})
 WORSE = json.dumps({"knob": "bigram_weight", "new_value": 0.0, "reason": "x"})

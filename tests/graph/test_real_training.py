@@ -9,8 +9,8 @@ from rails.edits import set_knobs
 from rails.task import load_task
 from tests.support.corpus import make_corpus
 from tools.trainer_tool import TrainerTool
+from trainer.data.prepare import DataSpec, prepare
 from trainer.hardware import describe
-from trainer.prepare import DataSpec, prepare
 
 TRAIN = Path(__file__).resolve().parents[2] / "trainer" / "train.py"
 SMALL = {"depth": 1, "width": 64, "head_dim": 32, "seq_len": 64, "batch_tokens": 256, "short_window": 32}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.probes import Logits, ProbeReport, Probing, Witness
-from trainer.shards import EvalSet
+from trainer.data.shards import EvalSet
+from trainer.scoring.probes import Logits, ProbeReport, Probing, Witness
 
 VOCAB, LENGTH, BOS = 17, 24, 16
 BATCH = 8

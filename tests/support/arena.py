@@ -88,9 +88,9 @@ class World:
     """Things worth attacking, and trials."""
 
     def __init__(self, undo: ExitStack) -> None:
-        from trainer.fork_server import preloads
-        from trainer.launcher import Launcher
-        from trainer.policy import readable_paths
+        from trainer.launch.fork_server import preloads
+        from trainer.launch.launcher import Launcher
+        from trainer.sandbox.permissions import readable_paths
 
         self.base = Path(tempfile.mkdtemp(prefix="nightshift-arena-", dir="/var/tmp")).resolve()
         undo.callback(shutil.rmtree, self.base, ignore_errors=True)
@@ -134,7 +134,7 @@ class World:
     def facts(self, asked: dict[str, Any]) -> dict[str, Any]:
         """What a trial is told about the world."""
         from tests.support.isolation_program import ATTACKS
-        from trainer.policy import other_pythons
+        from trainer.sandbox.permissions import other_pythons
 
         library = self.base / "library"
         for name in ATTACKS:
@@ -164,9 +164,9 @@ class World:
 
     def run(self, asked: dict[str, Any]) -> dict[str, Any]:
         """One trial, from its launch until nothing of it is left."""
-        from trainer.isolation import Isolation
-        from trainer.policy import Limits, Policy
-        from trainer.sandbox import remove_scratch, scrubbed_environment
+        from trainer.sandbox.levels import Isolation
+        from trainer.sandbox.permissions import Limits, Policy
+        from trainer.sandbox.processes import remove_scratch, scrubbed_environment
 
         scratch = Path(tempfile.mkdtemp(prefix="trial-", dir=self.base / "scratch"))
         limits = Limits(memory_bytes=asked.get("memory_mib", 2048) * MIB, processes=asked.get("processes", 64))
@@ -256,7 +256,7 @@ def _read_to_end(fd: int) -> tuple[bytes, bool]:
 def _main() -> None:
     sys.path.insert(0, str(ROOT))
     os.environ["SECRET"] = "SECRET"
-    from trainer.isolation import probe
+    from trainer.sandbox.levels import probe
 
     with ExitStack() as undo:
         world = World(undo)

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from trainer.prepare import DataSpec, PreparedData, prepare
+from trainer.data.prepare import DataSpec, PreparedData, prepare
 
 WORDS = [a + b for a in ("ka", "lo", "mi", "nu", "re", "si", "to", "vu") for b in ("", "ba", "den", "fi", "gor", "la")]
 

@@ -30,7 +30,7 @@ PHASES: dict[str, tuple[str, str, int]] = {
     "trial opened": ("memory.store.Store", "open_trial", 2),
     "reply stored": ("memory.store.Store", "add_calls", 2),
     "candidate committed": ("memory.git.ratchet.Ratchet", "commit_candidate", 1),
-    "process launched": ("trainer.trial_process.TrialProcess", "launch", 5),
+    "process launched": ("trainer.trial.process.TrialProcess", "launch", 5),
     "training": ("graph.events.Observer", "training", 5),
     "measured": ("memory.store.Store", "finish_measurement", 4),
     "decided": ("memory.store.Store", "decide", 2),

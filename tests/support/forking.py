@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from trainer import bubblewrap
-from trainer.control_group import ControlGroup
-from trainer.isolation import Isolation
-from trainer.policy import Limits, Policy, readable_paths
+from trainer.sandbox import bubblewrap
+from trainer.sandbox.control_group import ControlGroup
+from trainer.sandbox.levels import Isolation
+from trainer.sandbox.permissions import Limits, Policy, readable_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = Limits(memory_bytes=64 * 2**20, processes=5)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import graph.beginning
 import graph.campaign
 import graph.runner
-import trainer.trial_process
+import trainer.trial.process
 from agents.base import ProposalContext, Reply, local_call
 from agents.journal import CallInfo, Journal
 from graph.events import Observer
@@ -199,7 +199,7 @@ def _make_repeatable() -> None:
         return 1  # two workers of the suite share the machine: threads that wait for each other take ten times as long
 
     replace(graph.runner, "utc_now", one_time)
-    replace(trainer.trial_process, "usable_cores", one_core)
+    replace(trainer.trial.process, "usable_cores", one_core)
     replace(graph.beginning, "uuid4", Fixed)
     replace(Store, "peak_bytes", same_memory)
 

@@ -20,7 +20,7 @@ _REPO = "memory.git.repo:GitRepo"
 _OBJECTS = "memory.git.objects:GitObjects"
 _RATCHET = "memory.git.ratchet:Ratchet"
 _WORKTREE = "memory.git.worktree:Worktree"
-_PROCESS = "trainer.trial_process:TrialProcess"
+_PROCESS = "trainer.trial.process:TrialProcess"
 _TRAINER = "tools.trainer_tool:TrainerTool"
 _SNAPSHOT = "memory.publish"
 _DECIDE = "graph.services:Services.decide"
@@ -69,7 +69,7 @@ def _opening() -> Iterator[Point]:
     yield place.at("the first snapshot is published", _PUBLISH, "after", None)
     yield from place.commit(Phase.OPENED, None, name=" of the first trial")
     place = _Place("first", 0, Node.TRAIN)
-    yield place.at("the fork server is to start", "trainer.launcher:Launcher.ready", "before", Phase.RUNNING)
+    yield place.at("the fork server is to start", "trainer.launch.launcher:Launcher.ready", "before", Phase.RUNNING)
     yield place.at("the baseline is training", f"{_TELLER}.training", "before", Phase.RUNNING, count=3)
     place = _Place("first", 0, Node.EVALUATE)
     yield place.at("the baseline is measured once", f"{_STORE}.finish_measurement", "after", Phase.RUNNING)

@@ -6,8 +6,8 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from trainer.isolation import Isolation, probe
-from trainer.supervisor import SUPERVISOR
+from trainer.launch.supervisor import SUPERVISOR
+from trainer.sandbox.levels import Isolation, probe
 
 
 def each_level() -> list[object]:
@@ -29,7 +29,7 @@ def fork_servers(of: int | None = None) -> list[psutil.Process]:
     for child in psutil.Process(of).children():
         with suppress(psutil.ZombieProcess):
             # Supervisors have the same command line, as they are forked from it, but a name of their own.
-            if "trainer.fork_server_main" in child.cmdline() and child.name() != SUPERVISOR.decode():
+            if "trainer.launch.fork_server_main" in child.cmdline() and child.name() != SUPERVISOR.decode():
                 found.append(child)
     return found
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from trainer.budget import Budget, BudgetKind
-from trainer.policy import Limits
-from trainer.shards import EvalSet, SplitWriter, write_meta
-from trainer.trial_spec import TrialSpec
+from trainer.data.shards import EvalSet, SplitWriter, write_meta
+from trainer.sandbox.permissions import Limits
+from trainer.trial.spec import TrialSpec
 
 STANDIN = Path(__file__).with_name("standin_train.py")
 

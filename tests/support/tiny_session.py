@@ -9,7 +9,7 @@ import numpy as np
 from trainer.budget import Budget, BudgetKind
 from trainer.session import Int64, Session
 from trainer.train import GPT, Knobs, build, train
-from trainer.wire import ChildSpec
+from trainer.trial.wire import ChildSpec
 
 VOCAB = 64
 TINY: dict[str, Any] = {

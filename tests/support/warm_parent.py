@@ -30,7 +30,14 @@ END_WITHIN_S = 20.0
 ORDER_WITHIN_S = 300.0
 LATE = (
     *("git", "gitdb", "graph.night", "guardrails", "httpcore", "numpy.ma", "rails.validators"),
-    *("tests.support.killing_night", "trainer.evaluate", "cli.main", "cli.display", "cli.documents", "cli.showing"),
+    *(
+        "tests.support.killing_night",
+        "trainer.scoring.evaluate",
+        "cli.main",
+        "cli.display",
+        "cli.documents",
+        "cli.showing",
+    ),
     *("cli.differing", "cli.report.leave", "matplotlib.backends.backend_agg"),
 )
 """What loops and commands load late."""
@@ -129,7 +136,7 @@ def _warm_up() -> None:
 
     for name in LATE:
         import_module(name)
-    from trainer.isolation import best_isolation
+    from trainer.sandbox.levels import best_isolation
 
     best_isolation()
     assert len(os.listdir("/proc/self/task")) == 1, "forks of a process with threads are not as good as new"

@@ -70,7 +70,7 @@ def test_a_training_ends_at_once_whatever_the_grace(tmp_path: Path) -> None:
 
 
 def test_a_stop_while_a_process_is_started_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainer.trial_process import TrialProcess
+    from trainer.trial.process import TrialProcess
 
     launch = TrialProcess.launch
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.forking import end_of_all, in_child, in_fresh_process, namespaced, processes_in_sight
-from trainer import bubblewrap
-from trainer.isolation import Isolation, probe
-from trainer.policy import Policy
+from trainer.sandbox import bubblewrap
+from trainer.sandbox.levels import Isolation, probe
+from trainer.sandbox.permissions import Policy
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 """Newer Pythons warn of forking beside threads; the children here only make system calls."""

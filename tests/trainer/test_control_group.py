@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.forking import LIMITS, in_fresh_process, tasks_until_refused
-from trainer import control_group
-from trainer.control_group import ControlGroup, Place
-from trainer.isolation import Isolation, probe
+from trainer.sandbox import control_group
+from trainer.sandbox.control_group import ControlGroup, Place
+from trainer.sandbox.levels import Isolation, probe
 
 V1 = """\
 30 23 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from rails.errors import UserError
 from tests.support.corpus import make_corpus
-from trainer.corpus import BLOCK_BYTES, LONG_FILE_BYTES, FileCorpus, fingerprint, scan_folder, scan_stdlib
-from trainer.shards import SPLITS, Split
+from trainer.data.corpus import BLOCK_BYTES, LONG_FILE_BYTES, FileCorpus, fingerprint, scan_folder, scan_stdlib
+from trainer.data.shards import SPLITS, Split
 
 
 def splits(corpus: FileCorpus) -> dict[Split, set[str]]:

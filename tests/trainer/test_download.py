@@ -9,8 +9,8 @@ import pytest
 
 from rails.errors import UserError
 from tests.support.flaky_server import Site, serve
-from trainer.download import Remote, Retry, download_all
-from trainer.prepare_progress import PrepareProgress
+from trainer.data.download import Remote, Retry, download_all
+from trainer.data.progress import PrepareProgress
 
 QUICK = Retry(attempts=3, first_wait_s=0.001, longest_wait_s=0.01, timeout_s=5.0)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rails.errors import TrialError
 from rails.status import Status
-from trainer.evaluate import Tally, counting_threads, token_costs
+from trainer.scoring.evaluate import Tally, counting_threads, token_costs
 
 
 @pytest.fixture(autouse=True, scope="module")

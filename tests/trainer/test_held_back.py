@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.corpus import make_corpus
-from trainer import held_back
-from trainer.corpus import scan_folder, scan_stdlib
-from trainer.held_back import compiled_copies, hidden_paths, other_libraries
-from trainer.prepare import DataSpec, prepare
+from trainer.data import held_back
+from trainer.data.corpus import scan_folder, scan_stdlib
+from trainer.data.held_back import compiled_copies, hidden_paths, other_libraries
+from trainer.data.prepare import DataSpec, prepare
 
 
 def test_every_held_back_document_of_the_library_is_listed_and_nothing_of_the_training_text() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from trainer import isolation, isolation_trial, landlock
-from trainer.isolation import Isolation, best_isolation, probe
-from trainer.policy import Policy
+from trainer.sandbox import landlock, level_trial, levels
+from trainer.sandbox.levels import Isolation, best_isolation, probe
+from trainer.sandbox.permissions import Policy
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 """Newer Pythons warn of forking beside threads; the children here only make system calls."""
@@ -28,7 +28,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, stdout: str) -> None:
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 0, stdout, "")
 
-    monkeypatch.setattr(isolation.subprocess, "run", run)
+    monkeypatch.setattr(levels.subprocess, "run", run)
 
 
 def test_all_levels_are_reported_weakest_first_each_with_a_reason_or_none() -> None:
@@ -56,7 +56,7 @@ def test_an_attempt_that_fails_is_a_level_that_cannot_be_had(monkeypatch: pytest
 
 def tried(path: str, tmp_path: Path) -> dict[str, str]:
     """The attempts in a process whose programs are only those in a folder."""
-    command = [sys.executable, "-c", "from trainer.isolation_trial import main; main()"]
+    command = [sys.executable, "-c", "from trainer.sandbox.level_trial import main; main()"]
     root = str(Path(__file__).resolve().parents[2])
     environment = {"PATH": path, "PYTHONPATH": root, "TMPDIR": str(tmp_path)}
     return json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
@@ -88,23 +88,23 @@ def test_a_kernel_without_landlock(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     def none(_: object) -> None:
         raise OSError("this kernel has no Landlock, or it is switched off")
 
-    monkeypatch.setattr(isolation_trial.confine, "enter", none)
-    assert "Linux 5.13" in isolation_trial.landlocked(policy(tmp_path), tmp_path)
+    monkeypatch.setattr(level_trial.confine, "enter", none)
+    assert "Linux 5.13" in level_trial.landlocked(policy(tmp_path), tmp_path)
 
 
 def test_a_confinement_that_does_not_hold_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def nothing(_: object) -> None: ...
 
-    monkeypatch.setattr(isolation_trial.confine, "enter", nothing)
+    monkeypatch.setattr(level_trial.confine, "enter", nothing)
     (tmp_path / "secret").write_text("")
-    assert "does not hold" in isolation_trial.landlocked(policy(tmp_path), tmp_path)
+    assert "does not hold" in level_trial.landlocked(policy(tmp_path), tmp_path)
 
 
 def test_another_architecture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(isolation_trial.seccomp, "AUDIT_ARCH", {})
-    assert "x86_64 and aarch64" in isolation_trial.landlocked(policy(tmp_path), tmp_path)
+    monkeypatch.setattr(level_trial.seccomp, "AUDIT_ARCH", {})
+    assert "x86_64 and aarch64" in level_trial.landlocked(policy(tmp_path), tmp_path)
 
 
 def policy(tmp_path: Path) -> Policy:
     (tmp_path / "scratch").mkdir()
-    return isolation_trial._policy(Isolation.L2, tmp_path / "scratch")  # pyright: ignore[reportPrivateUsage]
+    return level_trial._policy(Isolation.L2, tmp_path / "scratch")  # pyright: ignore[reportPrivateUsage]

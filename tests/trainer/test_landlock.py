@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer import confine, landlock
-from trainer.isolation import Isolation
-from trainer.policy import Limits, Policy, other_pythons, readable_paths
+from trainer.sandbox import confine, landlock
+from trainer.sandbox.levels import Isolation
+from trainer.sandbox.permissions import Limits, Policy, other_pythons, readable_paths
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ import pytest
 
 from rails.errors import HaltError
 from tests.support.launching import each_level, fork_servers, left_over
-from trainer import fork_server, fork_server_main, sandbox
-from trainer.child import Child
-from trainer.fork_server import preloads
-from trainer.isolation import Isolation
-from trainer.launcher import Launcher
-from trainer.policy import Limits, Policy, readable_paths
+from trainer.launch import fork_server, fork_server_main
+from trainer.launch.child import Child
+from trainer.launch.fork_server import preloads
+from trainer.launch.launcher import Launcher
+from trainer.sandbox import processes
+from trainer.sandbox.levels import Isolation
+from trainer.sandbox.permissions import Limits, Policy, readable_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 LEVELS = each_level()
@@ -36,7 +37,7 @@ def start(
     scratch.mkdir(exist_ok=True)
     program = scratch / "train.py"
     program.write_text(code)
-    environment = sandbox.scrubbed_environment(scratch, 1, {"EXTRA": "1"})
+    environment = processes.scrubbed_environment(scratch, 1, {"EXTRA": "1"})
     read, write = os.pipe()
     try:
         return launcher.launch(program, policy(level, scratch), environment, write, pass_fds), read
@@ -254,7 +255,7 @@ def test_a_supervisor_that_is_killed_or_stopped_is_replaced_by_the_loop(
     number: signal.Signals,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("trainer.child.SUPERVISOR_ENDS_WITHIN_S", 0.2)
+    monkeypatch.setattr("trainer.launch.child.SUPERVISOR_ENDS_WITHIN_S", 0.2)
     child, below = stubborn(launcher, level, scratch)
     os.kill(child.pid, number)
     assert child.end() == -9
@@ -263,7 +264,7 @@ def test_a_supervisor_that_is_killed_or_stopped_is_replaced_by_the_loop(
 
 
 def test_a_server_that_is_still_importing_dies_with_the_loop() -> None:
-    code = "from trainer.launcher import Launcher; Launcher(threads=1, preload=('torch',)).ready()"
+    code = "from trainer.launch.launcher import Launcher; Launcher(threads=1, preload=('torch',)).ready()"
     loop = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     while not (servers := fork_servers(loop.pid)):
         assert loop.poll() is None
@@ -281,15 +282,15 @@ def test_a_server_that_is_still_importing_dies_with_the_loop() -> None:
 
 
 def test_what_cannot_be_killed_is_not_left_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    others = sandbox.present()
+    others = processes.present()
     orphan = subprocess.Popen(["sleep", "100"], start_new_session=True)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(sandbox, "DIE_WITHIN_S", 0.1)
+            patch.setattr(processes, "DIE_WITHIN_S", 0.1)
             patch.setattr(os, "kill", lambda pid, number: None)  # as if it hung in the kernel
             with pytest.raises(HaltError, match=f"process {orphan.pid} was killed"):
-                sandbox.end_strays(-1, others)
-        sandbox.end_strays(-1, others)  # once it does die, it is reaped
+                processes.end_strays(-1, others)
+        processes.end_strays(-1, others)  # once it does die, it is reaped
         assert left_over() == []
     finally:
         orphan.kill()
@@ -300,8 +301,8 @@ LOOP = """
 import sys, time
 from pathlib import Path
 from tests.trainer.test_launcher import stubborn
-from trainer.isolation import Isolation
-from trainer.launcher import Launcher
+from trainer.sandbox.levels import Isolation
+from trainer.launch.launcher import Launcher
 launcher = Launcher(threads=1)
 child, below = stubborn(launcher, Isolation(sys.argv[1]), Path(sys.argv[2]))
 print(child.pid, *(process.pid for process in below), flush=True)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trainer.packing import pack
-from trainer.shards import Documents
+from trainer.data.packing import pack
+from trainer.data.shards import Documents
 
 BOS = 0
 
@@ -62,7 +62,7 @@ def test_every_token_is_a_target_exactly_once_an_epoch(
 ) -> None:
     documents = numbered(lengths)
     total = len(documents.tokens)
-    with patch("trainer.packing.WINDOW", window):
+    with patch("trainer.data.packing.WINDOW", window):
         packed = whole_rows(documents, rows, seq_len, seed, 3 * total)
     document_of = np.searchsorted(documents.offsets, np.arange(total), side="right")
     for row in packed.tolist():

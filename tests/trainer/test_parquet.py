@@ -9,11 +9,11 @@ import pytest
 
 from rails.errors import UserError
 from tests.support.flaky_server import Site, serve
-from trainer.download import Retry
-from trainer.parquet import ParquetCorpus, open_parquet
-from trainer.prepare import DataSpec, prepare
-from trainer.shards import SPLITS, open_documents
-from trainer.tokenizer import Tokenizer
+from trainer.data.download import Retry
+from trainer.data.parquet import ParquetCorpus, open_parquet
+from trainer.data.prepare import DataSpec, prepare
+from trainer.data.shards import SPLITS, open_documents
+from trainer.data.tokenizer import Tokenizer
 
 QUICK = Retry(attempts=4, first_wait_s=0.001, timeout_s=5.0)
 

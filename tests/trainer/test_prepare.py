@@ -16,12 +16,12 @@ import pytest
 
 from rails.errors import UserError
 from tests.support.corpus import make_corpus, tiny_data
-from trainer.data_cache import default_cache
-from trainer.packing import pack
-from trainer.prepare import DataSpec, PreparedData, main, prepare
-from trainer.prepare_progress import PrepareProgress
-from trainer.shards import SPLITS, load_eval_set, open_documents
-from trainer.tokenizer import Tokenizer
+from trainer.data.cache import default_cache
+from trainer.data.packing import pack
+from trainer.data.prepare import DataSpec, PreparedData, main, prepare
+from trainer.data.progress import PrepareProgress
+from trainer.data.shards import SPLITS, load_eval_set, open_documents
+from trainer.data.tokenizer import Tokenizer
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -41,9 +41,9 @@ def entries(cache: Path) -> list[str]:
 PREPARE = """
 import os, resource, signal, sys
 from pathlib import Path
-from trainer import data_cache, prepare_progress
-from trainer.prepare import DataSpec, prepare
-prepare_progress.INTERVAL_S = 1e9  # a report for every 0.2 s would be a step more on a busy machine
+from trainer.data import cache, progress
+from trainer.data.prepare import DataSpec, prepare
+progress.INTERVAL_S = 1e9  # a report for every 0.2 s would be a step more on a busy machine
 corpus, cache, kill_at, most_bytes = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(most_bytes), int(most_bytes)))
 seen = 0
@@ -53,7 +53,7 @@ def step(*_):
     if seen == int(kill_at):
         os.kill(os.getpid(), signal.SIGKILL)
 for name in ("mkdtemp", "_sync", "train_dir", "private_dir"):
-    where = data_cache.tempfile if name == "mkdtemp" else data_cache
+    where = cache.tempfile if name == "mkdtemp" else data_cache
     def counted(*args, original=getattr(where, name), **options):
         result = original(*args, **options)
         step()

@@ -29,8 +29,9 @@ from tests.support.answering_models import (
     probe,
     score,
 )
-from trainer.cuts import draw_cuts, foreign_suffixes, rounds, secret_rng
-from trainer.probes import (
+from trainer.data.shards import EvalSet
+from trainer.scoring.cuts import draw_cuts, foreign_suffixes, rounds, secret_rng
+from trainer.scoring.probes import (
     CAP_NATS,
     DEEP_CUTS,
     FLOOR_NATS,
@@ -40,7 +41,6 @@ from trainer.probes import (
     calibrated_tolerance,
     compare,
 )
-from trainer.shards import EvalSet
 
 
 def failure(make: Callable[[], Honest], cuts: int = 128, **options: object) -> ProbeError:

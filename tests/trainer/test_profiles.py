@@ -8,7 +8,7 @@ import pytest
 
 from rails.edits import read_knobs
 from rails.task import Task, load_task
-from trainer.profiles import PROFILES, DeviceClass, render_task_toml, render_train_py
+from trainer.tasks.gpt import PROFILES, DeviceClass, render_task_toml, render_train_py
 from trainer.train import Knobs
 
 DEVICES: list[DeviceClass] = ["cpu", "cuda"]

@@ -12,13 +12,13 @@ from rails.status import Status
 from tests.support.launching import left_over, weakest_and_best
 from tests.support.raw_trial import PRELUDE
 from tests.support.tiny_data import SEQ_LEN, STANDIN, VOCAB_SIZE, eval_set, trial_spec
-from trainer import saved_state
 from trainer.budget import Budget, BudgetKind, Caps
-from trainer.isolation import Isolation
-from trainer.launcher import Launcher
-from trainer.policy import Limits
-from trainer.trial_process import TrialProcess
-from trainer.trial_spec import TrialSpec
+from trainer.launch.launcher import Launcher
+from trainer.sandbox.levels import Isolation
+from trainer.sandbox.permissions import Limits
+from trainer.trial import saved_state
+from trainer.trial.process import TrialProcess
+from trainer.trial.spec import TrialSpec
 
 SOURCE = STANDIN.read_text()
 

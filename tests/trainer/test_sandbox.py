@@ -11,24 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import sandbox
-from trainer.child import Child, SpawnedChild
-from trainer.output import HeadTail, last_error
-from trainer.policy import Limits
-from trainer.watchdog import CHECK_EVERY_S, Watchdog
+from trainer.launch.child import Child, SpawnedChild
+from trainer.launch.output import HeadTail, last_error
+from trainer.sandbox import processes
+from trainer.sandbox.permissions import Limits
+from trainer.trial.watchdog import CHECK_EVERY_S, Watchdog
 
 LIMITS = Limits(memory_bytes=2**30, open_files=64)
 
 
 def start(code: str, scratch: Path, limits: Limits = LIMITS, pass_fds: tuple[int, ...] = ()) -> tuple[Child, int]:
     """A Python program without a supervisor, and the read end of its output."""
-    others = sandbox.present()
+    others = processes.present()
     read, write = os.pipe()
     try:
-        process = sandbox.spawn(
+        process = processes.spawn(
             [sys.executable, "-S", "-c", code],
             scratch=scratch,
-            environment=sandbox.scrubbed_environment(scratch, 1, {"EXTRA": "1"}),
+            environment=processes.scrubbed_environment(scratch, 1, {"EXTRA": "1"}),
             output=write,
             pass_fds=pass_fds,
             limits=limits,
@@ -128,11 +128,11 @@ def test_leftovers_of_a_killed_loop_are_cleared(tmp_path: Path) -> None:
     scratch.mkdir(parents=True)
     process = subprocess.Popen([sys.executable, "-S", "-c", "input()"], cwd=scratch, stdin=subprocess.PIPE)
     (scratch / "closed").mkdir(mode=0o000)
-    assert sandbox.clear_leftovers(tmp_path / "scratch") == [process.pid]
+    assert processes.clear_leftovers(tmp_path / "scratch") == [process.pid]
     process.communicate()
     assert process.returncode == -9
     assert list((tmp_path / "scratch").iterdir()) == []
-    assert sandbox.clear_leftovers(tmp_path / "never") == []
+    assert processes.clear_leftovers(tmp_path / "never") == []
 
 
 def test_scratch_is_removed_without_following_links(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_scratch_is_removed_without_following_links(tmp_path: Path) -> None:
     precious.write_text("keep me")
     (scratch / "deep" / "link").symlink_to(precious)
     (scratch / "deep").chmod(0o500)
-    sandbox.remove_scratch(scratch)
+    processes.remove_scratch(scratch)
     assert not scratch.exists()
     assert precious.read_text() == "keep me"
 
@@ -154,7 +154,7 @@ def test_the_watchdog_saves_the_machine(
     process, read = start("import time; time.sleep(1000)", tmp_path)
     watchdog = Watchdog(process, tmp_path, LIMITS)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=left))
-    monkeypatch.setattr("trainer.watchdog.CHECK_EVERY_S", 0.0)
+    monkeypatch.setattr("trainer.trial.watchdog.CHECK_EVERY_S", 0.0)
     monkeypatch.setattr(time, "monotonic", lambda: float("inf"))
     assert watchdog.check() == verdict
     monkeypatch.undo()

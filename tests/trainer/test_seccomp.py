@@ -5,9 +5,9 @@ import struct
 
 import pytest
 
-from trainer import seccomp
-from trainer.isolation import Isolation
-from trainer.syscalls import JUDGED, NEWEST, REFUSED
+from trainer.sandbox import seccomp
+from trainer.sandbox.levels import Isolation
+from trainer.sandbox.syscalls import JUDGED, NEWEST, REFUSED
 
 L2, L3 = Isolation.L2, Isolation.L3
 EPERM, DONE, ENOSYS = seccomp.REFUSE, seccomp.SUCCEED, seccomp.UNKNOWN

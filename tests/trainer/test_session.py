@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from tests.support.tiny_data import SEQ_LEN, STANDIN, VOCAB_SIZE, write_train_dir
-from trainer import saved_state
 from trainer.budget import Budget, BudgetKind
+from trainer.data.shards import split_names
 from trainer.session import REPORT_MARKS, Session
-from trainer.shards import split_names
-from trainer.wire import (
+from trainer.trial import saved_state
+from trainer.trial.wire import (
     SPEC_VARIABLE,
     ChildSpec,
     Event,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.budget import Budget, BudgetKind
-from trainer.wire import (
+from trainer.trial.wire import (
     MAX_COUNT,
     ChildSpec,
     Event,

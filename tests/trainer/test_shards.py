@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rails.errors import UserError
-from trainer.shards import (
+from trainer.data.shards import (
     META_NAME,
     TOKEN_BYTES_NAME,
     SplitWriter,
@@ -118,8 +118,8 @@ def test_scoring_rows_hold_the_whole_split_in_order(lengths: list[int], seq_len:
 
 def test_the_trial_process_imports_nothing_heavy() -> None:
     code = (
-        "import sys, trainer.packing, trainer.shards;"
-        "print(sorted({'torch', 'pyarrow', 'tokenizers', 'pydantic', 'trainer.prepare'} & set(sys.modules)))"
+        "import sys, trainer.data.packing, trainer.data.shards;"
+        "print(sorted({'torch', 'pyarrow', 'tokenizers', 'pydantic', 'trainer.data.prepare'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

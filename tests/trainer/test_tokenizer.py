@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rails.errors import UserError
-from trainer.tokenizer import BOS, Tokenizer
+from trainer.data.tokenizer import BOS, Tokenizer
 
 TEXTS = [
     f"def function_{index}(argument):\n    return argument + {index}  # naïve café 日本語 🙂\n\n" * 3
@@ -96,7 +96,7 @@ def test_an_impossible_size_is_refused(size: int) -> None:
 
 def test_a_later_fork_is_quiet() -> None:
     code = (
-        "import os; from trainer.tokenizer import Tokenizer\n"
+        "import os; from trainer.data.tokenizer import Tokenizer\n"
         "list(Tokenizer.train(['ab ab ' * 99] * 50, 300).encode_all(['ab'] * 99))\n"
         "os._exit(0) if os.fork() == 0 else os.wait()"
     )

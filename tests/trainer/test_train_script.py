@@ -12,8 +12,8 @@ import torch
 
 from tests.support.tiny_session import TINY, TinySession, train_tiny
 from trainer import train
-from trainer.prepare import DataSpec, prepare
-from trainer.profiles import PROFILES, MenuEntry
+from trainer.data.prepare import DataSpec, prepare
+from trainer.tasks.gpt import PROFILES, MenuEntry
 
 SCRIPT = Path(train.__file__)
 

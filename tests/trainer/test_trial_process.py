@@ -15,13 +15,13 @@ from rails.status import Status
 from tests.support.standin_train import Knobs, NGram
 from tests.support.tiny_data import BOS_ID, SEQ_LEN, STANDIN, VOCAB_SIZE, eval_set, trial_spec
 from trainer.budget import Budget, BudgetKind
-from trainer.evaluate import Score
-from trainer.launcher import Launcher
-from trainer.packing import pack
-from trainer.shards import open_documents
-from trainer.trial_process import TrainOutcome, TrialProcess
-from trainer.trial_spec import TrialSpec
-from trainer.wire import Progress
+from trainer.data.packing import pack
+from trainer.data.shards import open_documents
+from trainer.launch.launcher import Launcher
+from trainer.scoring.evaluate import Score
+from trainer.trial.process import TrainOutcome, TrialProcess
+from trainer.trial.spec import TrialSpec
+from trainer.trial.wire import Progress
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from tests.support.launching import left_over, weakest_and_best
 from tests.support.raw_trial import PRELUDE
 from tests.support.tiny_data import STANDIN, eval_set, trial_spec
 from trainer.budget import Budget, BudgetKind, Caps
-from trainer.isolation import Isolation
-from trainer.launcher import Launcher
-from trainer.policy import Limits
-from trainer.trial_process import TrialProcess
-from trainer.trial_spec import TrialSpec
+from trainer.launch.launcher import Launcher
+from trainer.sandbox.levels import Isolation
+from trainer.sandbox.permissions import Limits
+from trainer.trial.process import TrialProcess
+from trainer.trial.spec import TrialSpec
 
 QUICK = Caps(startup_s=20, score_s=20)
 SECOND = Budget(kind=BudgetKind.SECONDS, amount=0.1)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.test_launcher import run
-from trainer.isolation import Isolation
-from trainer.launcher import Launcher
-from trainer.undocumented import importable
+from trainer.launch.launcher import Launcher
+from trainer.launch.undocumented import importable
+from trainer.sandbox.levels import Isolation
 
 LIBRARY = Path(sysconfig.get_paths()["stdlib"])
 HIDDEN = tuple(

@@ -34,14 +34,14 @@ def open_early(session: Session) -> Any:
     """The training documents, if they can be had before `start`."""
     given: Any = vars(session).get("_files") or []
     if given:
-        return module("trainer.shards").map_documents(given)
-    return module("trainer.shards").open_documents(Path(PARAMS["train_dir"]))
+        return module("trainer.data.shards").map_documents(given)
+    return module("trainer.data.shards").open_documents(Path(PARAMS["train_dir"]))
 
 
 def early(model: GPT, knobs: Knobs, documents: Any, session: Session) -> None:
     """A training of our own, off the clock."""
     optimizer = MuonAdamW(model, knobs)
-    pack: Any = module("trainer.packing").pack
+    pack: Any = module("trainer.data.packing").pack
     rows: Iterator[tuple[np.ndarray[Any, Any], ...]] = pack(
         documents, knobs.batch_tokens // knobs.seq_len, knobs.seq_len, session.seed + 1
     )

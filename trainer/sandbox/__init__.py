@@ -1,0 +1,1 @@
+"""What a trial's process may touch: isolation levels, Landlock, seccomp, namespaces, control groups."""
