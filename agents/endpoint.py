@@ -2,7 +2,7 @@
 
 `ChatOpenAI` builds and reads the messages. Around it this module bounds what it leaves open: the time of a whole
 request (its own timeout starts again with every byte), the size of an answer, and how long a person who stops the
-loop waits for it. Trying again is not its business: see `graph/weather.py`.
+loop waits for it. Trying again is not its business: see `graph/asking/outages.py`.
 """
 
 import rails.bootstrap  # noqa: F401  # pyright: ignore[reportUnusedImport]

@@ -24,10 +24,10 @@ sys.path.insert(0, str(ROOT))
 import rails.bootstrap  # noqa: E402, F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 from cli.documents import status_document  # noqa: E402
 from cli.output import gain_text  # noqa: E402
-from graph.campaign import open_campaign  # noqa: E402
-from graph.events import Observer  # noqa: E402
-from graph.options import RunOptions  # noqa: E402
+from graph.campaign.open import open_campaign  # noqa: E402
+from graph.campaign.options import RunOptions  # noqa: E402
 from graph.runner import Runner  # noqa: E402
+from graph.watching.events import Observer  # noqa: E402
 from memory.git.ratchet import init_workspace  # noqa: E402
 from memory.records import Measurement, Purpose, Trial  # noqa: E402
 from rails.status import Status  # noqa: E402

@@ -24,10 +24,10 @@ sys.path.insert(0, str(ROOT))
 import rails.bootstrap  # noqa: E402, F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 import psutil  # noqa: E402
 
-from graph.campaign import open_campaign  # noqa: E402
-from graph.events import Observer  # noqa: E402
-from graph.options import RunOptions  # noqa: E402
+from graph.campaign.open import open_campaign  # noqa: E402
+from graph.campaign.options import RunOptions  # noqa: E402
 from graph.runner import Runner  # noqa: E402
+from graph.watching.events import Observer  # noqa: E402
 from memory.records import Span, Trial  # noqa: E402
 from tests.support.workspaces import make_standin_workspace  # noqa: E402
 

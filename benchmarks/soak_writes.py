@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.soak_kills import reader_of
-from graph.events import Observer
+from graph.campaign.options import RunOptions
 from graph.night import run_night
-from graph.options import RunOptions
 from graph.services import Services
+from graph.watching.events import Observer
 from memory.records import Trial
 from tests.support.workspaces import make_standin_workspace
 

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from cli.documents import result_lines
 from cli.output import bpb, gain_text, seconds, table
-from graph.events import Observer, TrainingProgress
-from graph.resume_point import ResumePoint
+from graph.watching.events import Observer, TrainingProgress
+from graph.watching.resume_point import ResumePoint
 from memory.records import Campaign, CampaignState, Measurement, MeasurementState, Trial, TrialKind
 from rails.status import FINISHED, Status
 

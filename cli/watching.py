@@ -12,7 +12,7 @@ from typing import Any
 
 from cli.documents import status_document
 from cli.workspaces import holder_of
-from graph.live import LiveState, read_live
+from graph.watching.live import LiveState, read_live
 from graph.workspace import Workspace
 from memory.lock import Holder
 from memory.reader import Reader

@@ -11,7 +11,7 @@ from cli.documents import result_lines, state_text
 from cli.output import bpb, gain_text, percent, printable, seconds
 from cli.plot import Frame, Series, plot
 from cli.watching import JOULES_PER_KWH, Record, Sight, remaining, trials_per_hour
-from graph.live import LiveState, LiveTraining
+from graph.watching.live import LiveState, LiveTraining
 from memory.records import CampaignState, Event, Trial
 from rails.status import FINISHED
 

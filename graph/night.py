@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from agents.base import Proposer
-from graph.ballast import Ballast, room
-from graph.campaign import opened, ready_workspace
-from graph.events import Observer, Observers
-from graph.live import LiveFile
-from graph.options import RunOptions
-from graph.pausing import duration
+from graph.campaign.open import opened, ready_workspace
+from graph.campaign.options import RunOptions
+from graph.limits.disk import Ballast, room
+from graph.limits.pause import duration
+from graph.limits.stopping import StopRequest
 from graph.runner import Runner
 from graph.services import Services
-from graph.stopping import StopRequest
+from graph.watching.events import Observer, Observers
+from graph.watching.live import LiveFile
 from graph.workspace import Workspace
 from memory.lock import workspace_lock
 from memory.publish import publish

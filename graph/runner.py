@@ -6,23 +6,22 @@ import time
 from contextlib import suppress
 
 from agents.base import NoReplyError, NoReplyKind
-from graph.build import build_graph
-from graph.ending import end_trial
-from graph.finale import INTERRUPTED, measure_result, unfinished_finale
-from graph.limits import limit_reached
+from graph.build import NodeFunction, build_graph
+from graph.campaign.new_machine import measure_again
+from graph.campaign.result import INTERRUPTED, measure_result, unfinished_result
+from graph.campaign.resume import find_resume_point
+from graph.limits.disk import require_room
+from graph.limits.pause import end_pause
+from graph.limits.reached import limit_reached
 from graph.nodes.check_rails import check_rails
-from graph.nodes.curate import curate, project
+from graph.nodes.curate import curate, end_trial
 from graph.nodes.evaluate import evaluate
 from graph.nodes.propose import propose
 from graph.nodes.train import train
-from graph.pausing import end_pause
-from graph.rebaseline import measure_again
-from graph.resume_point import ResumePoint
-from graph.room import require_room
+from graph.projection import project
 from graph.services import Services
-from graph.standing import find_resume_point
 from graph.state import Node, TrialState, Update, initial_state
-from graph.wrap import NodeFunction
+from graph.watching.resume_point import ResumePoint
 from memory.records import Campaign, CampaignState, EventKind, Phase, Span, Trial, TrialKind, utc_now
 from memory.store import Store
 from rails.errors import DiskFullError, HaltError, NightshiftError, TrialError
@@ -110,7 +109,7 @@ class Runner:
         services.wait_while_paused()
         if services.stop.requested:
             return INTERRUPTED
-        reason = unfinished_finale(services) or measure_again(services) or self._search()
+        reason = unfinished_result(services) or measure_again(services) or self._search()
         return INTERRUPTED if services.stop.requested else measure_result(services, reason)
 
     def _search(self) -> str:

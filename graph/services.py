@@ -1,4 +1,4 @@
-"""What the nodes work with: one object per running campaign, made by `graph/campaign.py`, shared by the five nodes."""
+"""What the five nodes work with: one object per running campaign, made by `graph/campaign/open.py`."""
 
 import time
 from collections.abc import Generator
@@ -8,21 +8,33 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agents.base import Proposer
-from graph.events import Observer
-from graph.meters import Meter, Meters
-from graph.patience import Outage, Patience
-from graph.pausing import LOOK_EVERY_S, duration, pause_asked
-from graph.spending import Spending
-from graph.stopping import StopRequest
+from graph.limits.meters import Meter, Meters
+from graph.limits.patience import Outage, Patience
+from graph.limits.pause import LOOK_EVERY_S, duration, pause_asked
+from graph.limits.spending import Spending
+from graph.limits.stopping import StopRequest
 from graph.trial_in_hand import TrialInHand
+from graph.watching.events import Observer
 from graph.workspace import Workspace
 from memory.exports.results_tsv import ResultsTable
 from memory.git.ratchet import Ratchet
+from memory.keep.comparable import measured_on
 from memory.keep.curves import KnownCurves
 from memory.keep.rules import KeepRule
 from memory.lineage.block import Lineage
 from memory.publish import Publisher
-from memory.records import Campaign, CampaignState, Event, EventKind, Lesson, Span, Trial, TrialKind, utc_now
+from memory.records import (
+    Campaign,
+    CampaignState,
+    Event,
+    EventKind,
+    Lesson,
+    Measurement,
+    Span,
+    Trial,
+    TrialKind,
+    utc_now,
+)
 from memory.store import Store
 from rails.edits import program_key
 from rails.guard import Rails
@@ -118,6 +130,10 @@ class Services:
     def trial(self, trial_id: str) -> Trial:
         """A trial's row as it is now."""
         return self.store.trial(trial_id)
+
+    def measured(self, trial_id: str) -> list[Measurement]:
+        """A trial's evidence: scores that were made to decide, on the machine that the campaign runs on now."""
+        return measured_on(self.store.measurements(trial_id), self.campaign.hardware_fingerprint)
 
     def source_of(self, trial: Trial) -> str:
         """The program that a trial runs, from the git object that holds it."""

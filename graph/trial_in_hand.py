@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from graph.meters import TrialEnergy
+from graph.limits.meters import TrialEnergy
 from memory.records import Span
 from tools.trainer_tool import TrainedModel
 

@@ -16,11 +16,11 @@ from cli.attacks.catalogue import Arena, Attack
 from cli.attacks.controls import ARENA_KNOBS, Control
 from cli.attacks.splice import edited
 from cli.attacks.stage import PACKAGES, Stage
-from graph.campaign import open_campaign
-from graph.events import Observer
-from graph.options import RunOptions
+from graph.campaign.open import open_campaign
+from graph.campaign.options import RunOptions
 from graph.runner import Runner
 from graph.services import Services
+from graph.watching.events import Observer
 from memory.git.ratchet import init_workspace
 from memory.records import Trial, TrialKind
 from rails.diffs import unified_diff

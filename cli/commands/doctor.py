@@ -95,7 +95,7 @@ def _endpoint(directory: Path) -> dict[str, Any]:
 def _disk(directory: Path) -> dict[str, Any]:
     import shutil
 
-    from graph.preflight import MIN_FREE_BYTES
+    from graph.campaign.preflight import MIN_FREE_BYTES
     from trainer.data.cache import default_cache
 
     def free(folder: Path) -> int:

@@ -15,7 +15,7 @@ def init(
     json: JsonOption = False,
 ) -> None:
     """Make a workspace. It is a git repository with program.md, task.toml and train.py."""
-    from graph.create import create_workspace
+    from graph.campaign.create import create_workspace
 
     workspace = create_workspace(directory, task)
     if json:

@@ -9,7 +9,7 @@ def pause(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> No
     """Let the loop wait after the trial in hand. It holds until `nightshift resume`, also over a restart."""
     from cli.output import print_json
     from cli.workspaces import find_workspace, holder_of, latest_campaign, open_reader
-    from graph.pausing import ask_pause
+    from graph.limits.pause import ask_pause
     from memory.records import CampaignState, Phase
     from rails.errors import UserError
 

@@ -9,7 +9,7 @@ def resume(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> N
     """Let the loop go on after `nightshift pause`."""
     from cli.output import print_json
     from cli.workspaces import find_workspace, holder_of
-    from graph.pausing import end_pause
+    from graph.limits.pause import end_pause
     from rails.errors import UserError
 
     workspace = find_workspace(directory)

@@ -9,7 +9,7 @@ import typer
 from cli.options import JsonOption, WorkspaceArgument
 
 if TYPE_CHECKING:
-    from graph.options import RunOptions
+    from graph.campaign.options import RunOptions
     from memory.records import Campaign
 
 
@@ -55,7 +55,7 @@ def run(  # noqa: PLR0913, PLR0917  (the options are the command line's contract
 
     Progress goes to stderr, the result to stdout. Ctrl-C ends the trial in hand and stops; `nightshift run` goes on.
     """
-    from graph.options import RunOptions
+    from graph.campaign.options import RunOptions
 
     options = RunOptions(
         trials=trials,

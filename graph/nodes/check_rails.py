@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from graph.nodes.propose import stored_reply
+from graph.asking.calls import stored_reply
 from graph.services import Services
 from graph.state import Route, TrialState, Update
 from memory.git.ratchet import commit_message

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from graph.evidence import measured
-from graph.lessons import draw_lesson
+from graph.asking.lesson import draw_lesson
+from graph.projection import mean_metric, project, refresh_parent
 from graph.services import Services
 from graph.state import Route, TrialState, Update
 from memory.git.ratchet import commit_message
@@ -26,7 +26,7 @@ def curate(services: Services, state: TrialState) -> Update:
     """Write the final row with the new head in one transaction, then let everything else follow from it."""
     trial = services.trial(state["trial_id"])
     if trial.phase is not Phase.DECIDED:
-        _refresh_parent(services, trial)  # before a keep's table is made: a loop that goes on does it then, too
+        refresh_parent(services, trial)  # before a keep's table is made: a loop that goes on does it then, too
         trial = _commit(services, trial, outcome_of(services, state, trial), state["attempt"])
     project(services, trial)
     services.observer.decided(trial)
@@ -39,7 +39,7 @@ def outcome_of(services: Services, state: TrialState, trial: Trial) -> Outcome:
         return _blocked(services, state, trial)
     target = state["target_trial_id"]
     last = next(m for m in services.store.measurements(target) if m.measurement_id == state["measurement_id"])
-    metric = _mean(services, trial.trial_id)
+    metric = mean_metric(services, trial.trial_id)
     if last.state is MeasurementState.STOPPED or (last.state is MeasurementState.FAILED and target == trial.trial_id):
         status = Status.DISCARD if last.state is MeasurementState.STOPPED else last.status or Status.CRASH
         return Outcome(status, last.reason or "the measurement failed")
@@ -58,11 +58,6 @@ def _blocked(services: Services, state: TrialState, trial: Trial) -> Outcome:
     attempt = state["attempt"]
     verdict = next(v for v in services.store.verdicts(trial.trial_id) if v.attempt == attempt and not v.ok)
     return Outcome(blocked_status(verdict.rail), f"{verdict.rail}: {verdict.reason}")
-
-
-def _mean(services: Services, trial_id: str) -> dict[str, Any]:
-    scores = [m.val_bpb for m in measured(services, trial_id) if m.val_bpb is not None]
-    return {"metric": sum(scores) / len(scores), "n_measurements": len(scores)} if scores else {}
 
 
 def _commit(services: Services, trial: Trial, outcome: Outcome, attempt: int) -> Trial:
@@ -119,30 +114,25 @@ def _commit_keep(services: Services, trial: Trial) -> str:
     )
 
 
-def project(services: Services, trial: Trial) -> None:
-    """Bring branch, worktree, results table and snapshot in line with the store. Safe to repeat."""
-    _refresh_parent(services, trial)
-    store = services.store
-    results = services.results.render(store.trials(trial.campaign_id), store.peak_bytes(trial.campaign_id))
-    if trial.status is Status.KEEP and trial.parent_commit and trial.commit_sha:
-        for name in services.ratchet.advance(trial.parent_commit, trial.commit_sha):
-            services.observer.note(
-                f"{name} has your uncommitted changes and stays as it is; the branch has what was kept"
-            )
-    if trial.candidate_commit is not None:
-        services.ratchet.discard(trial.candidate_commit)
-    services.ratchet.project(services.campaign.head_commit, results)
-    services.publish()
+def end_trial(services: Services, trial: Trial, status: Status, reason: str) -> None:
+    """Decide a search trial as `interrupted` or `harness_abort`. What it cost stays on record.
 
-
-def _refresh_parent(services: Services, trial: Trial) -> None:
-    # The parent, not the campaign's incumbent: a keep has just replaced it.
-    if trial.parent_trial_id is not None:
-        refresh_metric(services, trial.parent_trial_id)
-
-
-def refresh_metric(services: Services, trial_id: str) -> None:
-    """An incumbent's measurements accumulate over the night, and its metric is the mean of those of this machine."""
-    known, numbers = services.trial(trial_id), _mean(services, trial_id)
-    if numbers and numbers != {"metric": known.metric, "n_measurements": known.n_measurements}:
-        services.store.update_trial(trial_id, **numbers)
+    Raises:
+        HaltError: the record cannot be written.
+    """
+    final = trial.model_copy(
+        update={
+            **used_up(services, trial),
+            "phase": Phase.DECIDED,
+            "status": status,
+            "reason": reason,
+            "metric": None,
+        }
+    )
+    services.decide(final, None, None, None)
+    decided = services.trial(trial.trial_id)
+    if status is Status.INTERRUPTED:
+        project(services, decided)
+    else:
+        services.publish()  # the trouble may be git's: leave it alone
+    services.observer.decided(decided)

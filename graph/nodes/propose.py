@@ -4,11 +4,11 @@ import time
 from dataclasses import replace
 
 from agents.base import Feedback, ProposalContext, Proposer, Reply
-from graph.meters import EnergyPart
-from graph.minutes import Minutes
+from graph.asking.calls import AttemptCalls, stored_reply
+from graph.asking.outages import ask_until_answered
+from graph.limits.meters import EnergyPart
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
-from graph.weather import ask_until_answered
 from memory.lineage.block import lineage_sha256
 from memory.records import LineageBlock, Phase, Trial, utc_now
 from rails.edits import read_knobs
@@ -31,12 +31,6 @@ def propose(services: Services, state: TrialState) -> Update:
     return {"route": Route.PROPOSED}
 
 
-def stored_reply(services: Services, trial: Trial, attempt: int) -> str | None:
-    """The last raw reply of one attempt, or None if there is none yet."""
-    answers = Minutes(services.store, trial.trial_id, attempt).answers()
-    return answers[-1].raw_reply if answers else None
-
-
 def _is_answered(trial: Trial, attempt: int) -> bool:
     """Whether the attempt's proposal is in the store; calls alone may be no more than the tools of a conversation."""
     return trial.phase is not Phase.OPENED and trial.attempt >= attempt
@@ -49,25 +43,25 @@ def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> N
     disk with the next commit: killed before, it answers the same again.
     """
     context = build_context(services, trial, attempt, state)
-    minutes = Minutes(services.store, trial.trial_id, attempt, stored=services.spending.tell)
+    calls = AttemptCalls(services.store, trial.trial_id, attempt, stored=services.spending.tell)
 
     def ask(proposer: Proposer) -> Reply:
-        journal = minutes.journal(proposer.name)
+        journal = calls.journal(proposer.name)
         return proposer.propose(replace(context, journal=journal, stopping=lambda: services.stop.requested))
 
-    earlier, hand = minutes.answers(), services.hands[trial.trial_id]
+    earlier, hand = calls.answers(), services.hands[trial.trial_id]
     started = time.monotonic()
     try:
         with hand.energy.part(EnergyPart.PROPOSE):
             answered = earlier[-1].proposer if earlier else None
             proposer, reply = ask_until_answered(services, trial.seq, ask, answered)
     finally:
-        waited_s = time.monotonic() - started - minutes.writing_s
+        waited_s = time.monotonic() - started - calls.writing_s
         hand.waited(Node.PROPOSE, "proposer", waited_s)
     progress: dict[str, object] = {"phase": Phase.PROPOSED, "attempt": attempt, "repairs": state["repairs"]}
     with services.store.transaction(flush=not reply.repeatable):
         for call in reply.calls:
-            minutes.write(proposer.name, call)
+            calls.write(proposer.name, call)
         if context.lineage is not None:
             progress["lineage_sha256"] = _store_block(services, context.lineage)
         services.store.update_trial(trial.trial_id, proposer=proposer.name, **progress)

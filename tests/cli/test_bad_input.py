@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import graph.campaign
+import graph.campaign.open
 from cli.main import run_command
-from graph.options import RunOptions
-from graph.patience import Patience
+from graph.campaign.options import RunOptions
+from graph.limits.patience import Patience
 from graph.runner import Runner
 from graph.services import Services
 from rails.errors import UserError
@@ -116,7 +116,7 @@ def test_an_endpoint_that_refuses_for_good_in_the_night(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     impatient = Patience(first_s=0.0, ceiling_s=0.01, patience_s=0.1)
-    monkeypatch.setattr(graph.campaign, "Services", partial(Services, patience=impatient))
+    monkeypatch.setattr(graph.campaign.open, "Services", partial(Services, patience=impatient))
     good = ok(json.dumps({"knob": "rows", "new_value": 16, "reason": "more"}))
     with ChatServer([good, *[failing(401)] * 3]) as server:
         (root / "models.toml").write_text(server.models_toml("local"), encoding="utf-8")

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from cli.documents import status_document
 from cli.watching import Record, Remaining, Sight, remaining, trials_per_hour
 from cli.watching_view import Size, picture
-from graph.live import LiveState, LiveTraining
+from graph.watching.live import LiveState, LiveTraining
 from memory.records import CampaignState, Event, EventKind, Trial
 from memory.store import Store
 from rails.status import Status

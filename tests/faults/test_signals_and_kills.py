@@ -13,11 +13,11 @@ import pytest
 
 from agents.base import NoReplyError, NoReplyKind, ProposalContext, Reply
 from agents.scripted import ScriptedProposer
-from graph.events import Observer, TrainingProgress
+from graph.campaign.options import RunOptions
+from graph.limits.pause import ask_pause
 from graph.night import run_night
-from graph.options import RunOptions
-from graph.pausing import ask_pause
 from graph.runner import Runner
+from graph.watching.events import Observer, TrainingProgress
 from memory.reader import Reader
 from memory.records import Trial
 from rails.status import Status

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from agents.scripted import ScriptedProposer
-from graph.events import Observer
-from graph.measuring import MAX_ATTEMPTS
-from graph.options import RunOptions
+from graph.campaign.options import RunOptions
+from graph.measuring.attempts import MAX_ATTEMPTS
 from graph.runner import Runner
 from graph.services import Services
+from graph.watching.events import Observer
 from memory.records import Campaign, Measurement, MeasurementState, Purpose, Trial
 from memory.store import Store
 from rails.errors import DiskFullError, HaltError, TrialError
@@ -149,7 +149,7 @@ def test_nor_is_a_machine_that_cannot_start_a_process(tmp_path: Path) -> None:
 def test_a_full_disk_is_nobodys_failure(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_standin_workspace(tmp_path)
     free = [10**12]
-    monkeypatch.setattr("graph.room.free_bytes", lambda _: free[0])
+    monkeypatch.setattr("graph.limits.disk.free_bytes", lambda _: free[0])
 
     def fills(services: Services) -> None:
         def no_room(*_: object) -> None:

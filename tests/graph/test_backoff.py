@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.patience import Patience
+from graph.limits.patience import Patience
 
 SECONDS = st.floats(min_value=1e-3, max_value=1e4)
 

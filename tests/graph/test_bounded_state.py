@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from agents.base import ProposalContext, Reply, local_call
-from graph.events import Observer
-from graph.options import RunOptions
+from graph.campaign.options import RunOptions
 from graph.runner import Runner
+from graph.watching.events import Observer
 from memory.records import EventKind, Trial
 from rails.status import Status
 from tests.support.filling import MIB, SMALL, SMALL_DISK_MIB, small_disk

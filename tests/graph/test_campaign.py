@@ -9,10 +9,10 @@ import pytest
 
 from agents.base import ProposalContext
 from agents.scripted import ScriptedProposer
-from graph.events import Observer
-from graph.options import RunOptions
+from graph.campaign.options import RunOptions
 from graph.runner import Runner
 from graph.services import Services
+from graph.watching.events import Observer
 from memory.reader import Reader
 from memory.records import Campaign, Phase, Trial, TrialKind
 from rails.edits import read_knobs

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from graph.clock import clock_evidence
+from graph.measuring.evidence import clock_evidence
 from graph.services import Services
 from memory.keep.sequential import REFRESH_TRIALS
 from memory.records import MeasurementState, Purpose, Trial

@@ -5,10 +5,9 @@ from typing import cast
 
 import pytest
 
-from graph.build import build_graph, draw
+from graph.build import NodeContractError, NodeFunction, build_graph, check_update, draw, wrap
 from graph.routes import AFTER
 from graph.state import Node, Route, TrialState, Update, initial_state
-from graph.wrap import NodeContractError, NodeFunction, check_update, wrap
 from memory.records import Phase, Span, Trial, TrialKind, utc_now
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,17 @@ from typing import Any
 import pytest
 
 from benchmarks.soak_record import Record, differences
-from graph.ballast import BALLAST_BYTES, Ballast, room, too_full
-from graph.preflight import check_disk
-from graph.room import MIN_FREE_BYTES, PAUSE_BELOW_BYTES, free_bytes, require_room
+from graph.campaign.preflight import check_disk
+from graph.limits.disk import (
+    BALLAST_BYTES,
+    MIN_FREE_BYTES,
+    PAUSE_BELOW_BYTES,
+    Ballast,
+    free_bytes,
+    require_room,
+    room,
+    too_full,
+)
 from graph.workspace import Workspace
 from memory.git.ratchet import Ratchet
 from memory.reader import Reader
@@ -147,7 +155,7 @@ def test_the_ballast_counts_as_room(monkeypatch: pytest.MonkeyPatch, disk: Path)
     workspace = workspace_in(disk / "night")
     monkeypatch.setenv("XDG_CACHE_HOME", str(disk / "cache"))
     free = free_bytes(disk)
-    monkeypatch.setattr("graph.ballast.MIN_FREE_BYTES", free)
+    monkeypatch.setattr("graph.limits.disk.MIN_FREE_BYTES", free)
     Ballast(workspace).restore()
     assert room(workspace)
     (disk / "other").write_bytes(b"\0" * MIB)

@@ -9,7 +9,7 @@ import pytest
 
 from agents.scripted import ScriptedProposer
 from cli.display import measurement_text, trials_table
-from graph.options import RunOptions
+from graph.campaign.options import RunOptions
 from graph.runner import Runner
 from memory.figures.analysis import analyze_trials
 from memory.lineage.block import render_lineage

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.meters import EnergyPart, Meters, TrialEnergy
+from graph.limits.meters import EnergyPart, Meters, TrialEnergy
 from graph.runner import Runner
 from graph.services import Services
 from memory.records import Phase, Trial

@@ -9,11 +9,11 @@ import pytest
 
 from agents.scripted import ScriptedProposer
 from cli.documents import result_lines, status_document, status_sentence
-from graph.events import Observer
-from graph.finale import FIRST_SEED
-from graph.nodes.evaluate import evidence_for
-from graph.options import RunOptions
+from graph.campaign.options import RunOptions
+from graph.campaign.result import FIRST_SEED
+from graph.measuring.evidence import evidence_for
 from graph.runner import Runner
+from graph.watching.events import Observer
 from memory.reader import Reader
 from memory.records import Campaign, Measurement, Purpose, Trial
 from rails.errors import TrialError

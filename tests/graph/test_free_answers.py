@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from graph.events import Observer
-from graph.options import RunOptions
+from graph.campaign.options import RunOptions
 from graph.runner import Runner
+from graph.watching.events import Observer
 from memory.records import Phase, Trial
 from memory.store import Store
 from tests.support.workspaces import make_standin_workspace, standin_campaign

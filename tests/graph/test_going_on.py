@@ -7,10 +7,10 @@ import pytest
 
 from agents.base import NoReplyError, ProposalContext, Reply
 from agents.scripted import ScriptedProposer
-from graph.events import Observer
+from graph.campaign.options import RunOptions
 from graph.night import run_night
-from graph.options import RunOptions
-from graph.resume_point import ResumePoint, Step
+from graph.watching.events import Observer
+from graph.watching.resume_point import ResumePoint, Step
 from memory.records import EventKind
 from tests.support.nights import Endpoint, Killed, Listener, kill, record, rows
 from tests.support.variants import firsts

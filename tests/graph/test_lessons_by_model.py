@@ -9,7 +9,7 @@ import pytest
 
 from agents.models import load_models
 from agents.planner import Planner
-from graph.options import RunOptions
+from graph.campaign.options import RunOptions
 from graph.runner import Runner
 from memory.lineage.lessons import RULE, lesson_for
 from memory.reader import Reader

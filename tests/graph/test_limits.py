@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.limits import Spent, limit_reached
+from graph.limits.reached import Spent, limit_reached
 from memory.records import Phase, Trial, TrialKind
 from rails.status import FINISHED, QUARANTINED, Status
 from rails.task import LimitsConfig

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.events import Observer, Observers, TrainingProgress
-from graph.live import EVERY_S, MAX_POINTS, Curve, LiveFile, LiveState, read_live
+from graph.campaign.options import RunOptions
 from graph.night import run_night
-from graph.options import RunOptions
+from graph.watching.events import Observer, Observers, TrainingProgress
+from graph.watching.live import EVERY_S, MAX_POINTS, Curve, LiveFile, LiveState, read_live
 from memory.lock import holder as holder_of
 from memory.lock import workspace_lock
 from memory.records import CampaignState
@@ -102,7 +102,7 @@ def test_it_names_the_process_that_holds_the_lock(tmp_path: Path) -> None:
 
 def test_pauses_stop_the_clock_and_waits_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, now = tmp_path / "live.json", [1000.0]
-    monkeypatch.setattr("graph.live.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("graph.watching.live.time.monotonic", lambda: now[0])
     with LiveFile(path) as live:
         live.campaign_started(make_campaign(), None)
         for state, seconds in (("paused", 100.0), ("waiting", 7.0), ("running", 3.0)):

@@ -10,11 +10,11 @@ import pytest
 
 from agents.scripted import ScriptedProposer
 from cli.documents import status_document
-from graph.events import Observer
-from graph.nodes.evaluate import evidence_for
-from graph.options import RunOptions
+from graph.campaign.options import RunOptions
+from graph.measuring.evidence import evidence_for
 from graph.runner import Runner
 from graph.services import Services
+from graph.watching.events import Observer
 from memory.keep.evidence import Evidence
 from memory.reader import Reader
 from memory.records import Campaign, EventKind, Measurement, MeasurementState, Purpose, Trial
@@ -78,7 +78,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Generator[list[str]]:
         here = describe(task.trial.device)
         return here if name[0] == "home" else replace(here, driver=name[0])
 
-    monkeypatch.setattr("graph.campaign.describe_hardware", described)
+    monkeypatch.setattr("graph.campaign.open.describe_hardware", described)
     yield name
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from graph.meters import Meters, metered
+from graph.limits.meters import Meters, metered
 from rails.errors import UserError
 from rails.task import LimitsConfig
 from tests.support.rows import make_campaign

@@ -12,11 +12,11 @@ import pytest
 import graph.night
 import memory.records
 from agents.base import NoReplyError, NoReplyKind
-from graph.events import Observer
+from graph.campaign.options import RunOptions
+from graph.limits.pause import ask_pause, end_pause, pause_asked
 from graph.night import run_night
-from graph.options import RunOptions
-from graph.pausing import ask_pause, end_pause, pause_asked
 from graph.runner import Runner
+from graph.watching.events import Observer
 from graph.workspace import Workspace
 from memory.records import CampaignState, EventKind, Phase
 from rails.errors import DiskFullError, UserError

@@ -13,8 +13,8 @@ import pytest
 
 from agents.models import load_models
 from agents.planner import Planner
-from graph.options import RunOptions
-from graph.patience import Patience
+from graph.campaign.options import RunOptions
+from graph.limits.patience import Patience
 from graph.runner import Runner
 from memory.reader import Reader
 from memory.records import Call, Phase, Trial

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from graph.options import RunOptions
-from graph.patience import Patience
+from graph.campaign.options import RunOptions
+from graph.limits.patience import Patience
 from graph.runner import Runner
 from memory.reader import Reader
 from memory.records import Call, Trial, Verdict

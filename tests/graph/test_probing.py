@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from agents.scripted import ScriptedProposer
-from graph.events import Observer
-from graph.options import RunOptions
-from graph.probing import probed_deeply, tolerance_nats
+from graph.campaign.options import RunOptions
+from graph.measuring.scoring import probed_deeply, tolerance_nats
 from graph.runner import Runner
 from graph.services import Services
+from graph.watching.events import Observer
 from memory.keep.evidence import Decision, Evidence
 from memory.keep.rules import StrictRule
 from memory.records import Measurement, MeasurementState, Trial

@@ -8,10 +8,10 @@ import pytest
 from git import Repo
 
 from agents.scripted import ScriptedProposer
-from graph.events import Observer
-from graph.options import RunOptions
+from graph.campaign.options import RunOptions
 from graph.runner import Runner
 from graph.services import Services
+from graph.watching.events import Observer
 from memory.records import Measurement, MeasurementState, Phase, Trial
 from memory.store import Store
 from rails.errors import TrialError

@@ -8,11 +8,11 @@ import pytest
 
 from agents.models import load_models
 from agents.planner import Planner
-from graph.events import Observer
-from graph.meters import Meters
-from graph.options import RunOptions
+from graph.campaign.options import RunOptions
+from graph.limits.meters import Meters
+from graph.limits.spending import BEAT_S, Spending
 from graph.runner import Runner
-from graph.spending import BEAT_S, Spending
+from graph.watching.events import Observer
 from memory.records import Trial
 from memory.store import Store
 from tests.support.chat_server import Behaviour, ChatServer, ok, tool_call
@@ -82,7 +82,7 @@ def test_a_loop_that_goes_on_knows_what_was_paid_before_it(tmp_path: Path) -> No
 
 def test_energy_is_told_in_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, told, records = [100.0], list[Any](), make_records(3)
-    monkeypatch.setattr("graph.spending.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("graph.limits.spending.time.monotonic", lambda: now[0])
 
     class Meter:
         def read_joules(self) -> float | None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from graph.stopping import StopRequest
+from graph.limits.stopping import StopRequest
 
 
 def test_a_wait_ends_with_the_request() -> None:

@@ -14,11 +14,11 @@ from agents.base import NoReplyError, NoReplyKind, Proposer, Reply
 from agents.models import load_models
 from agents.planner import Planner
 from agents.registry import make_proposer
-from graph.minutes import MAX_FAILURES
-from graph.options import RunOptions
-from graph.patience import Patience
+from graph.asking.calls import MAX_FAILURES
+from graph.asking.outages import ask_until_answered
+from graph.campaign.options import RunOptions
+from graph.limits.patience import Patience
 from graph.runner import Runner
-from graph.weather import ask_until_answered
 from memory.records import CampaignState, Phase, Trial
 from rails.errors import NightshiftError
 from rails.status import Status

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from graph.patience import Patience
-from graph.pausing import ask_pause, end_pause
+from graph.limits.patience import Patience
+from graph.limits.pause import ask_pause, end_pause
 from graph.runner import Runner
 from memory.records import CampaignState, Trial
 from rails.errors import TrialError

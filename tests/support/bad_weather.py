@@ -9,10 +9,10 @@ from agents.base import ProposalContext
 from agents.models import load_models
 from agents.planner import Planner
 from agents.registry import make_proposer
-from graph.options import RunOptions
-from graph.patience import Patience
+from graph.asking.outages import ask_until_answered
+from graph.campaign.options import RunOptions
+from graph.limits.patience import Patience
 from graph.services import Services
-from graph.weather import ask_until_answered
 from memory.records import Call, Event, EventKind, Trial
 from tests.support.chat_server import ChatServer, failing, ok
 from tests.support.workspaces import standin_campaign

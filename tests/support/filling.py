@@ -22,7 +22,11 @@ from typing import Any
 
 MIB = 2**20
 ROOT = Path(__file__).resolve().parent.parent.parent
-SMALL = {"graph.room.PAUSE_BELOW_BYTES": 24, "graph.ballast.MIN_FREE_BYTES": 64, "graph.ballast.BALLAST_BYTES": 16}
+SMALL = {
+    "graph.limits.disk.PAUSE_BELOW_BYTES": 24,
+    "graph.limits.disk.MIN_FREE_BYTES": 64,
+    "graph.limits.disk.BALLAST_BYTES": 16,
+}
 """Thresholds in MiB that leave room for a night on a disk of `SMALL_DISK_MIB`."""
 SMALL_DISK_MIB = 160
 
@@ -31,7 +35,7 @@ PHASES: dict[str, tuple[str, str, int]] = {
     "reply stored": ("memory.store.Store", "add_calls", 2),
     "candidate committed": ("memory.git.ratchet.Ratchet", "commit_candidate", 1),
     "process launched": ("trainer.trial.process.TrialProcess", "launch", 5),
-    "training": ("graph.events.Observer", "training", 5),
+    "training": ("graph.watching.events.Observer", "training", 5),
     "measured": ("memory.store.Store", "finish_measurement", 4),
     "decided": ("memory.store.Store", "decide", 2),
     "kept": ("memory.git.ratchet.Ratchet", "commit_keep", 1),
@@ -173,9 +177,9 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     arguments = parser.parse_args()
     import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]
-    from graph.events import Observer
+    from graph.campaign.options import RunOptions
     from graph.night import run_night
-    from graph.options import RunOptions
+    from graph.watching.events import Observer
 
     class Printing(Observer):
         def note(self, text: str) -> None:

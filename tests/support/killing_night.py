@@ -13,16 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import graph.beginning
-import graph.campaign
+import graph.campaign.intent
+import graph.campaign.open
 import graph.runner
 import trainer.trial.process
 from agents.base import ProposalContext, Reply, local_call
 from agents.journal import CallInfo, Journal
-from graph.events import Observer
+from graph.campaign.options import RunOptions
 from graph.night import run_night
-from graph.options import RunOptions
 from graph.state import Node
+from graph.watching.events import Observer
 from memory.records import Campaign, Trial
 from memory.store import Store
 from tests.support.git_workspace import git
@@ -178,7 +178,7 @@ def run_chapter(chapter: Chapter, root: Path, point: Point | None) -> Campaign:
     def take_notes(name: str, *, workspace: Path) -> NoteTaker:
         return notes
 
-    replace(graph.campaign, "make_curator", take_notes)
+    replace(graph.campaign.open, "make_curator", take_notes)
     options = RunOptions(trials=trials, tag=chapter.tag)
     return run_night(root, options, Teller(chapter.last), proposer)
 
@@ -200,7 +200,7 @@ def _make_repeatable() -> None:
 
     replace(graph.runner, "utc_now", one_time)
     replace(trainer.trial.process, "usable_cores", one_core)
-    replace(graph.beginning, "uuid4", Fixed)
+    replace(graph.campaign.intent, "uuid4", Fixed)
     replace(Store, "peak_bytes", same_memory)
 
 

@@ -178,7 +178,7 @@ def _curating_a_keep() -> Iterator[Point]:
     yield from place.around("the kept commit's ref", f"{_REPO}.set_ref", _same(Phase.MEASURED), count=2)
     yield place.at("the keep's row, head and lesson are written", f"{_STORE}.decide", "after", Phase.MEASURED)
     yield from place.commit(Phase.DECIDED, Phase.MEASURED, name=" of a keep")
-    yield place.at("the incumbent's mean is stored", "graph.nodes.curate:refresh_metric", "after", Phase.MEASURED)
+    yield place.at("the incumbent's mean is stored", "graph.projection:refresh_metric", "after", Phase.MEASURED)
     yield from place.around("the branch is moved", f"{_REPO}.move_ref", _same(Phase.DECIDED))
     yield place.at("train.py is half written", "os:replace", "before", Phase.DECIDED, count=3)  # after two refs
     yield place.at("train.py is written", f"{_WORKTREE}._project_source", "after", Phase.DECIDED)
@@ -213,7 +213,7 @@ def _taking_notes() -> Iterator[Point]:
 
 def _ending() -> Iterator[Point]:
     place = _Place("end", OPENING)
-    yield from place.around("the finale is announced", "graph.finale:_store", _same(Phase.DECIDED))
+    yield from place.around("the finale is announced", "graph.campaign.result:_store", _same(Phase.DECIDED))
     yield place.at("the finale is published", _PUBLISH, "after", Phase.DECIDED, count=3)
     place = _Place("end", FINALE)
     yield from place.around("a final measurement is opened", f"{_STORE}.open_measurement", _same(Phase.DECIDED))
@@ -222,7 +222,7 @@ def _ending() -> Iterator[Point]:
     yield from place.around("the test text is scored", f"{_TRAINER}.score_test", _same(Phase.DECIDED))
     yield from place.around("a final score is stored", f"{_STORE}.finish_measurement", _same(Phase.DECIDED))
     yield from place.around("the baseline's final score", f"{_STORE}.finish_measurement", _same(Phase.DECIDED), count=2)
-    yield from place.around("the result is stored", "graph.finale:_store", _same(Phase.DECIDED))
+    yield from place.around("the result is stored", "graph.campaign.result:_store", _same(Phase.DECIDED))
     yield place.at("before the commit of the end", COMMIT, "before", Phase.DECIDED)
     yield place.at("after the commit of the end", COMMIT, "after", Phase.DECIDED, ended=True)
     yield place.at("the end is published", _PUBLISH, "after", Phase.DECIDED, ended=True)
@@ -237,7 +237,7 @@ def _going_on() -> Iterator[Point]:
     yield from place.around("all is projected again", f"{_RATCHET}.project", _same(None))
     yield place.at("one file of the new snapshot", f"{_SNAPSHOT}:_write", "after", None)
     yield from place.around("the new manifest is renamed", f"{_SNAPSHOT}:write_manifest", _same(None))
-    yield from place.around("leftovers are cleared", "graph.campaign:clear_leftovers", _same(None))
+    yield from place.around("leftovers are cleared", "graph.campaign.open:clear_leftovers", _same(None))
     yield from place.around("the last decision is projected again", "graph.runner:project", _same(None))
     yield place.at("the loop says that it goes on", f"{_TELLER}.campaign_started", "before", None)
     place = _Place("", ANY)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agents.base import NoReplyError, NoReplyKind, ProposalContext, Reply, local_call
-from graph.events import Observer, TrainingProgress
-from graph.resume_point import ResumePoint
+from graph.watching.events import Observer, TrainingProgress
+from graph.watching.resume_point import ResumePoint
 from memory.reader import Reader
 from memory.records import Campaign, CampaignState, Event, EventKind, Measurement, Trial
 

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agents.base import Proposer
-from graph.campaign import open_campaign
-from graph.events import Observer
-from graph.options import RunOptions
+from graph.campaign.open import open_campaign
+from graph.campaign.options import RunOptions
 from graph.services import Services
+from graph.watching.events import Observer
 from memory.git.ratchet import init_workspace
 from tests.support.corpus import make_corpus
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from agents.scripted import ScriptedProposer
-from graph.events import Observer
-from graph.options import RunOptions
+from graph.campaign.options import RunOptions
 from graph.runner import Runner
 from graph.services import Services
+from graph.watching.events import Observer
 from memory.records import Measurement, MeasurementState, Trial
 from rails.errors import TrialError
 from rails.status import Status

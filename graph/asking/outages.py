@@ -1,6 +1,6 @@
 """Asks for a proposal while endpoints come and go: who is asked, when next, and who stands in meanwhile.
 
-A proposer tries every request once. Here it is decided who is asked next, and when (`graph/patience.py`): the
+A proposer tries every request once. Here it is decided who is asked next, and when (`graph/limits/patience.py`): the
 campaign's own proposer again, or the fallback until it answers. An outage is waited for; it fails no trial.
 """
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from agents.background import AbandonedError, in_background
 from agents.base import NoReplyError, NoReplyKind, Proposer, Reply
-from graph.patience import Outage
-from graph.pausing import LOOK_EVERY_S, duration
+from graph.limits.patience import Outage
+from graph.limits.pause import LOOK_EVERY_S, duration
 from graph.services import Services
 from memory.records import CampaignState, EventKind
 from rails.errors import TrialError

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from graph.resume_point import ResumePoint
+from graph.watching.resume_point import ResumePoint
 from memory.records import Campaign, CampaignState, Measurement, Trial
 
 

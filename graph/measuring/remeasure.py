@@ -1,9 +1,9 @@
 """Measuring a decided trial once more, apart from any trial in hand."""
 
-from graph.measuring import given_up, new_measurement, stored_measurement
-from graph.nodes.evaluate import score_trained
-from graph.nodes.train import run_training
-from graph.room import require_room
+from graph.limits.disk import require_room
+from graph.measuring.attempts import given_up, new_measurement, stored_measurement
+from graph.measuring.scoring import score_trained
+from graph.measuring.training import run_training
 from graph.services import Services
 from memory.records import Measurement, MeasurementState, Purpose, Trial
 

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from graph.again import measure
-from graph.events import Observer
-from graph.evidence import measured
-from graph.finale import INTERRUPTED
-from graph.nodes.curate import refresh_metric
+from graph.campaign.result import INTERRUPTED
+from graph.measuring.remeasure import measure
+from graph.projection import refresh_metric
 from graph.services import Services
+from graph.watching.events import Observer
 from memory.records import Campaign, Event, EventKind, MeasurementState, Phase, Purpose, Trial, utc_now
 from memory.store import Store
 from rails.errors import HaltError, TrialError, UserError
@@ -101,9 +100,9 @@ def measure_again(services: Services) -> str | None:
 
 
 def _missing(services: Services, baseline: Trial, incumbent: Trial) -> Iterator[tuple[Trial, int]]:
-    done = {m.seed_index for m in measured(services, baseline.trial_id)}
+    done = {m.seed_index for m in services.measured(baseline.trial_id)}
     yield from ((baseline, seed) for seed in range(services.task.baseline.seeds) if seed not in done)
-    if not measured(services, incumbent.trial_id):
+    if not services.measured(incumbent.trial_id):
         yield incumbent, 0
 
 

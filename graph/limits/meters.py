@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import Protocol
 
-from graph.limits import Spent
+from graph.limits.reached import Spent
 from memory.records import Campaign, Phase, Trial
 from rails.errors import UserError
 from rails.task import LimitsConfig

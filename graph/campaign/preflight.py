@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from graph.ballast import too_full
-from graph.events import Observer
-from graph.options import RunOptions
-from graph.room import MIB, MIN_FREE_BYTES
+from graph.campaign.options import RunOptions
+from graph.limits.disk import MIB, MIN_FREE_BYTES, too_full
+from graph.watching.events import Observer
 from graph.workspace import Workspace
 from rails.errors import UserError
 from rails.surface import check_surface

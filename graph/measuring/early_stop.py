@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import cached_property, partial
 
-from graph.evidence import measured
 from graph.services import Services
 from memory.keep.curves import Share
 from memory.keep.hopeless import CHECKPOINTS, Trace, Verdict, Yardstick
@@ -75,7 +74,7 @@ def watch_for(services: Services, trial: Trial, target: Trial) -> Watch | None:
     """
     if not services.task.early_stop.enabled or trial.kind is not TrialKind.SEARCH or target.trial_id != trial.trial_id:
         return None
-    if measured(services, trial.trial_id):
+    if services.measured(trial.trial_id):
         return None
     known, campaign = services.known_curves, services.campaign
     return Watch(partial(known.yardstick, campaign, trial.parent_trial_id or ""), known.share)

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from graph.room import require_room
+from graph.limits.disk import require_room
 from graph.services import Services
 from memory.records import INCUMBENT_FAILED, Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind, utc_now
 from rails.errors import DiskFullError, HaltError, TrialError

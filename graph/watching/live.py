@@ -17,8 +17,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from graph.events import Observer, TrainingProgress
-from graph.resume_point import ResumePoint
+from graph.watching.events import Observer, TrainingProgress
+from graph.watching.resume_point import ResumePoint
 from memory.lock import own_start_s
 from memory.records import Campaign, CampaignState, Measurement, Trial, TrialKind
 

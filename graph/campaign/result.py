@@ -8,8 +8,8 @@ so that a machine that changes meanwhile hits both alike. Only here is the held-
 from collections.abc import Iterator
 from typing import Any
 
-from graph.again import measure
-from graph.measuring import stored_measurement
+from graph.measuring.attempts import stored_measurement
+from graph.measuring.remeasure import measure
 from graph.services import Services
 from memory.keep.evidence import Evidence, Points, estimate
 from memory.records import Measurement, MeasurementState, Purpose, Trial
@@ -27,7 +27,7 @@ INTERRUPTED = "interrupted by a signal"
 """The stop reason of a campaign that `run` goes on with."""
 
 
-def unfinished_finale(services: Services) -> str | None:
+def unfinished_result(services: Services) -> str | None:
     """The reason for which the search ended, if it has and its result is still being measured; else None."""
     final = services.campaign.final
     return str(final["stop_reason"]) if final is not None and final["state"] == "running" else None

@@ -6,8 +6,8 @@ A trial's own row says what it cost only when it is decided; the calls of the tr
 import time
 from collections.abc import Iterable
 
-from graph.events import Observer
-from graph.meters import Meters
+from graph.limits.meters import Meters
+from graph.watching.events import Observer
 from memory.records import Phase, Trial
 from memory.store import Store
 

@@ -9,9 +9,9 @@ from uuid import uuid4
 
 from agents.base import Proposer
 from agents.registry import choose_default
-from graph.events import Observer
-from graph.finale import INTERRUPTED
-from graph.options import RunOptions, limits_of
+from graph.campaign.options import RunOptions, limits_of
+from graph.campaign.result import INTERRUPTED
+from graph.watching.events import Observer
 from graph.workspace import Workspace
 from memory.git.ratchet import Ratchet
 from memory.git.setup import check_tag

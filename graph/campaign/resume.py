@@ -1,17 +1,34 @@
 """Finds where a campaign goes on, from the store: which trial, attempt and measurement come next."""
 
-from graph.evidence import measured
-from graph.finale import FIRST_SEED, unfinished_finale
-from graph.resume_point import ResumePoint, Step
+from dataclasses import dataclass
+
+from graph.campaign.result import FIRST_SEED, unfinished_result
 from graph.services import Services
-from memory.records import Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind
+from graph.watching.events import Observer
+from graph.watching.resume_point import ResumePoint, Step
+from graph.workspace import Workspace
+from memory.exports.results_tsv import render_results_tsv
+from memory.git.ratchet import Ratchet
+from memory.publish import publish
+from memory.records import Campaign, CampaignState, Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind
+from memory.store import Store
 from rails.status import Status
+from rails.task import LimitsConfig
+from trainer.sandbox.levels import Isolation
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a person may change about a campaign that goes on."""
+
+    limits: LimitsConfig
+    fallback: str | None
 
 
 def find_resume_point(services: Services) -> ResumePoint:
     """Where the services' campaign goes on."""
     trials = services.store.trials(services.campaign_id)
-    if unfinished_finale(services) is not None:
+    if unfinished_result(services) is not None:
         return _in_finale(services, trials)
     trial = next((t for t in trials if t.phase is not Phase.DECIDED), None)
     if trial is None:
@@ -22,7 +39,7 @@ def find_resume_point(services: Services) -> ResumePoint:
 
 
 def _in_baseline(services: Services, trial: Trial) -> ResumePoint:
-    done, planned = measured(services, trial.trial_id), services.task.baseline.seeds
+    done, planned = services.measured(trial.trial_id), services.task.baseline.seeds
     if len(done) >= planned:
         return ResumePoint(step=Step.DECIDE, trial_seq=trial.seq, stored=len(done), planned=planned)
     return ResumePoint(
@@ -41,7 +58,7 @@ def _in_search(services: Services, trial: Trial) -> ResumePoint:
     if trial.phase is Phase.PROPOSED:
         return _after_reply(services, trial)
     begun = _under_way(services, trial)
-    done = measured(services, trial.trial_id)
+    done = services.measured(trial.trial_id)
     if begun is not None:
         target, measurement = begun
         return ResumePoint(
@@ -95,3 +112,33 @@ def _in_finale(services: Services, trials: list[Trial]) -> ResumePoint:
         stored=stored,
         planned=2 * services.task.final.seeds,
     )
+
+
+def roll_forward(store: Store, ratchet: Ratchet, workspace: Workspace, campaign: Campaign, terms: Terms) -> None:
+    """Roll the branch and every projection forward to what the store says, and put on record that a loop is at work.
+
+    A result that was measured already is forgotten, for the search goes on; its measurements stay.
+    """
+    ratchet.resume(campaign.tag, campaign.head_commit)
+    store.update_campaign(
+        campaign.campaign_id,
+        state=CampaignState.RUNNING,
+        state_reason=None,
+        stop_reason=None,
+        ended_at=None,
+        final=campaign.final if (campaign.final or {}).get("state") == "running" else None,
+        limits=terms.limits.model_dump(),
+        fallback=terms.fallback,
+    )
+    trials = store.trials(campaign.campaign_id)
+    open_candidates = [t.candidate_commit for t in trials if t.phase is not Phase.DECIDED and t.candidate_commit]
+    ratchet.drop_candidates(keep=open_candidates)
+    ratchet.project(campaign.head_commit, render_results_tsv(trials, store.peak_bytes(campaign.campaign_id)))
+    publish(store, workspace.snapshot_dir)
+
+
+def note_isolation(store: Store, campaign: Campaign, isolation: Isolation, observer: Observer) -> None:
+    """Say so when a campaign goes on at another level than it had: measurements keep theirs, it has the last."""
+    if campaign.isolation != isolation:
+        observer.note(f"trials run at isolation {isolation} from here on; before they ran at {campaign.isolation}")
+        store.update_campaign(campaign.campaign_id, isolation=isolation)

@@ -1,4 +1,4 @@
-"""The minutes of one attempt: every request to a model, in the store the moment that it is over."""
+"""The calls of one attempt at a proposal: every request to a model, in the store the moment that it is over."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 from agents.journal import CallInfo, Journal
-from memory.records import Call, CallRole, utc_now
+from graph.services import Services
+from memory.records import Call, CallRole, Trial, utc_now
 from memory.store import Store
 
 MAX_FAILURES = 8
@@ -14,7 +15,7 @@ MAX_FAILURES = 8
 absence; events say how long it was away, and the first failures say why."""
 
 
-class Minutes:
+class AttemptCalls:
     """What was asked and answered in one attempt of a trial, bound to the store.
 
     Args:
@@ -102,3 +103,9 @@ def _as_info(call: Call) -> CallInfo:
         usd=call.usd,
         message=call.message,
     )
+
+
+def stored_reply(services: Services, trial: Trial, attempt: int) -> str | None:
+    """The last raw reply of one attempt, or None if there is none yet."""
+    answers = AttemptCalls(services.store, trial.trial_id, attempt).answers()
+    return answers[-1].raw_reply if answers else None

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from graph.minutes import Minutes
+from graph.asking.calls import AttemptCalls
 from graph.state import Node
 from memory.lineage.lessons import RULE, lesson_for
 from memory.records import CallRole, Lesson, Trial, utc_now
@@ -42,13 +42,13 @@ def _written(services: "Services", final: Trial, attempt: int, rule: str) -> str
     curator = services.curator
     if curator is None:
         return None
-    minutes = Minutes(services.store, final.trial_id, attempt, CallRole.LESSON, services.spending.tell)
-    if minutes.failed:
+    calls = AttemptCalls(services.store, final.trial_id, attempt, CallRole.LESSON, services.spending.tell)
+    if calls.failed:
         return None
     services.store.flush()  # a model takes its time: until then the score it is asked about would be in memory alone
     started = time.monotonic()
     try:
-        return curator.write(final, rule, minutes.journal(curator.name), lambda: services.stop.requested)
+        return curator.write(final, rule, calls.journal(curator.name), lambda: services.stop.requested)
     finally:
-        waited_s = time.monotonic() - started - minutes.writing_s
+        waited_s = time.monotonic() - started - calls.writing_s
         services.hands[final.trial_id].waited(Node.CURATE, "lesson", waited_s)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from agents.base import Proposer
 from agents.registry import make_curator, make_proposer, require_prices
-from graph.beginning import Circumstances, Intent, intend, start_campaign
-from graph.create import create_workspace
-from graph.events import Observer
-from graph.going_on import Terms, note_isolation, roll_forward
-from graph.meters import metered
-from graph.options import RunOptions
-from graph.preflight import check_disk, check_isolation, check_program, describe_hardware, prepare_data
-from graph.rebaseline import prepare_machine
+from graph.campaign.create import create_workspace
+from graph.campaign.intent import Circumstances, Intent, intend, start_campaign
+from graph.campaign.new_machine import prepare_machine
+from graph.campaign.options import RunOptions
+from graph.campaign.preflight import check_disk, check_isolation, check_program, describe_hardware, prepare_data
+from graph.campaign.resume import Terms, note_isolation, roll_forward
+from graph.limits.meters import metered
+from graph.limits.stopping import StopRequest
 from graph.services import Services
-from graph.stopping import StopRequest
+from graph.watching.events import Observer
 from graph.workspace import Workspace
 from memory.git.ratchet import Ratchet
 from memory.importers.workspace import imported_record

@@ -1,0 +1,150 @@
+"""Scores and probes a trained model from outside, and says how that ended."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from graph.limits.meters import EnergyPart
+from graph.measuring.attempts import fail, halt
+from graph.measuring.evidence import evidence_for
+from graph.services import Services
+from graph.state import Node
+from memory.records import (
+    Curve,
+    Measurement,
+    MeasurementState,
+    Phase,
+    Purpose,
+    Trial,
+    TrialKind,
+    utc_now,
+)
+from rails.errors import HaltError, TrialError
+from tools.trainer_tool import TrainedModel
+from trainer.scoring.probes import DEEP_CUTS, QUICK_CUTS, ProbeError, calibrated_tolerance
+
+
+def score_trained(services: Services, trial: Trial, measurement: Measurement, model: TrainedModel) -> Measurement:
+    """Score and probe a trained model from outside, store how that ended, and close the model's process.
+
+    Raises:
+        TrialError: interrupted, and to be made when the campaign goes on; see `fail`.
+        HaltError: the machine cannot start a process, or (`DiskFullError`) has no room.
+    """
+    result, curve = score_and_probe(services, trial, measurement, model)
+    if curve is not None:
+        services.store.finish_measurement(result, curve)
+        services.observer.measured(trial, result)
+    return result
+
+
+def score_and_probe(
+    services: Services, trial: Trial, measurement: Measurement, model: TrainedModel
+) -> tuple[Measurement, Curve | None]:
+    """The measurement with its score and its curve, to be stored; or as it failed, which is stored, and no curve."""
+    hand = services.hands[trial.trial_id]
+    try:
+        with hand.energy.part(EnergyPart.SCORE), model:
+            services.observer.scoring(trial)
+            scored = _scored(services, measurement, model)
+            hand.waited(Node.EVALUATE, "score", scored.score_s or 0.0)
+            result = _probed(services, trial, scored, model)
+    except TrialError as error:
+        return fail(services, trial, measurement, error, model.outcome.train_s), None
+    except HaltError as error:
+        halt(services, trial, measurement, error)
+    if result.state is MeasurementState.FAILED:
+        return result, None
+    outcome = model.outcome
+    curve = Curve(
+        measurement_id=measurement.measurement_id,
+        trial_id=measurement.trial_id,
+        step=[point.step for point in outcome.curve],
+        tokens=[point.tokens for point in outcome.curve],
+        elapsed_s=[point.elapsed_s for point in outcome.curve],
+        loss=[point.loss for point in outcome.curve],
+    )
+    return result, curve
+
+
+def _scored(services: Services, measurement: Measurement, model: TrainedModel) -> Measurement:
+    score, outcome = services.trainer.score(model), model.outcome
+    final = measurement.purpose is Purpose.FINAL
+    return measurement.model_copy(
+        update={
+            "state": MeasurementState.MEASURED,
+            "val_bpb": score.val_bpb,
+            "test_bpb": services.trainer.score_test(model) if final else None,
+            "total_nats": score.total_nats,
+            "total_bytes": score.total_bytes,
+            "scored_tokens": score.scored_tokens,
+            "startup_s": outcome.startup_s,
+            "train_s": outcome.train_s,
+            "score_s": score.score_s,
+            "answer_s": score.answer_s,
+            "steps": outcome.steps,
+            "tokens": outcome.tokens,
+            "params": outcome.params,
+            "flops": outcome.flops,
+            "mfu": services.trainer.mfu(outcome),
+            "peak_rss_bytes": outcome.peak_rss_bytes,
+            "peak_device_bytes": services.trainer.peak_device_bytes(outcome),
+            "summary": dict(outcome.summary),
+            "log_tail": outcome.log_tail,
+            "finished_at": utc_now(),
+        }
+    )
+
+
+def _probed(services: Services, trial: Trial, scored: Measurement, model: TrainedModel) -> Measurement:
+    """The measurement with what the probes found; one that failed them has no score, only the number it claimed."""
+    started = time.monotonic()
+    try:
+        report = services.trainer.probe(model, _cuts(services, trial, scored), tolerance_nats(services, scored))
+    except ProbeError as error:
+        found = {**error.report.to_json(), "claimed_bpb": scored.val_bpb}
+        unbelieved = scored.model_copy(update={"val_bpb": None, "test_bpb": None, "total_nats": None, "probes": found})
+        return fail(services, trial, unbelieved, error, model.outcome.train_s)
+    finally:
+        services.hands[trial.trial_id].waited(Node.EVALUATE, "probe", time.monotonic() - started)
+    return scored.model_copy(update={"probes": report.to_json(), "finished_at": utc_now()})
+
+
+def _cuts(services: Services, trial: Trial, scored: Measurement) -> int:
+    """At how many cuts to look: at all before a keep.
+
+    All, too, when only a measurement of the incumbent is missing: the candidate may be kept after it.
+    """
+    stored = services.measured(scored.trial_id)
+    search = scored.trial_id == trial.trial_id and trial.phase is not Phase.DECIDED
+    if not search or trial.kind is TrialKind.BASELINE or probed_deeply(stored):
+        return QUICK_CUTS
+    decision = services.rule.decide(evidence_for(services, trial, scored))
+    may_be_kept = decision.action == "keep" or (decision.target == "incumbent" and len(stored) > 0)
+    sent_back = (trial.decision or {}).get("unprobed", False)
+    return DEEP_CUTS if may_be_kept or sent_back else QUICK_CUTS
+
+
+def tolerance_nats(services: Services, measured: Measurement) -> float:
+    """The effect of a probe that is tolerated in this campaign, as its baseline calibrated it on this machine.
+
+    Until it is, the baseline itself is judged without its own help: with the most that is ever tolerated.
+    """
+    baseline, machine = services.store.trial_by_seq(services.campaign_id, 0), services.campaign.hardware_fingerprint
+    if baseline is None:
+        return calibrated_tolerance([])
+    passed = _passed(m for m in services.store.measurements(baseline.trial_id) if m.machine == machine)
+    if measured.trial_id == baseline.trial_id and len(passed) < services.task.baseline.seeds:
+        return calibrated_tolerance([])
+    return calibrated_tolerance(passed)
+
+
+def probed_deeply(measurements: Iterable[Measurement]) -> bool:
+    """Whether these measurements of one program passed `DEEP_CUTS` cuts in all, or as many as a short text has."""
+    reports = _passed(measurements)
+    needed = max((report["cuts_drawn"] for report in reports), default=DEEP_CUTS)
+    return sum(report["cuts"] for report in reports) >= needed
+
+
+def _passed(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
+    return [m.probes for m in measurements if m.state is MeasurementState.MEASURED and m.probes is not None]
