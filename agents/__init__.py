@@ -1,1 +1,1 @@
-"""Who decides what to try next."""
+"""Who decides what to try next; nothing here judges, runs or stores anything."""

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.base import Proposer
-from agents.models import MODELS_FILE, ModelConfig, load_models, workspace_models
+from agents.model.config import MODELS_FILE, ModelConfig, load_models, workspace_models
 from agents.replay import ReplayProposer
-from agents.statistical import RandomProposer, TpeProposer
+from agents.statistical.proposers import RandomProposer, TpeProposer
 from rails.errors import UserError
 from rails.text import closest, quote
 
 if TYPE_CHECKING:
-    from agents.curator import Curator  # these load langchain, which only a model needs
+    from agents.lesson_writer import Curator  # these load langchain, which only a model needs
     from tools.trajectory import Trajectory
 
 MODEL_VARIABLE = "NIGHTSHIFT_MODEL"
@@ -61,7 +61,7 @@ def make_proposer(name: str, *, workspace: Path, seed: int, trajectory: "Traject
     if model not in models:
         what = f"there is no proposer {quote(name)}{closest(name, known_proposers(workspace))}"
         raise UserError(what, fix=f"use one of {', '.join(known_proposers(workspace))}")
-    from agents.planner import Planner  # here: langchain takes seconds to import
+    from agents.planner.planner import Planner  # here: langchain takes seconds to import
 
     return Planner(model, models[model], trajectory=trajectory)
 
@@ -82,7 +82,7 @@ def make_curator(name: str, *, workspace: Path) -> "Curator | None":
     if name not in models:
         what = f"there is no model {quote(name)}{closest(name, models)} to write lessons"
         raise UserError(what, where="[lineage] lessons", fix=f"use one of {', '.join(models)}, or leave it empty")
-    from agents.curator import ModelCurator  # here: langchain takes seconds to import
+    from agents.lesson_writer import ModelCurator  # here: langchain takes seconds to import
 
     return ModelCurator(name, models[name])
 

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.memory_files import make_files  # noqa: E402
+from cli.inputs.sources import load_source  # noqa: E402
 from cli.main import run_command  # noqa: E402
-from cli.sources import load_source  # noqa: E402
 from memory.figures.analysis import analyze_trials  # noqa: E402
 from memory.keep.near_misses import near_misses  # noqa: E402
 from memory.reader import Reader  # noqa: E402

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import rails.bootstrap  # noqa: E402, F401  # isort: skip  # pyright: ignore[reportUnusedImport]
-from cli.documents import status_document  # noqa: E402
-from cli.output import gain_text  # noqa: E402
+from cli.show.status import status_document  # noqa: E402
+from cli.terminal.output import gain_text  # noqa: E402
 from graph.campaign.open import open_campaign  # noqa: E402
 from graph.campaign.options import RunOptions  # noqa: E402
 from graph.runner import Runner  # noqa: E402

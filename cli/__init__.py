@@ -1,1 +1,1 @@
-"""The nightshift command."""
+"""The `nightshift` command; what it shows is counted in the layers below."""

@@ -27,7 +27,7 @@ from cli.commands.run import run
 from cli.commands.show import show
 from cli.commands.status import status
 from cli.commands.watch import watch
-from cli.output import GONE
+from cli.terminal.output import GONE
 from rails.errors import NightshiftError
 
 # With rich at hand typer escapes brackets in help texts for a markup that is turned off below.

@@ -1,1 +1,1 @@
-"""The LangGraph state machine in which the five roles meet."""
+"""The LangGraph state machine, the only place where the five roles meet; records live in `memory`."""

@@ -36,13 +36,13 @@ from memory.records import (
     utc_now,
 )
 from memory.store import Store
-from rails.edits import program_key
 from rails.guard import Rails
+from rails.source.edits import program_key
 from rails.task import LimitsConfig, Task
 from tools.trainer_tool import Progress, TrainerTool
 
 if TYPE_CHECKING:
-    from agents.curator import Curator  # loads langchain, which only a model needs
+    from agents.lesson_writer import Curator  # loads langchain, which only a model needs
 
 
 @dataclass(kw_only=True)

@@ -1,1 +1,1 @@
-"""The store, the ratchet and what is rendered from them."""
+"""What is remembered and what follows from it: store, git ratchet, keep rules, lineage; nothing is run here."""

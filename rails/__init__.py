@@ -1,1 +1,1 @@
-"""What a proposal must pass, and the words every layer shares."""
+"""What a proposal must pass, and the words that every layer shares; nothing here imports another layer."""

@@ -8,8 +8,8 @@ failure is missing.
 
 from typing import Any
 
-from rails.context import RAILS, CheckResult, RailContext, RailVerdict, blocked_status
-from rails.judges import Inspection, inspect_in
+from rails.checks.context import RAILS, CheckResult, RailContext, RailVerdict, blocked_status
+from rails.checks.judges import Inspection, inspect_in
 from rails.menu import Menu
 
 __all__ = ["RAILS", "CheckResult", "RailContext", "RailVerdict", "Rails", "blocked_status"]
@@ -24,7 +24,7 @@ class Rails:
 
     def __init__(self, menu: Menu) -> None:
         # Imported here: `nightshift status` and other commands that check nothing must not wait for guardrails.
-        from rails.validators import INSPECTION, make_validators  # isort: skip
+        from rails.checks.validators import INSPECTION, make_validators  # isort: skip
         from guardrails import Guard
 
         self._menu = menu

@@ -66,7 +66,7 @@ def test_heavy_libraries_are_not_loaded_by_light_commands() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("reads", ["display", "showing", "differing", "watching_terminal"])
+@pytest.mark.parametrize("reads", ["show.progress_rows", "show.trial", "show.difference", "watch.screen"])
 def test_who_only_reads_does_not_load_the_loop(reads: str) -> None:
     code = f"import sys, cli.{reads}; print([m for m in ('graph.services', 'tools.trainer_tool') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

@@ -1,1 +1,1 @@
-"""Training, scoring and the process boundary between them."""
+"""Training, scoring and the process boundary between them; it knows no trial, campaign or store."""

@@ -23,9 +23,9 @@ from graph.services import Services
 from graph.watching.events import Observer
 from memory.git.ratchet import init_workspace
 from memory.records import Trial, TrialKind
-from rails.diffs import unified_diff
-from rails.edits import set_knobs
 from rails.errors import TrialError
+from rails.source.diffs import unified_diff
+from rails.source.edits import set_knobs
 from rails.status import Status
 from rails.task import load_task
 from trainer.data.prepare import DataSpec, prepare

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rails.edits import set_knobs
+from rails.source.edits import set_knobs
 
 ARENA_KNOBS: Mapping[str, int | float | str] = {
     "depth": 1,

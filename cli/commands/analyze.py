@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import JsonOption
-from cli.sources import SOURCE_HELP
+from cli.inputs.options import JsonOption
+from cli.inputs.sources import SOURCE_HELP
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cli.sources import Source
+    from cli.inputs.sources import Source
     from memory.figures.analysis import Analysis
 
 _WINDOWS = 20
@@ -30,8 +30,8 @@ def analyze(
 
     Also of other loops: their logs are recognised by what they hold.
     """
-    from cli.output import print_json, stdout
-    from cli.sources import load_source
+    from cli.inputs.sources import load_source
+    from cli.terminal.output import print_json, stdout
 
     found = load_source(source, menu)
     analysis = found.analysis()
@@ -44,7 +44,7 @@ def analyze(
 
 
 def _print(out: "Console", source: "Source", a: "Analysis") -> None:
-    from cli.output import table
+    from cli.terminal.output import table
 
     out.print(table(("", ""), [("source", f"{source.name} ({source.kind})"), *_figures(source, a)]))
     for note in source.notes:
@@ -56,7 +56,7 @@ def _print(out: "Console", source: "Source", a: "Analysis") -> None:
 
 
 def _figures(source: "Source", a: "Analysis") -> list[tuple[str, Any]]:
-    from cli.output import bpb, cell, percent, seconds
+    from cli.terminal.output import bpb, cell, percent, seconds
 
     noise, replicated, took = a.noise, a.replicated_best, a.seconds
     last = a.repeats.windows[-_WINDOWS:]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import JsonOption
+from cli.inputs.options import JsonOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +29,7 @@ def compare(
     With one campaign an arm trials are compared (Fisher's exact test). With several the campaign is the unit: a
     permutation test and a bootstrap interval.
     """
-    from cli.output import print_json, stdout
+    from cli.terminal.output import print_json, stdout
     from memory.figures.comparison import compare_arms
 
     comparison = compare_arms(_arm(first), _arm(second), margin)
@@ -41,7 +41,7 @@ def compare(
 
 def _arm(sources: str) -> "list[CampaignRows]":
     """The campaigns of one arm. A path that exists is taken whole, commas and all."""
-    from cli.sources import load_source
+    from cli.inputs.sources import load_source
     from memory.figures.comparison import CampaignRows
 
     names = [sources] if Path(sources).expanduser().exists() else [name for name in sources.split(",") if name]
@@ -53,7 +53,7 @@ def _arm(sources: str) -> "list[CampaignRows]":
 
 
 def _print(out: "Console", comparison: "Comparison") -> None:
-    from cli.output import table
+    from cli.terminal.output import table
 
     a, b = comparison.arms
     rows = [
@@ -79,7 +79,7 @@ def _print(out: "Console", comparison: "Comparison") -> None:
 
 
 def _of(arm: Any, name: str) -> str:
-    from cli.output import bpb, percent, seconds
+    from cli.terminal.output import bpb, percent, seconds
 
     shown: dict[str, Callable[[], str]] = {
         "campaigns": lambda: str(len(arm.campaigns)),
@@ -99,7 +99,7 @@ def _times(ratio: float | None) -> str:
 
 
 def _status_row(comparison: "Comparison", kind: str) -> tuple[Any, ...]:
-    from cli.output import seconds
+    from cli.terminal.output import seconds
 
     a, b = comparison.arms
     counts = a.statuses.get(kind, 0), b.statuses.get(kind, 0)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import JsonOption, WorkspaceArgument
+from cli.inputs.options import JsonOption, WorkspaceArgument
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,9 +17,9 @@ def diff(
     json: JsonOption = False,
 ) -> None:
     """Compare two trials' programs and outcomes. Knobs, the edits on the way, the gain of B over A, a unified diff."""
-    from cli.differing import difference
-    from cli.output import print_json, stdout
-    from cli.workspaces import find_trial, latest_campaign, open_reader
+    from cli.inputs.workspaces import find_trial, latest_campaign, open_reader
+    from cli.show.difference import difference
+    from cli.terminal.output import print_json, stdout
 
     with open_reader(directory, {"trials", "measurements"}) as reader:
         campaign = latest_campaign(reader, directory)
@@ -32,8 +32,8 @@ def diff(
 
 
 def _print(out: "Console", document: dict[str, Any]) -> None:
-    from cli.output import bpb, cell, gain_text, printable, table
-    from cli.showing import print_diff, probability
+    from cli.show.trial import print_diff, probability
+    from cli.terminal.output import bpb, cell, gain_text, printable, table
 
     def line(text: str) -> None:
         out.print(printable(text), soft_wrap=True, markup=False)

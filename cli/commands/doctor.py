@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import JsonOption, WorkspaceArgument
+from cli.inputs.options import JsonOption, WorkspaceArgument
 
 if TYPE_CHECKING:
     from cli.attacks.suite import Report
@@ -22,7 +22,7 @@ def doctor(
 
     With --attacks: none of the cheats may be kept, and honest programs must pass; else the exit code is 1.
     """
-    from cli.output import print_json, stdout, table
+    from cli.terminal.output import print_json, stdout, table
 
     document: dict[str, Any] = examine(directory)
     report = _attack() if attacks else None
@@ -53,7 +53,7 @@ def examine(directory: Path) -> dict[str, dict[str, Any]]:
 
 def _attack() -> "Report":
     from cli.attacks.suite import run_suite
-    from cli.output import stderr
+    from cli.terminal.output import stderr
 
     err = stderr()
     return run_suite(lambda text: err.print(text, markup=False, soft_wrap=True))
@@ -61,7 +61,7 @@ def _attack() -> "Report":
 
 def _show(report: "Report") -> None:
     from cli.attacks.table import COLUMNS, NUMBERS, rows, verdict_line
-    from cli.output import stdout, table
+    from cli.terminal.output import stdout, table
 
     out = stdout()
     out.print("attacks", style="bold")
@@ -111,7 +111,7 @@ def _disk(directory: Path) -> dict[str, Any]:
 
 
 def _store(directory: Path) -> dict[str, Any]:
-    from cli.workspaces import holder_of
+    from cli.inputs.workspaces import holder_of
     from graph.workspace import Workspace
     from memory.database.backup import backups
     from memory.database.errors import DamagedStoreError

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli.options import JsonOption
-from cli.sources import SOURCE_HELP
+from cli.inputs.options import JsonOption
+from cli.inputs.sources import SOURCE_HELP
 from memory.exports.formats import ExportFormat
 
 
@@ -26,9 +26,9 @@ def export(
     """Export a campaign. As JSON lines, Parquet, or results.tsv with five or eighteen columns."""
     import sys
 
-    from cli.output import print_json, stderr
-    from cli.progress import progress
-    from cli.sources import load_records
+    from cli.inputs.sources import load_records
+    from cli.terminal.output import print_json, stderr
+    from cli.terminal.progress import progress
     from memory.exports.write import export_records, export_text
     from rails.errors import UserError
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import JsonOption
+from cli.inputs.options import JsonOption
 
 _LISTED = 10
 
@@ -20,9 +20,9 @@ def import_(
 
     Overwrites nothing, and leaves nothing half made. Lines that cannot be read are kept in unreadable.jsonl.
     """
-    from cli.output import print_json, stdout
-    from cli.progress import progress
-    from cli.sources import read_file, with_menu
+    from cli.inputs.sources import read_file, with_menu
+    from cli.terminal.output import print_json, stdout
+    from cli.terminal.progress import progress
     from memory.importers.workspace import UNREADABLE, import_log
 
     log = read_file(source.expanduser())

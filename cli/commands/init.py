@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli.options import JsonOption
-from cli.output import print_json, stdout
+from cli.inputs.options import JsonOption
+from cli.terminal.output import print_json, stdout
 
 
 def init(

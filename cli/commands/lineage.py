@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import JsonOption, WorkspaceArgument
+from cli.inputs.options import JsonOption, WorkspaceArgument
 
 
 def lineage(
@@ -14,8 +14,8 @@ def lineage(
     json: JsonOption = False,
 ) -> None:
     """Print what the next proposer reads. The lineage block, exactly as it would see it."""
-    from cli.output import print_json
-    from cli.workspaces import latest_campaign, open_reader
+    from cli.inputs.workspaces import latest_campaign, open_reader
+    from cli.terminal.output import print_json
     from memory.lineage.block import lineage_sha256, render_lineage
     from rails.errors import UserError
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import JsonOption, WorkspaceArgument
+from cli.inputs.options import JsonOption, WorkspaceArgument
 
 if TYPE_CHECKING:
     from memory.lineage.prospects import Combination, Opposite
@@ -22,8 +22,8 @@ def near_misses(
     Combinations are pairs of near misses that were never tried together; opposites are the other side of moves that
     lost for certain, never tried either. Both are legal on today's best.
     """
-    from cli.output import print_json
-    from cli.workspaces import latest_campaign, open_reader
+    from cli.inputs.workspaces import latest_campaign, open_reader
+    from cli.terminal.output import print_json
     from memory.keep.near_misses import near_miss
     from memory.lineage.digest import digest_of
     from memory.lineage.rows import NEAR_READ, prospects_of
@@ -70,7 +70,7 @@ def _opposite(idea: "Opposite") -> dict[str, Any]:
 
 
 def _print(misses: list[dict[str, Any]], pairs: "list[Combination]", others: "list[Opposite]") -> None:
-    from cli.output import gain_text, percent, stdout, table
+    from cli.terminal.output import gain_text, percent, stdout, table
 
     out = stdout()
     if not misses:

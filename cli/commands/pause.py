@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from cli.options import JsonOption, WorkspaceArgument
+from cli.inputs.options import JsonOption, WorkspaceArgument
 
 
 def pause(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> None:
     """Let the loop wait after the trial in hand. It holds until `nightshift resume`, also over a restart."""
-    from cli.output import print_json
-    from cli.workspaces import find_workspace, holder_of, latest_campaign, open_reader
+    from cli.inputs.workspaces import find_workspace, holder_of, latest_campaign, open_reader
+    from cli.terminal.output import print_json
     from graph.limits.pause import ask_pause
     from memory.records import CampaignState, Phase
     from rails.errors import UserError

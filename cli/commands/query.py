@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import JsonOption, WorkspaceArgument
+from cli.inputs.options import JsonOption, WorkspaceArgument
 
 
 def query(
@@ -22,10 +22,10 @@ def query(
     Views: trials measurements curves calls verdicts lessons near_misses noise campaigns lineage_blocks spans events.
     Columns and examples: docs/schema.md, or "DESCRIBE trials". A table for people ends after 1000 rows.
     """
-    from cli.answers import print_csv, print_json_rows, print_table
-    from cli.output import stdout
-    from cli.progress import progress
-    from cli.workspaces import open_for_query
+    from cli.inputs.workspaces import open_for_query
+    from cli.terminal.answers import print_csv, print_json_rows, print_table
+    from cli.terminal.output import stdout
+    from cli.terminal.progress import progress
     from memory.snapshot.loading import bound_process
 
     if json + csv + (parquet is not None) > 1:

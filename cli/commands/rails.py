@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rails.context import RailContext
+    from rails.checks.context import RailContext
     from rails.guard import Rails
 
 rails_app = typer.Typer(help="Try the rails by hand.", no_args_is_help=True)
@@ -54,7 +54,7 @@ def _raw_reply(line: str, number: int) -> str:
 
 def _from_menu(path: Path) -> "tuple[Rails, RailContext]":
     """Rails over a menu alone: the incumbent is the menu's defaults."""
-    from rails.context import RailContext
+    from rails.checks.context import RailContext
     from rails.guard import Rails
     from rails.menu import load_menu
 
@@ -64,8 +64,8 @@ def _from_menu(path: Path) -> "tuple[Rails, RailContext]":
 
 def _from_workspace(directory: Path) -> "tuple[Rails, RailContext]":
     """Rails of a workspace: the incumbent is the train.py that is checked out."""
-    from cli.workspaces import find_workspace
-    from rails.context import RailContext
+    from cli.inputs.workspaces import find_workspace
+    from rails.checks.context import RailContext
     from rails.errors import UserError
     from rails.guard import Rails
     from rails.task import load_task

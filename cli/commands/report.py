@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption
-from cli.sources import SOURCE_HELP
+from cli.inputs.options import JsonOption
+from cli.inputs.sources import SOURCE_HELP
 
 if TYPE_CHECKING:
     from cli.report.gathered import Reading
@@ -36,7 +36,7 @@ def report(
 
     Without -o a workspace gets it as .nightshift/report.html, and the report of a log is put into this folder.
     """
-    from cli.output import print_json, stdout
+    from cli.terminal.output import print_json, stdout
 
     written = _write(source, output, menu, usd_per_kwh)
     if json:
@@ -59,9 +59,9 @@ class _Read:
 
 
 def _write(source: str, output: Path | None, menu: Path | None, usd_per_kwh: float | None) -> "Written":
-    from cli.progress import progress
+    from cli.inputs.sources import split_tag
     from cli.report.write import write_report
-    from cli.sources import split_tag
+    from cli.terminal.progress import progress
 
     chosen = None if output is None else _checked(output)
     path, tag = split_tag(source)
@@ -77,11 +77,11 @@ def _write(source: str, output: Path | None, menu: Path | None, usd_per_kwh: flo
 
 def _of_folder(source: str, path: Path, tag: str | None, menu: Path | None) -> _Read:
     """A workspace, ours or imported; or the folder of a snapshot or a rescue, which is read and left as it is."""
-    from cli.progress import progress
+    from cli.inputs.sources import with_menu
+    from cli.inputs.workspaces import find_workspace, holder_of, open_reader
     from cli.report.gathered import Reading
     from cli.report.write import HTML_NAME
-    from cli.sources import with_menu
-    from cli.workspaces import find_workspace, holder_of, open_reader
+    from cli.terminal.progress import progress
     from memory.figures.reading import TABLES, read_story
     from memory.importers.workspace import imported_record
     from memory.snapshot.manifest import MANIFEST
@@ -114,7 +114,7 @@ def _campaign(reader: "Reader", path: Path, tag: str | None) -> "Campaign":
     Raises:
         UserError: there is none.
     """
-    from cli.workspaces import latest_campaign
+    from cli.inputs.workspaces import latest_campaign
     from rails.errors import UserError
 
     if tag is None:
@@ -126,8 +126,8 @@ def _campaign(reader: "Reader", path: Path, tag: str | None) -> "Campaign":
 
 
 def _of_log(path: Path, menu: Path | None) -> _Read:
+    from cli.inputs.sources import read_file, with_menu
     from cli.report.gathered import Reading
-    from cli.sources import read_file, with_menu
     from memory.figures.reading import story_of_records
 
     log = read_file(path)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from cli.options import JsonOption, WorkspaceArgument
+from cli.inputs.options import JsonOption, WorkspaceArgument
 
 
 def resume(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> None:
     """Let the loop go on after `nightshift pause`."""
-    from cli.output import print_json
-    from cli.workspaces import find_workspace, holder_of
+    from cli.inputs.workspaces import find_workspace, holder_of
+    from cli.terminal.output import print_json
     from graph.limits.pause import end_pause
     from rails.errors import UserError
 

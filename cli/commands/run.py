@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, WorkspaceArgument
+from cli.inputs.options import JsonOption, WorkspaceArgument
 
 if TYPE_CHECKING:
     from graph.campaign.options import RunOptions
@@ -80,9 +80,9 @@ def _run(directory: Path, options: "RunOptions") -> "Campaign":
     Raises:
         NightshiftError: as `run_night`.
     """
-    from cli.display import observer_for
-    from cli.output import stderr
     from cli.report.leave import leave_report
+    from cli.show.progress_rows import observer_for
+    from cli.terminal.output import stderr
     from graph.night import run_night
     from rails.errors import HaltError, ProposerError
 
@@ -97,11 +97,11 @@ def _run(directory: Path, options: "RunOptions") -> "Campaign":
 
 def _report(directory: Path, campaign_id: str, json: bool) -> None:
     """What the morning needs, from what the loop has published."""
-    from cli.display import trials_table
-    from cli.documents import status_document, status_sentence
-    from cli.output import print_json, stdout
+    from cli.inputs.workspaces import open_reader
     from cli.report.leave import leave_report
-    from cli.workspaces import open_reader
+    from cli.show.progress_rows import trials_table
+    from cli.show.status import status_document, status_sentence
+    from cli.terminal.output import print_json, stdout
     from memory.lineage.block import render_lineage
 
     left = leave_report(directory, campaign_id)

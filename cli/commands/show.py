@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import JsonOption, WorkspaceArgument
+from cli.inputs.options import JsonOption, WorkspaceArgument
 
 if TYPE_CHECKING:
     from memory.reader import Reader
@@ -17,9 +17,9 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show everything about one trial. Proposal, verdicts, diff, curves, decision with its evidence, calls."""
-    from cli.output import print_json, stdout
-    from cli.showing import print_trial
-    from cli.workspaces import find_trial, latest_campaign, open_reader
+    from cli.inputs.workspaces import find_trial, latest_campaign, open_reader
+    from cli.show.trial import print_trial
+    from cli.terminal.output import print_json, stdout
 
     tables = {"trials", "verdicts", "measurements", "curves", "calls"}
     with open_reader(directory, tables) as reader:

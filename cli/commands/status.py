@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from cli.options import JsonOption, WorkspaceArgument
+from cli.inputs.options import JsonOption, WorkspaceArgument
 
 
 def status(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> None:
     """Show where the campaign is. Baseline and its spread, incumbent and its gain, statuses, events, last trials."""
-    from cli.display import trials_table
-    from cli.documents import event_line, status_document, status_sentence
-    from cli.output import print_json, stdout
-    from cli.workspaces import find_workspace, holder_of, latest_campaign, open_reader
+    from cli.inputs.workspaces import find_workspace, holder_of, latest_campaign, open_reader
+    from cli.show.progress_rows import trials_table
+    from cli.show.status import event_line, status_document, status_sentence
+    from cli.terminal.output import print_json, stdout
 
     at_work = holder_of(find_workspace(directory)) is not None
     with open_reader(directory) as reader:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.options import JsonOption, WorkspaceArgument
+from cli.inputs.options import JsonOption, WorkspaceArgument
 
 if TYPE_CHECKING:
-    from cli.watching import Sight
+    from cli.watch.watcher import Sight
 
 _ONCE = (100, 60)
 """Columns and lines of what is printed where there is no terminal to draw on."""
@@ -20,11 +20,12 @@ def watch(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> No
     """
     import sys
 
-    from cli.output import print_json, stdout
-    from cli.watching import Watcher
-    from cli.watching_terminal import draws_plain, watch_terminal
-    from cli.watching_view import Size, picture
-    from cli.workspaces import find_workspace
+    from cli.inputs.workspaces import find_workspace
+    from cli.terminal.output import print_json, stdout
+    from cli.terminal.plot import draws_plain
+    from cli.watch.screen import watch_terminal
+    from cli.watch.view import Size, picture
+    from cli.watch.watcher import Watcher
 
     watcher, console = Watcher(find_workspace(directory)), stdout()
     if json:
@@ -40,7 +41,7 @@ def _document(sight: "Sight") -> dict[str, Any]:
     """What `status --json` has, with the state and the spend of this moment, rates, and what the loop does."""
     from dataclasses import asdict
 
-    from cli.watching import remaining, trials_per_hour
+    from cli.watch.watcher import remaining, trials_per_hour
 
     record, live = sight.record, sight.live
     left = record and remaining(record.campaign.limits, record.trials, sight.active_s or 0.0, sight.usd, sight.joules)

@@ -1,1 +1,1 @@
-"""The morning report: one page that stands alone, made of the record."""
+"""The morning report, one page that stands alone, drawn from the figures of `memory/figures`."""

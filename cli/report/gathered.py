@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.documents import UNEVEN, machine_spread, state_text, uneven_text
+from cli.show.status import UNEVEN, machine_spread, state_text, uneven_text
 from memory.figures.analysis import Unreadable
 from memory.figures.campaign import Result, Story, result_of
 from memory.figures.costs import Costs, costs_of

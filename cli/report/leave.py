@@ -15,9 +15,9 @@ def leave_report(root: Path, campaign_id: str | None = None) -> Written | None:
     Returns:
         Where it lies, or None when it could not be written, or nothing was published.
     """
-    from cli.output import stderr
-    from cli.progress import progress
-    from cli.workspaces import find_workspace
+    from cli.inputs.workspaces import find_workspace
+    from cli.terminal.output import stderr
+    from cli.terminal.progress import progress
     from memory.atomic import sweep_temporaries
 
     try:
@@ -36,9 +36,9 @@ def leave_report(root: Path, campaign_id: str | None = None) -> Written | None:
 
 
 def _write(root: Path, path: Path, campaign_id: str | None) -> Written | None:
+    from cli.inputs.workspaces import open_reader
     from cli.report.gathered import Reading
     from cli.report.write import write_report
-    from cli.workspaces import open_reader
     from memory.figures.reading import TABLES, read_story
 
     with open_reader(root, TABLES) as reader:

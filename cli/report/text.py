@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-from cli.output import NOTHING
+from cli.terminal.output import NOTHING
 from memory.figures.costs import JOULES_PER_KWH
 from rails.text import clean_text
 

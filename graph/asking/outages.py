@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agents.background import AbandonedError, in_background
 from agents.base import NoReplyError, NoReplyKind, Proposer, Reply
+from agents.model.background import AbandonedError, in_background
 from graph.limits.patience import Outage
 from graph.limits.pause import LOOK_EVERY_S, duration
 from graph.services import Services

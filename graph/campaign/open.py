@@ -37,7 +37,7 @@ from trainer.budget import Pace
 from trainer.sandbox.processes import clear_leftovers
 
 if TYPE_CHECKING:
-    from agents.curator import Curator  # loads langchain, which only a model needs
+    from agents.lesson_writer import Curator  # loads langchain, which only a model needs
 
 
 MODEL_ROWS, MODEL_QUERY_S = 10_000, 20.0

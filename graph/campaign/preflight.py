@@ -7,7 +7,7 @@ from graph.limits.disk import MIB, MIN_FREE_BYTES, too_full
 from graph.watching.events import Observer
 from graph.workspace import Workspace
 from rails.errors import UserError
-from rails.surface import check_surface
+from rails.source.surface import check_surface
 from rails.task import Task
 from trainer.data.prepare import DataSpec, PreparedData, prepare
 from trainer.data.progress import PrepareProgress

@@ -1,4 +1,4 @@
-"""The evidence on a candidate that a keep rule is given: what may be compared, the noise, and the age of the control."""
+"""The evidence on a candidate that a keep rule is given: measurements, noise, and the age of the control."""
 
 import math
 from collections.abc import Sequence

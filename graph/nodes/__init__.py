@@ -1,1 +1,1 @@
-"""One module per node of the graph."""
+"""The five nodes of the graph, a file each; what several of them need is in the folders beside."""

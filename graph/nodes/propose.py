@@ -11,8 +11,8 @@ from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
 from memory.lineage.block import lineage_sha256
 from memory.records import LineageBlock, Phase, Trial, utc_now
-from rails.edits import read_knobs
 from rails.errors import TrialError
+from rails.source.edits import read_knobs
 from rails.status import Status
 
 

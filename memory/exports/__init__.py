@@ -1,1 +1,1 @@
-"""Writing a campaign's record for other programs: tables that people read, and files that lose nothing."""
+"""Writers of a campaign's record for other programs; nothing is read back here."""

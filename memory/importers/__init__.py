@@ -1,1 +1,1 @@
-"""Readers of other loops' logs: each makes neutral rows of one format, and tells of every line it could not read."""
+"""Readers of other loops' logs into rows of one neutral format; every line that cannot be read is told of."""

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.curator import MAX_TOKENS, MOST_SKIPPED, ModelCurator, accepted, lesson_messages
 from agents.journal import Journal
-from agents.models import load_models
+from agents.lesson_writer import MAX_TOKENS, MOST_SKIPPED, ModelCurator, accepted, lesson_messages
+from agents.model.config import load_models
 from agents.registry import make_curator
 from memory.lineage.lessons import LIMIT, lesson_for
 from memory.records import Trial

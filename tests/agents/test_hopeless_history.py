@@ -1,10 +1,10 @@
 """How the statistical proposers see a trial whose training was cut short."""
 
-from agents.design import next_design_move
-from agents.history import History, Outcome, read_history, worst_gain
-from agents.moves import MoveSpace
-from agents.parzen import tpe_moves
-from agents.statistical import _design_reason  # pyright: ignore[reportPrivateUsage]
+from agents.statistical.design import next_design_move
+from agents.statistical.history import History, Outcome, read_history, worst_gain
+from agents.statistical.moves import MoveSpace
+from agents.statistical.parzen import tpe_moves
+from agents.statistical.proposers import _design_reason  # pyright: ignore[reportPrivateUsage]
 from memory.records import Phase
 from rails.menu import Menu
 from rails.status import Status

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.models import load_models, workspace_models
+from agents.model.config import load_models, workspace_models
 from rails.errors import UserError
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.messages import protocol_message, read_completion, read_message, reply_text
-from agents.models import load_models
-from agents.planner import Planner
+from agents.model.config import load_models
+from agents.model.messages import protocol_message, read_completion, read_message, reply_text
+from agents.planner.planner import Planner
 from rails.guard import RailContext, Rails
 from tests.support.chat_server import GOOD, ChatServer, completion, ok, raw_body, tool_call
 from tests.support.journals import Notes, noted

@@ -8,8 +8,8 @@ import pytest
 
 from agents.base import NoReplyError
 from agents.journal import CallInfo, Journal
-from agents.models import load_models
-from agents.planner import Planner
+from agents.model.config import load_models
+from agents.planner.planner import Planner
 from rails.errors import DiskFullError
 from tests.support.chat_server import GOOD, Answer, ChatServer, Received, failing, ok, refusal, reset, tool_call
 from tests.support.journals import Notes

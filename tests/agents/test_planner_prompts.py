@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from agents.base import Feedback, ProposalContext
-from agents.models import load_models
-from agents.planner import Planner
-from agents.prompts import MAX_SOURCE_CHARS, build_messages, response_schema
+from agents.model.config import load_models
+from agents.planner.planner import Planner
+from agents.planner.prompts import MAX_SOURCE_CHARS, build_messages, response_schema
 from tests.support.chat_server import ChatServer
 from tests.support.proposals import make_context, make_task
 

@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from agents.base import NoReplyError, NoReplyKind
-from agents.endpoint import Endpoint, Request
 from agents.journal import CallInfo, Journal
-from agents.models import load_models
-from agents.planner import Planner
-from agents.refusals import retry_after_s
+from agents.model.config import load_models
+from agents.model.endpoint import Endpoint, Request
+from agents.model.refusals import retry_after_s
+from agents.planner.planner import Planner
 from rails.errors import DiskFullError, UserError
 from tests.support.chat_server import (
     GOOD,

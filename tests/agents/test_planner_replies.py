@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agents.base import Feedback
-from agents.models import load_models
-from agents.planner import Planner
+from agents.model.config import load_models
+from agents.planner.planner import Planner
 from rails.guard import RailContext, Rails
 from tests.support.chat_server import (
     GOOD,

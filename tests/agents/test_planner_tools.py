@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from agents.models import load_models
-from agents.planner import MAX_TOOL_ROUNDS, Planner
+from agents.model.config import load_models
+from agents.planner.planner import MAX_TOOL_ROUNDS, Planner
 from memory.keep.near_misses import NearMiss
 from memory.reader import QueryResult
 from rails.errors import UserError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.moves import MoveSpace, config_key
+from agents.statistical.moves import MoveSpace, config_key
 from tests.support.proposals import make_task
 
 MENU = make_task().menu

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from agents.base import Feedback, KnobValue, NoReplyError, Proposer, Reply
-from agents.history import read_history
-from agents.moves import config_key
-from agents.statistical import RandomProposer, TpeProposer
+from agents.statistical.history import read_history
+from agents.statistical.moves import config_key
+from agents.statistical.proposers import RandomProposer, TpeProposer
 from memory.records import Trial, TrialKind
 from rails.status import Status
 from rails.task import Task

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.background import AbandonedError, in_background
 from agents.base import NoReplyKind
-from agents.models import load_models
-from agents.planner import Planner
+from agents.model.background import AbandonedError, in_background
+from agents.model.config import load_models
+from agents.planner.planner import Planner
 from tests.support.chat_server import GOOD, Answer, ChatServer, Received, hang, ok, tool_call
 from tests.support.journals import Notes, refused
 from tests.support.proposals import make_context

@@ -9,7 +9,7 @@ from cli.attacks.arena import arena_program
 from cli.attacks.catalogue import ATTACKS
 from cli.attacks.controls import CONTROLS
 from cli.attacks.splice import SpliceError, edited
-from rails.diffs import apply_diff, unified_diff
+from rails.source.diffs import apply_diff, unified_diff
 
 PARAMS = {"mark": "nsat000000", "folders": ["/x"], "text": 'quotes " and \\ and \n'}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.plot import Frame, Series, plot
+from cli.terminal.plot import Frame, Series, plot
 
 LINE = Series([(float(x), float(x)) for x in range(10)])
 

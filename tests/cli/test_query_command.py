@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from cli.output import printable
+from cli.terminal.output import printable
 from memory.publish import publish
 from memory.rescue.refusal import rescue
 from memory.store import Store

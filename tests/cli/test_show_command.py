@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.evidence import evidence_lines
-from cli.showing import print_diff, probability
+from cli.show.decision import evidence_lines
+from cli.show.trial import print_diff, probability
 from graph.runner import Runner
 from memory.publish import publish
 from memory.records import MeasurementState, Phase, Trial, Verdict

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.display import Lines, held, incumbent_text
-from cli.documents import event_line, result_lines, status_document, status_sentence
+from cli.show.progress_rows import Lines, held, incumbent_text
+from cli.show.status import event_line, result_lines, status_document, status_sentence
 from memory.records import CampaignState, Event, EventKind, MeasurementState, Phase, Trial
 from memory.store import Store
 from rails.status import Status

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.watching import Watcher
+from cli.watch.watcher import Watcher
 from graph.workspace import Workspace
 from memory.snapshot.manifest import MANIFEST
 from tests.support.command import argv, nightshift
@@ -149,7 +149,7 @@ def test_looking_again_reads_only_what_is_new(finished: Path, monkeypatch: pytes
     from memory.reader import Reader
 
     real = Reader.open
-    monkeypatch.setattr("cli.watching.Reader.open", lambda *a, **k: (opened.append(a), real(*a, **k))[1])
+    monkeypatch.setattr("cli.watch.watcher.Reader.open", lambda *a, **k: (opened.append(a), real(*a, **k))[1])
     watcher = Watcher(Workspace(finished))
     first = watcher.look().record
     count = len(opened)
@@ -160,7 +160,7 @@ def test_looking_again_reads_only_what_is_new(finished: Path, monkeypatch: pytes
 
 def test_watching_loads_no_training_and_no_graph() -> None:
     code = (
-        "import sys, cli.watching, cli.watching_view, cli.watching_terminal; "
+        "import sys, cli.watch.watcher, cli.watch.view, cli.watch.screen; "
         "print([m for m in ('torch', 'langgraph', 'langchain_core', 'guardrails', 'git') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

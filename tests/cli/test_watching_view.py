@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from cli.documents import status_document
-from cli.watching import Record, Remaining, Sight, remaining, trials_per_hour
-from cli.watching_view import Size, picture
+from cli.show.status import status_document
+from cli.watch.view import Size, picture
+from cli.watch.watcher import Record, Remaining, Sight, remaining, trials_per_hour
 from graph.watching.live import LiveState, LiveTraining
 from memory.records import CampaignState, Event, EventKind, Trial
 from memory.store import Store

@@ -15,8 +15,8 @@ from graph.services import Services
 from graph.watching.events import Observer
 from memory.reader import Reader
 from memory.records import Campaign, Phase, Trial, TrialKind
-from rails.edits import read_knobs
 from rails.errors import TrialError
+from rails.source.edits import read_knobs
 from rails.status import Status
 from tests.support.workspaces import make_standin_workspace, standin_campaign
 from tools.trainer_tool import Progress, TrainedModel

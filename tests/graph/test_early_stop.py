@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents.scripted import ScriptedProposer
-from cli.display import measurement_text, trials_table
+from cli.show.progress_rows import measurement_text, trials_table
 from graph.campaign.options import RunOptions
 from graph.runner import Runner
 from memory.figures.analysis import analyze_trials

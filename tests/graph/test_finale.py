@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agents.scripted import ScriptedProposer
-from cli.documents import result_lines, status_document, status_sentence
+from cli.show.status import result_lines, status_document, status_sentence
 from graph.campaign.options import RunOptions
 from graph.campaign.result import FIRST_SEED
 from graph.measuring.evidence import evidence_for

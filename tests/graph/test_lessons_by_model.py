@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agents.models import load_models
-from agents.planner import Planner
+from agents.model.config import load_models
+from agents.planner.planner import Planner
 from graph.campaign.options import RunOptions
 from graph.runner import Runner
 from memory.lineage.lessons import RULE, lesson_for

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agents.scripted import ScriptedProposer
-from cli.documents import status_document
+from cli.show.status import status_document
 from graph.campaign.options import RunOptions
 from graph.measuring.evidence import evidence_for
 from graph.runner import Runner

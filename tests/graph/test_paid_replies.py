@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from agents.models import load_models
-from agents.planner import Planner
+from agents.model.config import load_models
+from agents.planner.planner import Planner
 from graph.campaign.options import RunOptions
 from graph.limits.patience import Patience
 from graph.runner import Runner

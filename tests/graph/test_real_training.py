@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rails.edits import set_knobs
+from rails.source.edits import set_knobs
 from rails.task import load_task
 from tests.support.corpus import make_corpus
 from tools.trainer_tool import TrainerTool

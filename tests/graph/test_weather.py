@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from agents.base import NoReplyError, NoReplyKind, Proposer, Reply
-from agents.models import load_models
-from agents.planner import Planner
+from agents.model.config import load_models
+from agents.planner.planner import Planner
 from agents.registry import make_proposer
 from graph.asking.calls import MAX_FAILURES
 from graph.asking.outages import ask_until_answered

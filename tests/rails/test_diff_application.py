@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rails.edits import EditError, apply_diff, changed_lines, unified_diff
+from rails.source.edits import EditError, apply_diff, changed_lines, unified_diff
 
 # Few different lines, so that equal ones repeat, and every character that str.splitlines would also break at.
 LINES = st.lists(st.sampled_from(["a", "b", "", "c c", "-x", "+++ y", "@@ -1 +1 @@", "\\ z", "d\r", "\x0c\x1c\u2028"]))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rails.edits import EditError, apply_knob, edit_key, program_key, read_knobs, set_knobs
-from rails.program import Literal, parse_program
 from rails.proposal import DiffEdit, KnobEdit
+from rails.source.edits import EditError, apply_knob, edit_key, program_key, read_knobs, set_knobs
+from rails.source.program import Literal, parse_program
 from tests.rails.reply_corpus import corpus_menu
 
 SOURCE = '''\

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rails.edits import program_key, read_knobs, unified_diff
 from rails.guard import RAILS, CheckResult, RailContext, Rails, blocked_status
 from rails.menu import Menu
-from rails.program import EditError
+from rails.source.edits import program_key, read_knobs, unified_diff
+from rails.source.program import EditError
 from rails.status import Status
 from rails.text import REASON_LIMIT
 from tests.rails.reply_corpus import MENU_FILE, corpus_menu, corpus_rails, corpus_source, knob

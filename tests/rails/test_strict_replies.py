@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rails.replies import MAX_REPLY_BYTES, ReplyError, parse_reply
+from rails.checks.replies import MAX_REPLY_BYTES, ReplyError, parse_reply
 
 SCALARS = st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=30)

@@ -3,7 +3,7 @@
 import pytest
 
 from rails.errors import UserError
-from rails.surface import check_surface
+from rails.source.surface import check_surface
 from rails.task import Task
 from tests.rails.reply_corpus import MENU_FILE, corpus_source
 

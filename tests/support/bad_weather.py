@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agents.base import ProposalContext
-from agents.models import load_models
-from agents.planner import Planner
+from agents.model.config import load_models
+from agents.planner.planner import Planner
 from agents.registry import make_proposer
 from graph.asking.outages import ask_until_answered
 from graph.campaign.options import RunOptions

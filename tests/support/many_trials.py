@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from memory.collector import no_collector
+from cli.inputs.sources import no_collector
 from memory.database.rows import (
     CALLS,
     CAMPAIGNS,

@@ -29,16 +29,16 @@ PR_SET_CHILD_SUBREAPER = 36
 END_WITHIN_S = 20.0
 ORDER_WITHIN_S = 300.0
 LATE = (
-    *("git", "gitdb", "graph.night", "guardrails", "httpcore", "numpy.ma", "rails.validators"),
+    *("git", "gitdb", "graph.night", "guardrails", "httpcore", "numpy.ma", "rails.checks.validators"),
     *(
         "tests.support.killing_night",
         "trainer.scoring.evaluate",
         "cli.main",
-        "cli.display",
-        "cli.documents",
-        "cli.showing",
+        "cli.show.progress_rows",
+        "cli.show.status",
+        "cli.show.trial",
     ),
-    *("cli.differing", "cli.report.leave", "matplotlib.backends.backend_agg"),
+    *("cli.show.difference", "cli.report.leave", "matplotlib.backends.backend_agg"),
 )
 """What loops and commands load late."""
 

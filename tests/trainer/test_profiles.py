@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rails.edits import read_knobs
+from rails.source.edits import read_knobs
 from rails.task import Task, load_task
 from trainer.tasks.gpt import PROFILES, DeviceClass, render_task_toml, render_train_py
 from trainer.train import Knobs

@@ -189,7 +189,7 @@ PROFILES: dict[DeviceClass, Profile] = {
 
 def render_train_py(profile: Profile) -> str:
     """The source of `trainer/train.py` with the profile's knob values."""
-    from rails.edits import set_knobs
+    from rails.source.edits import set_knobs
 
     source = Path(__file__).resolve().parents[1].joinpath("train.py").read_text(encoding="utf-8")
     return set_knobs(source, "Knobs", profile.values)

@@ -1,0 +1,1 @@
+"""What commands are given: workspaces, logs and options; nothing is printed here."""

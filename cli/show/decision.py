@@ -1,0 +1,97 @@
+"""A decision's evidence in words: what was measured, how wide the noise is, and what the rule asked for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from cli.terminal.output import bpb, cell
+from memory.records import INCUMBENT_FAILED
+
+_TOLD = frozenset(
+    {
+        *("action", "reason", "rule", "seeds", "candidate_mean", "incumbent_mean", "baseline_mean"),
+        *("noise_sd", "noise_df", "noise_campaigns", "wall_clock", "n_candidate", "n_incumbent", "n_left_out"),
+        *("n_controls", "statistic", "control_statistic", "p_null", "keep_level", "futility_bound", "control_bound"),
+        *("cap", "checkpoint", "loss", "incumbent_loss", "deficit", "margin", "pairs", "confidence", "unprobed"),
+        *("min_gain", INCUMBENT_FAILED),
+    }
+)
+"""Keys that are said in words, or elsewhere."""
+
+
+def evidence_lines(decision: dict[str, Any]) -> list[str]:
+    """The decision for a person, one thought a line; whatever is not known here is shown as it is stored."""
+    told = _early_stop(decision) if decision.get("rule") == "early_stop" else _rule(decision)
+    lines = [line for line in told if line]
+    if decision.get("unprobed"):
+        lines.append("it looked good enough to keep, and was to be probed more deeply first")
+    if decision.get(INCUMBENT_FAILED) is not None:
+        lines.append(f"the incumbent could not be measured again with seed {decision[INCUMBENT_FAILED]}")
+    rest = {key: value for key, value in decision.items() if key not in _TOLD}
+    return lines + [f"{key.replace('_', ' ')}: {cell(value)}" for key, value in rest.items()]
+
+
+def _rule(d: dict[str, Any]) -> Iterator[str]:
+    yield f"{d.get('action') or 'nothing'} decided by the rule {d['rule']}" if d.get("rule") else ""
+    yield from _means(d)
+    yield _noise(d)
+    yield from _statistics(d)
+    if d.get("min_gain") is not None:
+        yield f"the rule keeps a gain of at least {100 * d['min_gain']:g} % of the baseline"
+
+
+def _means(d: dict[str, Any]) -> Iterator[str]:
+    ours, theirs = d.get("candidate_mean"), d.get("incumbent_mean")
+    if ours is None or theirs is None:
+        return
+    seeds = d.get("seeds") or []
+    shared = f"on {_count(len(seeds), 'shared seed')} ({', '.join(map(str, seeds))})"
+    n_ours, n_theirs = d.get("n_candidate"), d.get("n_incumbent")
+    counts = "" if n_ours is None or n_theirs is None else f"; {n_ours} and {n_theirs} measurements in all"
+    yield f"candidate {bpb(ours)}, incumbent {bpb(theirs)}, baseline {bpb(d.get('baseline_mean'))}, {shared}{counts}"
+    if d.get("n_left_out"):
+        yield f"{_count(d['n_left_out'], 'older measurement')} of the incumbent left out: the machine changed since"
+
+
+def _noise(d: dict[str, Any]) -> str:
+    if d.get("noise_df") is None:
+        return ""
+    if d.get("noise_sd") is None:
+        return "how much one measurement varies is not known yet: no program was measured twice"
+    campaigns = d.get("noise_campaigns") or 1
+    pooled = f" over {campaigns} campaigns" if campaigns > 1 else ""
+    return f"one measurement varies by {d['noise_sd']:.4f} (sd), with {d['noise_df']} degrees of freedom{pooled}"
+
+
+def _statistics(d: dict[str, Any]) -> Iterator[str]:
+    """The two bounds, and on which side of each it fell."""
+    statistic, futility = d.get("statistic"), d.get("futility_bound")
+    if statistic is not None and futility is not None:
+        side = "too little to go on" if statistic < futility else "enough to go on"
+        yield f"the difference is {statistic:.2f} standard errors: {side} (at least {futility:g})"
+    chance, level = d.get("p_null"), d.get("keep_level")
+    if chance is not None and level is not None:
+        side = "proven" if chance <= level else "not proven"
+        yield f"by noise alone it would look this good with a chance of {chance:.2g}: {side} (at most {level:g})"
+    controls, beaten, bound = d.get("n_controls"), d.get("control_statistic"), d.get("control_bound")
+    if controls and beaten is not None and bound is not None:
+        side = "enough" if beaten >= bound else "not enough"
+        made = _count(controls, "control")
+        yield f"against its {made} of the same trial: {beaten:.2f} standard errors, {side} (at least {bound:g})"
+
+
+def _early_stop(d: dict[str, Any]) -> Iterator[str]:
+    yield "training was stopped: its curve was hopeless"
+    if all(d.get(key) is not None for key in ("checkpoint", "loss", "incumbent_loss", "deficit", "margin")):
+        yield (
+            f"after {100 * d['checkpoint']:.0f} % of the budget its loss was {d['loss']:.4f}, the incumbent's "
+            f"{d['incumbent_loss']:.4f}: {100 * d['deficit']:.1f} % behind"
+        )
+        confidence = f" in {100 * d['confidence']:.4g} % of cases" if d.get("confidence") is not None else ""
+        yield (
+            f"from there, trainings made up no more than {100 * d['margin']:.1f} %{confidence}, "
+            f"by {_count(d.get('pairs') or 0, 'comparison')}"
+        )
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

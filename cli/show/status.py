@@ -1,0 +1,260 @@
+"""The JSON documents of the commands: stable keys, built from records alone."""
+
+from collections import Counter
+from statistics import stdev
+from typing import Any, Protocol
+
+from cli.terminal.output import bpb, gain_text, seconds
+from memory.keep.evidence import Points, compare
+from memory.keep.rules import Evidence
+from memory.records import Campaign, CampaignState, Event, Measurement, MeasurementState, Purpose, Trial, TrialKind
+from memory.statistics.noise import Noise
+
+_GO_ON = "`nightshift run` goes on with the campaign"
+UNEVEN = 0.1
+"""From this spread of speed on, between measurements of one program, a person is told that the machine changed."""
+
+
+LAST_EVENTS = 10
+"""How many events a person sees; `nightshift query` has all of them."""
+
+
+class Measured(Protocol):
+    """Anything that knows the measurements of trials."""
+
+    def measurements(self, trial_id: str) -> list[Measurement]:
+        """The measurements of a trial."""
+        ...
+
+
+class Records(Measured, Protocol):
+    """What a store and a reader of its snapshot have in common."""
+
+    def trials(self, campaign_id: str) -> list[Trial]:
+        """The trials of a campaign, by seq."""
+        ...
+
+    def events(self, campaign_id: str) -> list[Event]:
+        """What happened to the loop, in order."""
+        ...
+
+    def store_noise(self, campaign_id: str) -> Noise:
+        """The spread between measurements of identical programs, over all campaigns that measure alike."""
+        ...
+
+
+def status_document(records: Records, campaign: Campaign, *, at_work: bool = True) -> dict[str, Any]:
+    """Where a campaign is. `trials` leaves the baseline row out; gains are relative to the baseline.
+
+    Args:
+        records: the store, or a reader of its snapshot.
+        campaign: to tell of.
+        at_work: whether a loop holds the workspace. A campaign that says it goes on, with no loop, is dead.
+    """
+    rows = records.trials(campaign.campaign_id)
+    search = [t for t in rows if t.kind is TrialKind.SEARCH]
+    baseline = next((t for t in rows if t.kind is TrialKind.BASELINE and t.metric is not None), None)
+    incumbent = next((t for t in rows if t.trial_id == campaign.incumbent_trial_id), None)
+    noise = records.store_noise(campaign.campaign_id)
+    return {
+        "campaign": campaign.campaign_id,
+        "tag": campaign.tag,
+        "branch": campaign.branch,
+        "proposer": campaign.proposer,
+        "lineage": campaign.lineage,
+        "keep_rule": campaign.keep_rule,
+        "trials": len(search),
+        "statuses": dict(sorted(Counter(str(t.status) for t in search if t.status is not None).items())),
+        "baseline": _baseline(records, baseline),
+        "incumbent": _incumbent(records, campaign, baseline, incumbent),
+        "noise": {"sd": noise.sd, "df": noise.df, "campaigns": noise.campaigns},
+        "final": campaign.final,
+        "machine": machine_spread(records, campaign, [t for t in (baseline, incumbent) if t is not None]),
+        "isolation": campaign.isolation,
+        "state": str(campaign.state) if at_work or campaign.state is CampaignState.ENDED else "dead",
+        "state_reason": campaign.state_reason,
+        "stop_reason": campaign.stop_reason,
+        "elapsed_s": campaign.active_s,
+        "energy_joules": campaign.joules,
+        "usd": sum(t.usd for t in rows if t.usd is not None) if any(t.usd is not None for t in rows) else None,
+        "corpus_sha256": campaign.corpus_sha256,
+        "source": campaign.source,
+        "hardware": campaign.hardware,
+        "events": [_event(event) for event in records.events(campaign.campaign_id)[-LAST_EVENTS:]],
+    }
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {"at": event.created_at, "trial": event.trial_seq, "kind": str(event.kind), "text": event.text}
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """An event for a person."""
+    trial = f"trial {event['trial']}"
+    trial = "" if event["trial"] is None or trial in event["text"] else f"{trial}: "
+    return f"{event['at']:%Y-%m-%d %H:%M} UTC  {event['kind'].replace('_', ' '):<16}{trial}{event['text']}"
+
+
+def points_of(records: Measured, trial: Trial) -> Points:
+    """The measurements of the search: what was measured at its end is reported apart."""
+    done = _measured(records, trial)
+    return tuple((m.seed_index, m.val_bpb) for m in done if m.val_bpb is not None and m.purpose is Purpose.SEARCH)
+
+
+def _measured(records: Measured, trial: Trial) -> list[Measurement]:
+    return [m for m in records.measurements(trial.trial_id) if m.state is MeasurementState.MEASURED]
+
+
+def _baseline(records: Records, baseline: Trial | None) -> dict[str, Any] | None:
+    if baseline is None:
+        return None
+    values = [value for _, value in points_of(records, baseline)]
+    return {
+        "trial": baseline.seq,
+        "val_bpb": baseline.metric,
+        "sd": stdev(values) if len(values) > 1 else None,
+        "values": values,
+    }
+
+
+def _stated_gain(campaign: Campaign, baseline: Trial, incumbent: Trial) -> float | None:
+    """By the two metrics alone: of an imported log that states one of them without a measurement."""
+    if not baseline.metric or incumbent.metric is None:
+        return None
+    sign = 1.0 if campaign.task["metric"]["direction"] == "minimize" else -1.0
+    return sign * (baseline.metric - incumbent.metric) / abs(baseline.metric)
+
+
+def _incumbent(
+    records: Records, campaign: Campaign, baseline: Trial | None, incumbent: Trial | None
+) -> dict[str, Any] | None:
+    """The incumbent against the baseline as the search measured them, with the noise of identical programs."""
+    if baseline is None or incumbent is None:
+        return None
+    ours, theirs = points_of(records, incumbent), points_of(records, baseline)
+    document: dict[str, Any] = {
+        "trial": incumbent.seq,
+        "val_bpb": incumbent.metric,
+        "n": len(ours),
+        "edit": incumbent.edit_key,
+    }
+    if incumbent.trial_id == baseline.trial_id or not ours or not theirs:
+        return {**document, "gain": _stated_gain(campaign, baseline, incumbent), "gain_low": None, "gain_high": None}
+    noise = records.store_noise(campaign.campaign_id)
+    found, _ = compare(
+        Evidence(
+            candidate=ours,
+            incumbent=theirs,
+            baseline=theirs,
+            noise_sd=noise.sd,
+            noise_df=noise.df,
+            direction=campaign.task["metric"]["direction"],
+        )
+    )
+    return {**document, "gain": found.gain, "gain_low": found.gain_low, "gain_high": found.gain_high}
+
+
+def machine_spread(records: Measured, campaign: Campaign, trials: list[Trial]) -> dict[str, Any] | None:
+    """How evenly the machine ran: of these programs the one whose steps per second differ most between measurements.
+
+    None on a budget that is not one of seconds, where speed moves no score, and before anything was measured twice.
+    """
+    budget = campaign.task.get("budget")
+    if not isinstance(budget, dict) or budget.get("kind") != "seconds":
+        return None
+    uneven: dict[str, Any] | None = None
+    for trial in trials:
+        speeds = [m.steps / m.train_s for m in _measured(records, trial) if m.steps and m.train_s]
+        if len(speeds) < 2:
+            continue
+        spread = max(speeds) / min(speeds) - 1
+        if uneven is None or spread > uneven["spread"]:
+            uneven = {
+                "trial": trial.seq,
+                "slowest_steps_per_s": min(speeds),
+                "fastest_steps_per_s": max(speeds),
+                "spread": spread,
+            }
+    return uneven
+
+
+def status_sentence(document: dict[str, Any]) -> str:
+    """The status as a person wants to hear it: the result first."""
+    baseline, incumbent = document["baseline"], document["incumbent"]
+    counts = ", ".join(f"{count} {status}" for status, count in document["statuses"].items())
+    lines = [
+        *result_lines(document["final"]),
+        f"{document['branch']}: {document['trials']} trials ({counts or 'none decided'}) in "
+        f"{seconds(document['elapsed_s'])}, rule {document['keep_rule']}, isolation {document['isolation']}",
+    ]
+    if baseline is not None:
+        spread = "" if baseline["sd"] is None else f" ± {baseline['sd']:.4f} over {len(baseline['values'])} seeds"
+        lines.append(f"baseline: {bpb(baseline['val_bpb'])} bits per byte{spread}")
+    if incumbent is not None:
+        lines.append(f"incumbent: {_incumbent_text(incumbent)}")
+    if document["machine"] is not None and document["machine"]["spread"] > UNEVEN:
+        lines.append(uneven_text(document["machine"]))
+    lines.append(state_text(document))
+    if document["stop_reason"] and document["final"] is None and document["source"] is None:
+        lines.append(f"no result was measured on fresh seeds: {_why_no_result(document)}")
+    return "\n".join(lines)
+
+
+def state_text(document: dict[str, Any]) -> str:
+    """What the loop does, or why it does no more."""
+    if document["stop_reason"]:
+        return f"stopped: {document['stop_reason']}"
+    reason = f": {document['state_reason']}" if document["state_reason"] else ""
+    match document["state"]:
+        case "dead":
+            return f"no loop is at work here any more{reason and f', it was last heard of{reason}'}; {_GO_ON}"
+        case "ended":
+            return f"not finished, the loop ended{reason}; {_GO_ON}"
+        case state:
+            return f"{state}{reason}"
+
+
+def _why_no_result(document: dict[str, Any]) -> str:
+    if document["incumbent"] is None or document["incumbent"]["trial"] == 0:
+        return "nothing was kept"
+    if document["stop_reason"].startswith("interrupted"):
+        return "the campaign is not over, `nightshift run` goes on with it"
+    return "[final] seeds is 0, or it ended before its result could be measured"
+
+
+def result_lines(final: dict[str, Any] | None) -> list[str]:
+    """The campaign's result, incumbent against baseline on fresh seeds, for a person; none while there is none."""
+    if final is None:
+        return []
+    if final["state"] == "running":
+        return [f"result: trial {final['incumbent']} is being measured again on fresh seeds"]
+    failed = [f"measuring the result: {failure}" for failure in final["failures"]]
+    if final["val"] is None:
+        return ["result: not measured", *failed]
+    seeds = f"re-measured on {final['n']} fresh seed{'s' if final['n'] > 1 else ''}"
+    lines = [f"result: trial {final['incumbent']} is {_result_text(final['val'])} on the baseline, {seeds}"]
+    if final["test"] is not None:
+        lines.append(f"on the held-back test text, scored once: {_result_text(final['test'])}")
+    return lines + failed
+
+
+def _result_text(side: dict[str, Any]) -> str:
+    gain = gain_text(side["gain"], side["gain_low"], side["gain_high"])
+    return f"{gain} ({bpb(side['incumbent'])} against {bpb(side['baseline'])})"
+
+
+def _incumbent_text(incumbent: dict[str, Any]) -> str:
+    metric = bpb(incumbent["val_bpb"])
+    if incumbent["trial"] == 0:
+        return f"{metric}, the baseline itself"
+    gain = gain_text(incumbent["gain"], incumbent["gain_low"], incumbent["gain_high"])
+    return f"{metric}, trial {incumbent['trial']}, {gain} on the baseline in the search ({incumbent['n']} x measured)"
+
+
+def uneven_text(machine: dict[str, Any]) -> str:
+    """That the machine did not run evenly, for a person."""
+    return (
+        f"the machine did not run evenly: the program of trial {machine['trial']} made "
+        f"{machine['slowest_steps_per_s']:.3g} to {machine['fastest_steps_per_s']:.3g} steps a second; on a budget of "
+        "seconds that moves scores, so trust what was measured side by side"
+    )

@@ -1,0 +1,1 @@
+"""The rails themselves: how a reply is read and judged; what they judge by is the task's."""

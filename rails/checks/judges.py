@@ -1,0 +1,189 @@
+"""The seven rails as plain functions over one inspection. Each says why the proposal fails, or None.
+
+They run in the order of `RAILS` and stop at the first failure, so each may rely on what those before it found.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from rails.checks.context import RailContext
+from rails.checks.replies import ReplyError, parse_reply
+from rails.expressions import ExpressionError
+from rails.proposal import Proposal, ProposalError, RawDiff, RawKnob, diff_proposal, knob_proposal, read_raw
+from rails.source.edits import apply_diff, changed_lines, edit_key, unified_diff
+from rails.source.lint import forbidden_use
+from rails.source.program import EditError, Literal, Program, parse_program
+from rails.source.surface import knob_problem, rule_problem
+from rails.text import closest, quote
+
+
+@dataclass(slots=True)
+class Inspection:
+    """One proposal under inspection: what is known of it so far."""
+
+    context: RailContext
+    program: Program | None
+    """The incumbent; None without a source."""
+    knobs: dict[str, Literal]
+    """Knob values: the incumbent's, then the candidate's once they are known."""
+    raw: RawKnob | RawDiff | None = None
+    proposal: Proposal | None = None
+    candidate_source: str | None = None
+    program_key: str | None = None
+    edit_key: str | None = None
+    diff: str | None = None
+    passed_over: set[str] = field(default_factory=set[str])
+    """Rails that had nothing to judge: they are not reported as passed."""
+
+
+def inspect_in(context: RailContext) -> Inspection:
+    """Begin an inspection.
+
+    Raises:
+        EditError: the incumbent itself is not a program with a knobs class.
+    """
+    knobs: dict[str, Literal] = dict(context.menu.defaults())
+    if context.source is None:
+        return Inspection(context, None, knobs)
+    program = parse_program(context.source)
+    knobs |= {name: found.value for name, found in program.knobs(context.class_name).items()}
+    return Inspection(context, program, knobs)
+
+
+def judge_schema(inspection: Inspection, raw: str) -> str | None:
+    """One strict JSON object in one of the allowed forms."""
+    try:
+        inspection.raw = read_raw(parse_reply(raw), inspection.context.modes)
+    except (ReplyError, ProposalError) as error:
+        return error.what
+    if isinstance(inspection.raw, RawDiff):
+        inspection.proposal = diff_proposal(inspection.raw)
+        inspection.edit_key = edit_key(inspection.proposal.edit, inspection.context.menu)
+    return None
+
+
+def judge_menu(inspection: Inspection, _: str) -> str | None:
+    """The knob is in the menu."""
+    raw = inspection.raw
+    if not isinstance(raw, RawKnob):
+        return _pass_over(inspection, "menu")
+    known = inspection.context.menu.knobs
+    if raw.knob in known:
+        return None
+    return f"there is no knob {quote(raw.knob, 40)}{closest(raw.knob, known)}; the knobs are {', '.join(known)}"
+
+
+def judge_range(inspection: Inspection, _: str) -> str | None:
+    """The value is one that the knob may take."""
+    raw = inspection.raw
+    if not isinstance(raw, RawKnob):
+        return _pass_over(inspection, "range")
+    menu = inspection.context.menu
+    knob = menu.knobs[raw.knob]
+    reason = knob.check(raw.new_value)
+    if reason is not None:
+        return reason
+    value = knob.normalise(raw.new_value)
+    inspection.proposal = knob_proposal(raw, value)
+    inspection.edit_key = edit_key(inspection.proposal.edit, menu)
+    return None
+
+
+def judge_cross(inspection: Inspection, _: str) -> str | None:
+    """The cross constraints hold for the incumbent's knobs with this one changed."""
+    if not isinstance(inspection.raw, RawKnob):
+        return _pass_over(inspection, "cross")
+    return rule_problem(inspection.context.menu, inspection.knobs | _change(inspection))
+
+
+def judge_diff(inspection: Inspection, _: str) -> str | None:
+    """The edit applies to the incumbent and leaves a program whose knobs the menu allows."""
+    try:
+        if isinstance(inspection.raw, RawKnob):
+            return _make_knob_candidate(inspection)
+        return _make_diff_candidate(inspection)
+    except EditError as error:
+        return error.what
+
+
+def judge_novelty(inspection: Inspection, _: str) -> str | None:
+    """The edit changes something, and the program it leaves was not tried before."""
+    context, program = inspection.context, inspection.program
+    if program is not None:
+        same = inspection.program_key == program.key
+    else:
+        same = all(inspection.knobs[name] == value for name, value in _change(inspection).items())
+    if same:
+        return f"the proposal changes nothing: {_unchanged(inspection)}"
+    inspection.knobs |= _change(inspection)
+    key = inspection.program_key or inspection.edit_key
+    if context.novelty and key is not None and key in context.tried:
+        return f"this was tried before: {quote(context.tried[key], 160)[1:-1]}"
+    return None
+
+
+def judge_size(inspection: Inspection, _: str) -> str | None:
+    """The program is estimated to fit in memory."""
+    context = inspection.context
+    try:
+        return context.menu.size_problem(inspection.knobs, limit_bytes=context.size_limit_bytes)
+    except ExpressionError as error:
+        return f"its size cannot be estimated: {error.what}"
+
+
+Judge = Callable[[Inspection, str], str | None]
+JUDGES: Mapping[str, Judge] = {
+    "schema": judge_schema,
+    "menu": judge_menu,
+    "range": judge_range,
+    "cross": judge_cross,
+    "diff": judge_diff,
+    "novelty": judge_novelty,
+    "size": judge_size,
+}
+
+
+def _pass_over(inspection: Inspection, rail: str) -> None:
+    inspection.passed_over.add(rail)
+
+
+def _change(inspection: Inspection) -> dict[str, Literal]:
+    """The knob that a one-knob proposal sets, and its normalised value; nothing for a diff."""
+    edit = inspection.proposal.edit if inspection.proposal is not None else None
+    return {edit.knob: edit.value} if edit is not None and edit.kind == "knob" else {}
+
+
+def _unchanged(inspection: Inspection) -> str:
+    change = [f"{name} is already {quote(value)}" for name, value in _change(inspection).items()]
+    return change[0] if change else "the program means the same without it"
+
+
+def _make_knob_candidate(inspection: Inspection) -> None:
+    """Raises EditError when the knobs class has no such field, or one of another type."""
+    context, program = inspection.context, inspection.program
+    if program is None or context.source is None:
+        return
+    source, key = program.with_knobs(context.class_name, _change(inspection))
+    inspection.candidate_source, inspection.program_key = source, key
+    inspection.diff = unified_diff(context.source, source, context.file_name)
+
+
+def _make_diff_candidate(inspection: Inspection) -> str | None:
+    context, program, raw = inspection.context, inspection.program, inspection.raw
+    assert isinstance(raw, RawDiff)
+    if program is None or context.source is None:
+        return f"there is no {context.file_name} to apply a diff to: only one-knob proposals can be checked here"
+    changed = changed_lines(raw.diff, context.file_name)
+    if changed > context.max_diff_lines:
+        return f"the diff changes {changed} lines; at most {context.max_diff_lines} are allowed"
+    source = apply_diff(context.source, raw.diff, context.file_name)
+    candidate = parse_program(source)
+    knobs = {name: found.value for name, found in candidate.knobs(context.class_name).items()}
+    problem = (
+        knob_problem(context.menu, knobs) or rule_problem(context.menu, knobs) or forbidden_use(program, candidate)
+    )
+    if problem is None:
+        inspection.candidate_source, inspection.program_key = source, candidate.key
+        inspection.diff = unified_diff(context.source, source, context.file_name)
+        inspection.knobs = knobs
+    return problem
