@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from cli.report import knobs, small, text, trajectory, words
 from cli.report.gathered import Gathered
+from cli.report.legend import legend
 from memory.figures.campaign import Story
 from memory.figures.knobs import KnobStory
 from memory.lineage.hurdles import hurdle_of
@@ -100,7 +101,7 @@ def _context(g: Gathered, css: str, now: datetime) -> dict[str, Any]:
         "headline": words.headline(story, g.result, g.time, g.costs),
         "known": words.how_known(story, g.result),
         "figures": drawn,
-        "beyond": trajectory.reaches_beyond(g.trajectory),
+        "legend": legend(g.trajectory),
         "panels": [(knob, knobs.panel(n, knob, knobs.gain_range(panels))) for n, knob in enumerate(panels)],
         "values": _value_rows(g.coverage.knobs),
         "windows": small.windows(story.analysis.repeats.windows) if story.analysis.repeats.windows else None,

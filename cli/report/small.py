@@ -77,8 +77,16 @@ def strip(children: Sequence[tuple[int, Status]], most: int = 34) -> Markup:
 
 
 def symbols() -> dict[str, Markup]:
-    """The marks of the figures by name, for their legend."""
-    drawn = {
+    """The marks of the figures by name, each a drawing of its own for a line of text."""
+    return {
+        name: svg.tag("svg", mark, class_="symbol", viewBox="0 0 18 16", aria_hidden="true")
+        for name, mark in marks().items()
+    }
+
+
+def marks() -> dict[str, Markup]:
+    """The marks of the figures by name, in 18 by 16 pixels."""
+    return {
         "base": svg.square(9, 8, 4.5),
         "keep": Markup("").join([svg.whisker(9, 1.5, 14.5, cap=3), svg.diamond(9, 8, 5)]),
         "kept": svg.diamond(9, 8, 5.5),
@@ -102,8 +110,4 @@ def symbols() -> dict[str, Markup]:
             ]
         ),
         "default": svg.tag("path", d="M9 1V15", class_="default"),
-    }
-    return {
-        name: svg.tag("svg", mark, class_="symbol", viewBox="0 0 18 16", aria_hidden="true")
-        for name, mark in drawn.items()
     }

@@ -61,9 +61,15 @@ def figures(trajectory: Trajectory) -> tuple[Markup, Markup]:
 
 def draw(trajectory: Trajectory, frame: Frame) -> Markup:
     """One drawing of a trajectory that is not empty."""
+    height, marks = body(trajectory, frame)
+    return svg.figure(frame.name, (frame.width, height), _title(trajectory), describe(trajectory), marks)
+
+
+def body(trajectory: Trajectory, frame: Frame) -> tuple[float, list[Markup]]:
+    """What a drawing consists of, and its height."""
     plot = _plot(trajectory, frame)
     height = plot.bottom + LANE * len(trajectory.lanes) + 40
-    parts = [
+    return height, [
         *_axes(plot, height - 40),
         *_band(plot),
         *_others(plot),
@@ -72,7 +78,6 @@ def draw(trajectory: Trajectory, frame: Frame) -> Markup:
         *_fresh(plot),
         *_lanes(plot),
     ]
-    return svg.figure(frame.name, (frame.width, height), _title(trajectory), describe(trajectory), parts)
 
 
 def reaches_beyond(trajectory: Trajectory) -> bool:

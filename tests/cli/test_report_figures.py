@@ -117,6 +117,19 @@ def test_the_picture_is_a_png_of_the_same_data(trials: int) -> None:
     assert len(picture) < 300_000
 
 
+def test_the_picture_needs_no_font_of_the_machine() -> None:
+    # Without a font all text is left out, and both pictures are the same.
+    nothing = trajectory_of(many_story(0))
+    assert draw_png(nothing, "one headline") != draw_png(nothing, "another headline")
+
+
+def test_a_long_headline_is_wrapped() -> None:
+    def height(headline: str) -> int:
+        return struct.unpack(">I", draw_png(trajectory_of(many_story(0)), headline)[20:24])[0]
+
+    assert height("word " * 60) > height("word " * 20) == height("word")
+
+
 def test_the_picture_of_a_night_with_everything_in_it_and_of_one_with_nothing() -> None:
     night = Night([2.0, 2.02, 1.98])
     night.add(Status.KEEP, [1.94], gain=0.03, gain_low=0.01, gain_high=0.05, edit_key="$x^{")

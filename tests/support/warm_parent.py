@@ -38,7 +38,7 @@ LATE = (
         "cli.show.status",
         "cli.show.trial",
     ),
-    *("cli.show.difference", "cli.report.leave", "matplotlib.backends.backend_agg"),
+    *("cli.show.difference", "cli.report.leave", "fontpkg", "resvg_py"),
 )
 """What loops and commands load late."""
 
