@@ -6,6 +6,9 @@ their users, and pydantic lets any installed package listen to what it checks (a
 find out which want to). Some of these switches are read at import time only, hence a module with an effect at import:
 the one exception to "no work at import" in this code base.
 
+The Hugging Face hub's second way to download, Xet, has a cache and logs of its own; held-back text must lie nowhere but
+where we hide it from trials, so files come over plain HTTP.
+
 And leave out what costs every start three seconds: jsonschema (which guardrails-ai pulls in) compiles a grammar at
 import to check the format "iri", which it does without when that package is not there, and which nobody here asks for.
 """
@@ -20,6 +23,7 @@ SILENCED: dict[str, str] = {
     "LANGCHAIN_TRACING_V2": "false",
     "GUARDRAILS_RUN_SYNC": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_XET": "1",
     "DO_NOT_TRACK": "1",
     "PYDANTIC_DISABLE_PLUGINS": "__all__",
 }

@@ -1,4 +1,4 @@
-"""A local HTTP server of files that misbehaves as told."""
+"""A local HTTP server of files that misbehaves as told, and that the Hugging Face library takes for the hub."""
 
 import hashlib
 from collections.abc import Generator
@@ -8,6 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import cast
 
+HUB_HEADERS = {
+    "X-Repo-Commit": "5" * 40,
+    "X-Xet-Hash": "6" * 64,  # it offers Xet as well, and there is none
+    "X-Xet-Refresh-Route": "http://127.0.0.1:9/xet",
+}
+
 
 @dataclass(slots=True, kw_only=True)
 class Site:
@@ -16,12 +22,8 @@ class Site:
     files: dict[str, bytes]
     faults: list[int | str] = field(default_factory=lambda: [])
     """Used up one a request: a status code; `drop` closes after half; `corrupt` sends the right length of rubbish."""
-    ranges: bool = True
-    etags: bool = True
     asked: list[tuple[str, str | None]] = field(default_factory=lambda: [])
-    """(path, Range header) of every request."""
-    sent: int = 0
-    """Bytes of content sent."""
+    """(path, Range header) of every request for content."""
     url: str = ""
     lock: Lock = field(default_factory=Lock)
 
@@ -43,23 +45,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def _send(self, content: bytes, tag: str, fault: int | str | None, start: int) -> None:
-        body = content[start:]
+    def _headers(self, content: bytes, start: int = 0) -> None:
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        if tag:
-            self.send_header("ETag", tag)
-        self.send_header("Content-Length", str(len(body)))
+        for name, value in HUB_HEADERS.items():
+            self.send_header(name, value)
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        if fault == "drop":
-            body = body[: len(body) // 2]
-            self.close_connection = True
-        if fault == "corrupt":
-            body = bytes(len(body))
-        self.wfile.write(body)
-        with cast("_Server", self.server).site.lock:
-            cast("_Server", self.server).site.sent += len(body)
+
+    def do_HEAD(self) -> None:
+        content = cast("_Server", self.server).site.files.get(self.path.lstrip("/"))
+        if content is None:
+            return self._refuse(404, {"X-Error-Code": "EntryNotFound"})
+        return self._headers(content)
 
     def do_GET(self) -> None:
         site = cast("_Server", self.server).site
@@ -72,13 +72,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(fault, {"Retry-After": "0"})
         if content is None:
             return self._refuse(404, {})
-        tag = f'"{hashlib.sha256(content).hexdigest()[:8]}"' if site.etags else ""
-        start = 0
-        if asked is not None and site.ranges and self.headers.get("If-Range", tag) == tag:
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(content):
-                return self._refuse(416, {"Content-Range": f"bytes */{len(content)}"})
-        return self._send(content, tag, fault, start)
+        start = 0 if asked is None else int(asked.removeprefix("bytes=").removesuffix("-"))
+        self._headers(content, start)
+        body = content[start:]
+        if fault == "drop":
+            body = body[: len(body) // 2]
+            self.close_connection = True
+        self.wfile.write(bytes(len(body)) if fault == "corrupt" else body)
 
 
 @contextmanager

@@ -9,13 +9,11 @@ import pytest
 
 from rails.errors import UserError
 from tests.support.flaky_server import Site, serve
-from trainer.data.download import Retry
+from trainer.data import download
 from trainer.data.parquet import ParquetCorpus, open_parquet
 from trainer.data.prepare import DataSpec, prepare
 from trainer.data.shards import SPLITS, open_documents
 from trainer.data.tokenizer import Tokenizer
-
-QUICK = Retry(attempts=4, first_wait_s=0.001, timeout_s=5.0)
 
 
 def document(shard: int, row: int) -> str:
@@ -36,12 +34,13 @@ def make_shards(folder: Path, shards: int = 3, rows: int = 120) -> Path:
 
 
 def opened(source: object, cache: Path, shards: int = 0, val_shard: int | None = None) -> ParquetCorpus:
-    return open_parquet(str(source), shards=shards, val_shard=val_shard, cache=cache, retry=QUICK)
+    return open_parquet(str(source), shards=shards, val_shard=val_shard, cache=cache)
 
 
 @pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+def _quick_and_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(download, "FIRST_WAIT_S", 0.001)
 
 
 def shards_of(texts: Iterable[str]) -> set[str]:

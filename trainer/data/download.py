@@ -1,14 +1,17 @@
-"""Files over HTTP: in parallel, resumed, retried, and in place only when whole.
+"""Files into a folder: from the Hugging Face hub by its own library, from any other http(s) address as they come.
 
-A file grows as `NAME.part` and is renamed when it is complete and passes its check, so a file under its own name is
-always good. A later attempt, or a later process, goes on where the last one ended when the server knows ranges.
+A file appears under its own name only when it is whole and passes its check, so a file that is there is good, and a
+later process asks only for what is missing.
 """
+
+import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]  # before huggingface_hub
 
 import errno
 import fcntl
 import http.client
 import os
-import random
+import re
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator, Sequence
@@ -17,29 +20,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from urllib.parse import unquote
 
 from rails.errors import UserError
 from trainer.data.progress import Meter, ProgressCallback
 
 WORKERS = 8
+ATTEMPTS = 5
+FIRST_WAIT_S = 1.0
+"""After the first attempt; each further wait is twice as long."""
+SILENCE_S = 30.0
+"""The longest silence of a server."""
 CHUNK_BYTES = 1 << 20
 PASSING_CODES = frozenset({408, 425, 429, 500, 502, 503, 504})
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+HUB = "https://huggingface.co"
+_HUB_FILE = re.compile(r"(?:(dataset|space)s/)?([^/]+/[^/]+)/resolve/([^/]+)/([^?]+)")
+_HUB_FOLDER = ".hub"
+"""Where the hub's library works, inside the folder that the files go to."""
 
 Check = Callable[[Path], str | None]
 """Looks at a complete file and returns what is wrong with it, or None."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
-    """How long to go on trying. Waits double from `first_wait_s` to `longest_wait_s`, less up to half at random."""
-
-    attempts: int = 5
-    """Attempts in a row that brought nothing new; progress starts the count again."""
-    first_wait_s: float = 1.0
-    longest_wait_s: float = 30.0
-    timeout_s: float = 30.0
-    """The longest silence of a server."""
+Received = Callable[[int], None]
+"""Told of bytes as they arrive; raises OSError to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,149 +54,122 @@ class Remote:
     """Where it goes; the folder exists."""
 
 
-class _TryAgainError(Exception):
-    """An attempt failed in a way that may pass."""
-
-    def __init__(self, reason: str, wait_s: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait_s = wait_s
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
-
-
-def _tag(path: Path) -> Path:
-    return path.with_name(path.name + ".etag")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _forget(path: Path) -> None:
-    _part(path).unlink(missing_ok=True)
-    _tag(path).unlink(missing_ok=True)
-
-
-def _request(remote: Remote) -> urllib.request.Request:
-    """Ask for what is missing; If-Range makes a server whose file has changed send all of it."""
-    request = urllib.request.Request(remote.url, headers={"User-Agent": "nightshift", "Accept-Encoding": "identity"})
-    have = _size(_part(remote.path))
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-        if _tag(remote.path).exists():
-            request.add_header("If-Range", _tag(remote.path).read_text(encoding="ascii"))
-    return request
-
-
-def _receive(remote: Remote, response: http.client.HTTPResponse, meter: Meter, stop: Event) -> None:
-    """Append (206) or write anew (200) what the server sends, and check that it sent all it announced."""
-    part, have = _part(remote.path), _size(_part(remote.path))
-    resumed = response.status == 206
-    if resumed and not (response.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
-        _forget(remote.path)
-        raise _TryAgainError("the server answered with another range than was asked for")
-    if not resumed:
-        have = 0
-        etag = response.headers.get("ETag") or ""
-        _tag(remote.path).unlink(missing_ok=True)
-        if etag.startswith('"') and etag.isascii():  # a weak tag is not good for ranges
-            _tag(remote.path).write_text(etag, encoding="ascii")
-    announced = response.headers.get("Content-Length")
-    with part.open("ab" if resumed else "wb") as file:
+def _fetch(url: str, part: Path, received: Received) -> None:
+    """Bring a file to `part`. A file of the hub, or of the mirror that HF_ENDPOINT names, is known by its address."""
+    endpoint = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+    for host in (HUB, endpoint):
+        found = _HUB_FILE.fullmatch(url.removeprefix(f"{host}/"))
+        if found:
+            _fetch_from_hub(found, endpoint, part, received)
+            return
+    request = urllib.request.Request(url, headers={"User-Agent": "nightshift"})
+    with urllib.request.urlopen(request, timeout=SILENCE_S) as response, part.open("wb") as file:  # http(s): checked
         while chunk := response.read(CHUNK_BYTES):
             file.write(chunk)
-            meter.add(len(chunk))
-            if stop.is_set():
-                raise _TryAgainError("stopped")
-        file.flush()
-        os.fsync(file.fileno())
-    if announced is not None and announced.isdecimal() and _size(part) != have + int(announced):
-        raise _TryAgainError(f"the connection ended after {_size(part)} of {have + int(announced)} bytes")
+            received(len(chunk))
+        if response.length:
+            raise OSError(f"the connection ended {response.length} bytes too early")
 
 
-def _answer_to(error: urllib.error.HTTPError, remote: Remote) -> None:
-    """Return when the part is already whole; else raise what the status code means."""
-    if error.code == 416:
-        if (error.headers.get("Content-Range") or "") == f"bytes */{_size(_part(remote.path))}":
-            return
-        _forget(remote.path)
-        raise _TryAgainError("the server's file is shorter than what was downloaded")
-    if error.code not in PASSING_CODES:
-        raise UserError(
-            f"the server refused with {error.code} {error.reason}",
-            where=remote.url,
-            fix="check the address, the shard name pattern and the number of shards",
-        )
-    after = error.headers.get("Retry-After") or ""
-    raise _TryAgainError(f"the server answered {error.code} {error.reason}", float(after) if after.isdecimal() else 0.0)
+def _fetch_from_hub(place: re.Match[str], endpoint: str, part: Path, received: Received) -> None:
+    from httpx2 import HTTPError
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.utils import tqdm
 
+    class Bar(tqdm):
+        """Draws nothing."""
 
-def _attempt(remote: Remote, check: Check, retry: Retry, meter: Meter, stop: Event) -> None:
+        def __init__(self, **_: object) -> None:
+            super().__init__(disable=True)
+
+        def update(self, n: float | None = 1) -> None:
+            received(int(n or 0))
+
     try:
-        with urllib.request.urlopen(_request(remote), timeout=retry.timeout_s) as response:  # http(s): checked before
-            _receive(remote, response, meter, stop)
-    except urllib.error.HTTPError as error:
-        with error:
-            _answer_to(error, remote)
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            raise
-        raise _TryAgainError(str(error) or type(error).__name__) from error
-    wrong = check(_part(remote.path))
-    if wrong is not None:
-        _forget(remote.path)
-        raise _TryAgainError(wrong)
-    os.replace(_part(remote.path), remote.path)
-    _tag(remote.path).unlink(missing_ok=True)
+        whole = hf_hub_download(
+            repo_id=place[2],
+            filename=unquote(place[4]),
+            repo_type=place[1],
+            revision=unquote(place[3]),
+            endpoint=endpoint,
+            local_dir=part.parent / _HUB_FOLDER,
+            tqdm_class=Bar,
+        )
+    except (HTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        # The last says that the file is not in a cache; its cause, why it could not be had.
+        why = error.__cause__ if isinstance(error, LocalEntryNotFoundError) and error.__cause__ else error
+        raise why if isinstance(why, OSError) else OSError(str(why) or type(why).__name__) from error
+    os.replace(whole, part)
 
 
-def _download(remote: Remote, check: Check, retry: Retry, meter: Meter, stop: Event) -> None:
-    failures, furthest = 0, _size(_part(remote.path))
-    while not stop.is_set():
+def _refusal(error: Exception) -> str | None:
+    """What a server answered, when asking again will not help."""
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()  # it is the answer as well
+        code, reason = error.code, error.reason
+    else:
+        response = getattr(error, "response", None)  # of the hub's errors
+        code, reason = getattr(response, "status_code", None), getattr(response, "reason_phrase", "")
+    return None if code is None or code in PASSING_CODES else f"{code} {reason}".rstrip()
+
+
+def _download(remote: Remote, check: Check, meter: Meter, stop: Event) -> None:
+    part, wrong = remote.path.with_name(remote.path.name + ".part"), None
+
+    def received(size: int) -> None:
+        meter.add(size)
+        if stop.is_set():
+            raise OSError("stopped")
+
+    for attempt in range(ATTEMPTS):
+        if attempt and stop.wait(FIRST_WAIT_S * 2 ** (attempt - 1)):
+            return
         try:
-            return _attempt(remote, check, retry, meter, stop)
-        except _TryAgainError as error:
-            size = _size(_part(remote.path))
-            failures = 1 if size > furthest else failures + 1
-            furthest = max(furthest, size)
-            if failures >= retry.attempts:
-                raise UserError(
-                    f"could not download: {error}, {failures} times in a row",
-                    where=remote.url,
-                    fix="check the network and run again: it goes on where it stopped",
-                ) from error
-            pause = min(retry.longest_wait_s, retry.first_wait_s * 2 ** (failures - 1))
-            stop.wait(max(pause * random.uniform(0.5, 1.0), min(error.wait_s, retry.longest_wait_s)))
+            _fetch(remote.url, part, received)
+            wrong = check(part)
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                raise
+            refusal = _refusal(error)
+            if refusal is not None:
+                fix = (
+                    "check the address, the shard name pattern and the number of shards; "
+                    "what the hub does not show to all needs HF_TOKEN"
+                )
+                raise UserError(f"the server refused with {refusal}", where=remote.url, fix=fix) from error
+            wrong = (str(error) or type(error).__name__).partition("\n")[0]
+        if wrong is None:
+            os.replace(part, remote.path)
+            return
+        part.unlink(missing_ok=True)
+    fix = "check the network and run again: it goes on with what is missing"
+    raise UserError(f"could not download: {wrong}, {ATTEMPTS} times in a row", where=remote.url, fix=fix)
 
 
 @contextmanager
 def _alone_in(folder: Path) -> Generator[None]:
-    """Hold the folder, so that two processes do not append to one `.part`; the second finds everything there."""
+    """Hold the folder, so that two processes do not write to one `.part`; the second finds everything there."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-        os.fsync(handle)
     finally:
+        shutil.rmtree(folder / _HUB_FOLDER, ignore_errors=True)  # with what a killed process left there by halves
         os.close(handle)
 
 
-def download_all(
-    remotes: Sequence[Remote], check: Check, retry: Retry, progress: ProgressCallback | None = None
-) -> None:
+def download_all(remotes: Sequence[Remote], check: Check, progress: ProgressCallback | None = None) -> None:
     """Have every file, downloading what is missing. All of them go to one folder, which exists.
 
     Args:
         remotes: the files; one that is there and passes its check is not asked for.
         check: tells a good file.
-        retry: how long to try.
         progress: told the bytes received.
 
     Raises:
-        UserError: an address is not http(s), a server refused, or could not be reached often enough. What was
-            downloaded stays.
+        UserError: an address is not http(s), a server refused, or could not be reached often enough. Files that were
+            downloaded stay.
         OSError: the disk is full, or the folder cannot be written.
     """
     for remote in remotes:
@@ -208,10 +184,10 @@ def download_all(
             return
         meter = Meter(progress, f"downloading {len(missing)} of {len(remotes)} shards", unit="bytes")
         try:
-            futures = [pool.submit(_download, remote, check, retry, meter, stop) for remote in missing]
+            futures = [pool.submit(_download, remote, check, meter, stop) for remote in missing]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         finally:
-            stop.set()  # the others end at their next chunk, and leave their parts
+            stop.set()  # the others end at their next chunk
         for future in done:
             future.result()
         meter.finish()

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from rails.errors import UserError
 from trainer.data.corpus import fingerprint, share
-from trainer.data.download import Remote, Retry, download_all
+from trainer.data.download import Remote, download_all
 from trainer.data.progress import Meter, ProgressCallback
 from trainer.data.shards import Split
 
@@ -153,13 +153,11 @@ def _shard_url(address: str, index: int) -> str:
     return _INDEX.sub(lambda match: f"{index:0{match[1] or 0}d}", address)
 
 
-def _fetch(
-    address: str, indices: Sequence[int], cache: Path, retry: Retry, progress: ProgressCallback | None
-) -> list[Path]:
+def _fetch(address: str, indices: Sequence[int], cache: Path, progress: ProgressCallback | None) -> list[Path]:
     folder = cache / "shards" / hashlib.sha256(address.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     remotes = [Remote(_shard_url(address, index), folder / SHARD_NAME.format(index=index)) for index in indices]
-    download_all(remotes, wrong_with, retry, progress)
+    download_all(remotes, wrong_with, progress)
     return [remote.path for remote in remotes]
 
 
@@ -169,18 +167,17 @@ def open_parquet(
     shards: int,
     val_shard: int | None,
     cache: Path,
-    retry: Retry,
     progress: ProgressCallback | None = None,
 ) -> ParquetCorpus:
     """The shards of a folder or an address as a corpus.
 
     Args:
         source: a folder, or an http(s) address: of the shards' folder, or with the shard's name in it as a pattern
-            such as `shard_{index:05d}.parquet`.
+            such as `shard_{index:05d}.parquet`. On the Hugging Face hub it has `/resolve/REVISION/` in it: a commit
+            stays what it is, a branch does not.
         shards: how many shards in all, the pinned one included; 0 means all of a folder.
         val_shard: the index of the pinned shard at an address when it is not the last, `shards - 1`.
         cache: downloaded shards go under it.
-        retry: how long to try downloading.
         progress: told of downloads and checks.
 
     Raises:
@@ -192,7 +189,7 @@ def open_parquet(
         if shards < 2:
             raise UserError("an address needs a number of shards, at least 2", where="shards", fix="set shards = 2")
         train = [index for index in range(shards) if index != pinned][: shards - 1]
-        paths = _fetch(source, [*train, pinned], cache, retry, progress)
+        paths = _fetch(source, [*train, pinned], cache, progress)
     else:
         folder = Path(source).expanduser()
         if not folder.is_dir():

@@ -23,7 +23,7 @@ from typing import cast
 from rails.errors import NightshiftError, UserError
 from trainer.data.cache import building, default_cache, entry_path, private_dir, train_dir, wrong_with
 from trainer.data.corpus import HELD_BACK, Corpus, scan_folder, scan_stdlib
-from trainer.data.download import DISK_FULL, Retry
+from trainer.data.download import DISK_FULL
 from trainer.data.held_back import hidden_paths
 from trainer.data.progress import Meter, PrepareProgress, ProgressCallback
 from trainer.data.shards import SPLITS, TOKEN_BYTES_NAME, Split, SplitWriter, meta_int, read_meta, write_meta
@@ -104,9 +104,7 @@ def _open(spec: DataSpec, cache: Path, progress: ProgressCallback | None) -> Cor
             open_parquet,  # pyarrow takes a quarter of a second that other corpora need not pay
         )
 
-        return open_parquet(
-            source, shards=spec.shards, val_shard=spec.val_shard, cache=cache, retry=Retry(), progress=progress
-        )
+        return open_parquet(source, shards=spec.shards, val_shard=spec.val_shard, cache=cache, progress=progress)
     return scan_folder(Path(spec.corpus).expanduser(), progress)
 
 
