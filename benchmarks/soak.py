@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import rails.bootstrap  # noqa: E402, F401  # isort: skip  # pyright: ignore[reportUnusedImport]
-from benchmarks import soak_disk, soak_kills, soak_weather, soak_writes  # noqa: E402
+from benchmarks.soaks import disk, kills, weather, writes  # noqa: E402
 
 
 def main() -> None:
@@ -56,15 +56,15 @@ def main() -> None:
 def _run(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if arguments.part == "kills":
         trials = arguments.trials or round(1.5 * arguments.kills)
-        result = soak_kills.soak(folder, kills=arguments.kills, trials=trials, seed=arguments.seed, say=True)
-        result["writes"] = soak_writes.measure(folder, arguments.writes)
-        return result, soak_kills.verdict(result)
+        result = kills.soak(folder, kills=arguments.kills, trials=trials, seed=arguments.seed, say=True)
+        result["writes"] = writes.measure(folder, arguments.writes)
+        return result, kills.verdict(result)
     if arguments.part == "weather":
         trials = arguments.trials or 1000
-        result = soak_weather.soak(folder, trials=trials, share=arguments.share, seed=arguments.seed, say=True)
-        return result, soak_weather.verdict(result)
-    result = soak_disk.soak(folder, trials=arguments.trials or 8)
-    return result, soak_disk.verdict(result)
+        result = weather.soak(folder, trials=trials, share=arguments.share, seed=arguments.seed, say=True)
+        return result, weather.verdict(result)
+    result = disk.soak(folder, trials=arguments.trials or 8)
+    return result, disk.verdict(result)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter, defaultdict
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ PACKAGES = ("agents", "cli", "graph", "memory", "rails", "tools", "trainer")
 SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 AGENT_EDITED = ROOT / "trainer" / "train.py"
+CROWDED = {"cli/attacks/programs", "cli/commands", "tests/support"}
+"""Folders of one module an item, which may be many."""
 PROGRAMS = ROOT / "cli" / "attacks" / "programs"
 """Each is one `main` that is spliced into train.py; the module says what it does."""
 
@@ -23,6 +27,51 @@ def test_files_stay_short() -> None:
     long = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in SOURCES if p != AGENT_EDITED}
     assert {name: lines for name, lines in long.items() if lines > 400} == {}
     assert {p.name: n for p in TESTS if (n := len(p.read_text().splitlines())) > 600} == {}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of ours that a module imports, also inside functions and for types alone."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & MODULES.keys() - {name_of(path)}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+MODULES = {name_of(path): path for path in SOURCES if path.name != "__init__.py"}
+
+
+def room_of(module: str) -> str:
+    """The folder of a module; what lies directly in a package counts singly."""
+    return module if module.count(".") == 1 else module.rpartition(".")[0]
+
+
+def test_no_modules_and_no_folders_import_each_other_in_a_circle() -> None:
+    modules = {name: imported(path) for name, path in MODULES.items()}
+    TopologicalSorter(modules).prepare()  # raises CycleError, which names the circle
+    rooms: dict[str, set[str]] = defaultdict(set)
+    for name, others in modules.items():
+        rooms[room_of(name)] |= {room_of(other) for other in others} - {room_of(name)}
+    TopologicalSorter(rooms).prepare()
+
+
+def test_folders_stay_small() -> None:
+    files = Counter(path.parent for path in (*SOURCES, *TESTS) if path.name != "__init__.py")
+    crowded = {str(folder.relative_to(ROOT)): count for folder, count in files.items() if count > 15}
+    assert set(crowded) <= CROWDED, crowded
+
+
+def test_every_folder_says_what_lives_there() -> None:
+    for path in SOURCES:
+        if path.name == "__init__.py":
+            said = ast.get_docstring(ast.parse(path.read_text())) or ""
+            assert said.split("\n")[0].endswith("."), path
 
 
 def functions(body: list[ast.stmt]) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:

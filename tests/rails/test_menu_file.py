@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rails.errors import UserError
 from rails.menu import Knob, Menu, load_menu
-from tests.rails.reply_corpus import MENU_FILE, corpus_menu
+from tests.support.reply_corpus import MENU_FILE, corpus_menu
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

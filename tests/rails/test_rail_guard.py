@@ -17,7 +17,7 @@ from rails.source.edits import program_key, read_knobs, unified_diff
 from rails.source.program import EditError
 from rails.status import Status
 from rails.text import REASON_LIMIT
-from tests.rails.reply_corpus import MENU_FILE, corpus_menu, corpus_rails, corpus_source, knob
+from tests.support.reply_corpus import MENU_FILE, corpus_menu, corpus_rails, corpus_source, knob
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:typer")
 
@@ -286,7 +286,7 @@ def refuse(*args, **kwargs):
 socket.getaddrinfo = socket.create_connection = refuse
 socket.socket.connect = socket.socket.connect_ex = refuse
 from rails.guard import RailContext, Rails
-from tests.rails.reply_corpus import corpus_menu, knob
+from tests.support.reply_corpus import corpus_menu, knob
 assert "guardrails" not in sys.modules, "guardrails was imported before rails were built"
 rails = Rails(corpus_menu())
 context = RailContext(menu=corpus_menu(), source=None)
