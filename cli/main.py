@@ -22,6 +22,7 @@ from cli.commands.pause import pause
 from cli.commands.query import query
 from cli.commands.rails import rails_app
 from cli.commands.report import report
+from cli.commands.restore import restore
 from cli.commands.resume import resume
 from cli.commands.run import run
 from cli.commands.show import show
@@ -61,6 +62,7 @@ for command in (
     report,
     export,
     doctor,
+    restore,
 ):
     app.command()(command)
 app.command("import")(import_)

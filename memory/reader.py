@@ -51,7 +51,7 @@ class Reader(Queries):
 
     @classmethod
     def open(cls, directory: Path, tables: Collection[str] | Needs = TABLES, report: Report | None = None) -> Self:
-        """Load the snapshot in `directory`, also while a loop is publishing the next; or a rescue of a damaged store.
+        """Load the snapshot in `directory`, also while a loop is publishing the next.
 
         Args:
             directory: with the manifest.

@@ -82,7 +82,7 @@ _HEAD = """# The record, as SQL sees it
 Written by `python -m memory.schema_doc`; a test fails when it differs from the store, or a column has no meaning.
 
 `nightshift query DIR "SELECT …"` answers SQL (that of [DuckDB](https://duckdb.org/docs/stable/sql/introduction)) over
-the views below: during a run, after it, and of a folder that a damaged store was rescued into. It cannot write,
+the views below: during a run, after it, and of a copy of `.nightshift/snapshot`. It cannot write,
 whatever it says. Columns may be added in later versions; none is renamed or removed.
 
 Times of day are UTC, without a zone; seconds, bytes, joules and dollars are so named (`_s`, `_bytes`, `joules`, `usd`).

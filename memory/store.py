@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import duckdb
 
-from memory.database.errors import DamagedStoreError, store_errors
+from memory.database.errors import store_errors
 from memory.database.journal import new_row
 from memory.database.opening import Note, open_database
 from memory.database.rows import (
@@ -69,7 +69,7 @@ class Store(Writer):
     def open(cls, path: Path, note: Note = _unheard) -> Self:
         """Open the store at `path`, or make it, and bring it to the newest schema.
 
-        Reads it through first: about 0.15 s for 10,000 trials. What can be read of a damaged one is exported.
+        Reads it through first: about 0.15 s for 10,000 trials.
 
         Args:
             path: the file.
@@ -78,15 +78,11 @@ class Store(Writer):
         Raises:
             BusyError: another process has it open.
             UserError: it cannot be opened, or a newer nightshift wrote it.
-            HaltError: it is damaged (the message names the export), or a migration failed (it names the backup).
-            DiskFullError: there is no room for the store, a backup or an export.
+            DamagedStoreError: it is damaged; `memory.rescue.refusal.open_store` says which copy there is.
+            HaltError: a migration failed (the message names the backup).
+            DiskFullError: there is no room for the store or a backup.
         """
-        try:
-            connection, schema = open_database(path, note)
-        except DamagedStoreError as error:
-            from memory.rescue.refusal import refusal  # it reads snapshots, which know the store
-
-            raise refusal(path, error) from error
+        connection, schema = open_database(path, note)
         return cls(connection, path, schema)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ NightshiftError                what happened, where, what to do next; exit code 
 ├── BusyError                  another loop owns this workspace; exit code 75
 ├── HaltError                  the loop must stop now: nothing is lost, a person has to look
 │   ├── DiskFullError          no room to write: the loop pauses until there is
-│   └── DamagedStoreError      the store's file is damaged: what can be read is exported (memory/database/errors.py)
+│   └── DamagedStoreError      the store's file is damaged: `nightshift restore` rebuilds it (memory/database/errors.py)
 ├── ProposerError              no proposal could be had (endpoint refused, recording used up)
 └── TrialError                 this trial is over, with a status; the loop goes on
 """

@@ -115,17 +115,17 @@ def _store(directory: Path) -> dict[str, Any]:
     from graph.workspace import Workspace
     from memory.database.backup import backups
     from memory.database.errors import DamagedStoreError
-    from memory.database.opening import BACKUPS, examine
+    from memory.database.opening import BACKUPS, examine, left_behind
     from rails.errors import NightshiftError
 
     workspace = Workspace(directory.expanduser().resolve())
     path = workspace.store_path
-    if not path.exists():
+    if not path.exists() and not left_behind(path):
         return {}
     found: dict[str, Any] = {
         "ok": None,
         "schema": None,
-        "bytes": path.stat().st_size,
+        "bytes": path.stat().st_size if path.exists() else 0,
         "backups": [str(backup) for backup in backups(path.with_name(BACKUPS))],
         "damaged": None,
     }

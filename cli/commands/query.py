@@ -17,7 +17,7 @@ def query(
         Path | None, typer.Option(metavar="FILE", help="Write a Parquet file.", show_default=False)
     ] = None,
 ) -> None:
-    """Ask the record in SQL. Read-only whatever the SQL says, also while a campaign runs, and of a rescued store.
+    """Ask the record in SQL. Read-only whatever the SQL says, also while a campaign runs, and of a copied snapshot.
 
     Views: trials measurements curves calls verdicts lessons near_misses noise campaigns lineage_blocks spans events.
     Columns and examples: docs/schema.md, or "DESCRIBE trials". A table for people ends after 1000 rows.

@@ -76,7 +76,7 @@ def _write(source: str, output: Path | None, menu: Path | None, usd_per_kwh: flo
 
 
 def _of_folder(source: str, path: Path, tag: str | None, menu: Path | None) -> _Read:
-    """A workspace, ours or imported; or the folder of a snapshot or a rescue, which is read and left as it is."""
+    """A workspace, ours or imported; or the folder of a snapshot, which is read and left as it is."""
     from cli.inputs.sources import with_menu
     from cli.inputs.workspaces import find_workspace, holder_of, open_reader
     from cli.report.gathered import Reading

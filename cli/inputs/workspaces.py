@@ -36,10 +36,10 @@ def holder_of(workspace: Workspace) -> Holder | None:
 
 
 def open_reader(directory: Path, tables: Collection[str] | Needs = TABLES) -> Reader:
-    """A read-only copy of what the loop has published, or of what was rescued of a damaged store.
+    """A read-only copy of what the loop has published.
 
     Args:
-        directory: the workspace, or the folder of a rescue or a snapshot itself.
+        directory: the workspace, or the folder of a snapshot itself.
         tables: as in `Reader.open`.
 
     Raises:

@@ -28,6 +28,7 @@ from memory.lineage.rows import NEAR_READ, prospects_of
 from memory.lock import workspace_lock
 from memory.publish import publish
 from memory.reader import QueryResult, Reader
+from memory.rescue.refusal import open_store
 from memory.store import Store
 from rails.errors import UserError
 from rails.guard import Rails
@@ -97,7 +98,7 @@ def opened(
 ) -> Generator[Services]:
     """As `open_campaign`, for whoever holds the workspace's lock."""
     isolation = check_isolation(options)
-    with Store.open(workspace.store_path) as store:
+    with open_store(workspace.store_path, workspace.root) as store:
         if store.campaigns():
             publish(store, workspace.snapshot_dir)  # a loop that was killed after its last commit could not
         intent = intend(store, workspace, options, observer, proposer)

@@ -28,10 +28,7 @@ class DamagedStoreError(HaltError):
 
     def __init__(self, why: str, path: Path) -> None:
         self.why = why
-        fix = (
-            "`nightshift run` again exports what can be read; if it stops here once more, move the store away: "
-            "the published snapshot stays as a rescue"
-        )
+        fix = "`nightshift restore` rebuilds it from what was published of it, and keeps the damaged file"
         super().__init__(f"the store is damaged ({why})", where=str(path), fix=fix)
 
 

@@ -114,7 +114,7 @@ def _gone(connection: duckdb.DuckDBPyConnection, published: Path, rows: dict[str
     tables = [f"SELECT trial_id, phase FROM read_parquet([{', '.join(map(_quoted, files))}])"] if files else []
     tables += [f"SELECT {_quoted(trial_id)} AS trial_id, {_quoted(phase)} AS phase" for trial_id, phase in newest]
     try:
-        return unknown_trials(connection, f"({' UNION ALL '.join(tables)})", known) if tables else 0
+        return _unknown_trials(connection, f"({' UNION ALL '.join(tables)})", known) if tables else 0
     except duckdb.Error:
         # Nothing is wrong with the store when a published file is: power cuts may tear those.
         return 0
@@ -141,7 +141,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def unknown_trials(connection: duckdb.DuckDBPyConnection, published: str, known: str) -> int:
+def _unknown_trials(connection: duckdb.DuckDBPyConnection, published: str, known: str) -> int:
     """How many trials of one table are not in another, or undecided there. Both are given in SQL."""
     sql = f"""
         SELECT count(*) FROM {published} AS published LEFT JOIN {known} AS known USING (trial_id)

@@ -17,7 +17,6 @@ from memory.database.inspection import cut_torn_end, inspect, log_path
 from memory.database.journal import JOURNAL, fold
 from memory.database.migrations.runner import LEDGER, migrate, newest_version, schema_version
 from memory.database.queries import CONNECT_CONFIG, create_views
-from memory.records import utc_now
 from rails.errors import HaltError, NightshiftError, UserError
 
 SNAPSHOT = "snapshot"
@@ -35,9 +34,7 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 
 Note = Callable[[str], None]
 
-_ORPHAN = """The store that this snapshot shows was gone when nightshift started, so a new one was made.
-These are the rows that had been published of the old one, a Parquet file for each part of a table.
-"""
+_GONE = "its file is gone"
 
 
 def open_database(path: Path, note: Note) -> tuple[duckdb.DuckDBPyConnection, int]:
@@ -48,7 +45,7 @@ def open_database(path: Path, note: Note) -> tuple[duckdb.DuckDBPyConnection, in
 
     Args:
         path: the file.
-        note: told what a person should know: where a backup is, or what became of an older snapshot.
+        note: told what a person should know: where a backup is.
 
     Returns:
         A connection with the views, and the version of the schema.
@@ -56,13 +53,15 @@ def open_database(path: Path, note: Note) -> tuple[duckdb.DuckDBPyConnection, in
     Raises:
         BusyError: another process has it open.
         UserError: it cannot be opened, or a newer nightshift wrote it.
-        DamagedStoreError: it cannot be read, or rows are gone.
+        DamagedStoreError: it cannot be read, rows are gone, or the whole file is gone that something was published of.
         DiskFullError, HaltError: it cannot be written; a migration failed.
     """
     backup = None
     try:
+        if left_behind(path):
+            raise DamagedStoreError(_GONE, path)
         if not path.exists():
-            _create(path, note)
+            _create(path)
         connection, rows = _connect_inspected(path, path.with_name(SNAPSHOT))
         version = schema_version(connection)
         if version < newest_version() and any(count for name, count in rows.items() if name != LEDGER):
@@ -87,33 +86,41 @@ def open_database(path: Path, note: Note) -> tuple[duckdb.DuckDBPyConnection, in
 def examine(path: Path) -> int:
     """Read the store at `path` through as `open_database` does, on a copy: no loop that starts meanwhile is in its way.
 
+    There is one, or one is `left_behind`.
+
     Returns:
         The version of its schema.
 
     Raises:
         NightshiftError: as `open_database`, but nothing is written.
     """
+    if not path.exists():
+        raise DamagedStoreError(_GONE, path)
     with tempfile.TemporaryDirectory(prefix="nightshift-") as folder, disk_errors(Path(folder)):
         copy = Path(folder) / path.name
         for file in (path, log_path(path)):
             if file.exists():
                 shutil.copyfile(file, copy.with_name(file.name))
         try:
-            connection, _ = _connect_inspected(copy, path.with_name(SNAPSHOT))
+            connection, rows = _connect_inspected(copy, path.with_name(SNAPSHOT))
+            with closing(connection):
+                if rows.get(JOURNAL):
+                    _fold(connection, path)
+                return schema_version(connection)
         except duckdb.Error as error:
             raise _explained(path, error) from error
-        with closing(connection):
-            return schema_version(connection)
 
 
-def _create(path: Path, note: Note) -> None:
+def left_behind(path: Path) -> bool:
+    """Whether there was a store at `path` of which only its snapshot, or its write-ahead log, is left."""
+    return not path.exists() and (log_path(path).exists() or (path.with_name(SNAPSHOT) / "manifest.json").exists())
+
+
+def _create(path: Path) -> None:
     """Make an empty store: under another name, so that a kill leaves none rather than a torn one."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in path.parent.glob(f".{path.name}.*.tmp*"):
-            leftover.unlink()
-        _put_aside(path, note)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        temporary = temporary_of(path)
         try:
             with _connect(temporary) as connection:
                 migrate(connection)
@@ -125,16 +132,11 @@ def _create(path: Path, note: Note) -> None:
         sync_directory(path.parent)
 
 
-def _put_aside(path: Path, note: Note) -> None:
-    """Keep what is left of a store that has gone: publishing the new one would overwrite it."""
-    stamp = f"{utc_now():%Y%m%dT%H%M%S%fZ}"
-    snapshot, log = path.with_name(SNAPSHOT), log_path(path)
-    if (snapshot / "manifest.json").exists():
-        (snapshot / "README.txt").write_text(_ORPHAN, encoding="utf-8")
-        kept = snapshot.rename(path.with_name(f"rescue-{stamp}"))
-        note(f"the store is gone, a new one is made; what had been published of the old one is kept in {kept}")
-    if log.exists():
-        log.rename(path.with_name(f"orphan-{stamp}.wal"))
+def temporary_of(path: Path) -> Path:
+    """A new name beside `path` for a store in the making; whatever a kill left under such names is removed."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp*"):
+        leftover.unlink()
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def _fold(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from memory.git.locks import wait_for_locks
 from memory.git.objects import GitObjects, commit_message
-from memory.git.repo import NO_COMMIT, GitRepo, RefMovedError
+from memory.git.repo import AUTHOR_EMAIL, NO_COMMIT, GitRepo, RefMovedError
 from memory.git.setup import check_clean, check_committed, check_tag, init_workspace
 from memory.git.worktree import RESULTS_FILE, Versions, Worktree
 from rails.errors import HaltError, UserError
@@ -108,6 +108,35 @@ class Ratchet:
             self._move(new=head_commit, old=old, expected=head_commit, why="nightshift: resume")
         if self._repo.branch() != branch:
             self._check_out(branch)
+
+    def roll_back(self, tag: str, head_commit: str) -> dict[str, str]:
+        """Take a campaign's branch back to `head_commit` when only commits of the loop's own have come after it.
+
+        train.py, results.tsv and the index follow where they are as one of those commits has them. `resume` should
+        follow: it says so when the branch is somewhere else. Killed in between, it can be done again.
+
+        Returns:
+            The commits taken off, newest first: name to subject.
+
+        Raises:
+            HaltError: the recorded commit is gone, another git process holds the branch, or it moved meanwhile.
+        """
+        check_tag(tag)
+        self._clear_locks()
+        self._branch = f"refs/heads/autoresearch/{tag}"
+        self._objects.parents_of(head_commit)
+        found = self._repo.ref(self._branch)
+        taken = self._own_commits(head_commit, found) if found is not None else {}
+        if found is not None and taken:
+            self._project(head_commit, None, list(taken))
+            self._move(new=head_commit, old=found, expected=found, why="nightshift: restore")
+        return taken
+
+    def candidates(self) -> dict[str, str]:
+        """The commits that are held for trials under way: name to subject."""
+        # A power cut may have torn one of them: what git lists before it complains is listed.
+        lines = self._repo.run("for-each-ref", "--format=%(objectname) %(subject)", _HELD).text.splitlines()
+        return dict((commit, subject) for commit, _, subject in (line.partition(" ") for line in lines))
 
     def source(self, commit: str) -> str:
         """The text of the program at a commit.
@@ -221,6 +250,16 @@ class Ratchet:
 
     def _clear_locks(self) -> None:
         wait_for_locks(self._repo.path, [self._repo.git_dir, self._repo.common_dir])
+
+    def _own_commits(self, head: str, tip: str) -> dict[str, str]:
+        """The commits from `head`, exclusive, to `tip`, newest first; none when a person's are among them."""
+        lines = self._repo.need("rev-list", "--format=%P %ae %ce %s", f"{head}..{tip}").text.splitlines()
+        commits = [name.removeprefix("commit ") for name in lines[::2]]
+        begins = [f"{parent} {AUTHOR_EMAIL} {AUTHOR_EMAIL} " for parent in [*commits[1:], head]]
+        found = dict(zip(commits, lines[1::2], strict=True))
+        if not all(map(str.startswith, found.values(), begins)):
+            return {}
+        return {name: told.removeprefix(begin) for (name, told), begin in zip(found.items(), begins, strict=False)}
 
     def _check_out(self, branch: str) -> None:
         """Attach HEAD to a branch at the commit that is checked out: no file changes."""

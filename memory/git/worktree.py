@@ -75,7 +75,7 @@ class Worktree:
         if results is not None and not self._project_results(results, recorded.sha if recorded else None, earlier):
             skipped.append(RESULTS_FILE)
         entries = {self._file_name: source, RESULTS_FILE: recorded}
-        wanted = {name: f"{entry.mode.decode()},{entry.sha}" for name, entry in entries.items() if entry is not None}
+        wanted = {name: f"{entry.mode.decode()},{entry.sha}" if entry else "" for name, entry in entries.items()}
         self._project_index(wanted, earlier)
         return skipped
 
@@ -130,6 +130,7 @@ class Worktree:
         return foreign
 
     def _project_index(self, wanted: dict[str, str], earlier: Callable[[], Versions]) -> None:
+        """Change what the index has of the files to mode and blob as wanted; empty: to no entry."""
         index = identity(self._repo.git_dir / "index")
         if index is not None and (index, wanted) == self._agreed:
             return
@@ -137,12 +138,12 @@ class Worktree:
         changes = list[str]()
         for name, entry in wanted.items():
             now = staged.get(name)
-            if now == entry.partition(",")[2]:
+            if (now or "") == entry.partition(",")[2]:
                 continue
             known = earlier().source if name == self._file_name else earlier().results
             if now in known:
-                changes += ["--cacheinfo", f"{entry},{name}"]
-        agrees = staged == {name: entry.partition(",")[2] for name, entry in wanted.items()}
+                changes += ["--cacheinfo", f"{entry},{name}"] if entry else ["--force-remove", name]
+        agrees = staged == {name: entry.partition(",")[2] for name, entry in wanted.items() if entry}
         self._agreed = (index, wanted) if agrees else None
         if changes:
             # A person's own git may hold the index for hours (an open commit editor). The next start tries again.

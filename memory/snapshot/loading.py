@@ -34,22 +34,27 @@ _ALL_ELSE_BYTES = 2**30
 
 
 def load(directory: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
-    """A database in memory with all rows of a snapshot or a rescue under the newest schema, keys and all.
+    """A database in memory with all rows of a snapshot under the newest schema, keys and all.
 
     Raises:
         UserError: a newer nightshift wrote it.
         duckdb.Error: it is damaged.
     """
-    require_known(directory, manifest)
     connection = connect()
     try:
-        migrate(connection, upto=manifest.schema)
-        _fill(connection, directory, manifest, EVERYTHING)
-        migrate(connection)
+        fill_database(connection, directory, manifest)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def fill_database(connection: duckdb.DuckDBPyConnection, directory: Path, manifest: Manifest) -> None:
+    """Make the tables of the newest schema in an empty database, with all rows of a snapshot. Errors as `load`."""
+    require_known(directory, manifest)
+    migrate(connection, upto=manifest.schema)
+    _fill(connection, directory, manifest, EVERYTHING)
+    migrate(connection)
 
 
 def load_tables(
@@ -61,7 +66,7 @@ def load_tables(
     of an older schema is loaded whole: its rows have to go through the migrations.
 
     Args:
-        directory: the snapshot's, or a rescue's.
+        directory: the snapshot's.
         manifest: of it.
         wanted: tables and their columns.
         report: told of each table.

@@ -16,6 +16,7 @@ from memory.database.errors import store_error
 from memory.database.opening import open_database
 from memory.git.repo import GitRepo, GitResult
 from memory.publish import publish
+from memory.rescue.restore import build, exchange
 from memory.store import Store
 from rails.errors import DiskFullError, HaltError
 from tests.support.filling import fill, small_disk
@@ -104,7 +105,6 @@ def test_after_a_full_disk_the_store_has_exactly_what_was_committed(disk: Path, 
                 operation(store)
             assert [trial.seq for trial in store.trials(records.campaign.campaign_id)] == list(range(31))
             publish(store, path.with_name("snapshot"))
-        assert not list(path.parent.glob("rescue-*"))
 
 
 def test_a_store_on_a_full_disk_can_be_opened_and_closed(disk: Path):
@@ -150,18 +150,24 @@ def test_a_disk_too_full_for_the_backup_leaves_the_old_schema(disk: Path, tmp_pa
     assert path.read_bytes() == before
 
 
-def test_a_disk_too_full_for_a_rescue_is_a_full_disk(disk: Path):
+def test_a_disk_too_full_for_a_restore_leaves_everything_as_it_was(disk: Path):
     path = disk / "store.duckdb"
     with Store.open(path) as store:
         for operation in operations_of(make_records(20)):
             operation(store)
-    path.write_bytes(path.read_bytes()[:-300_000])
-    for room in (0, 100_000, path.stat().st_size + 50_000):
+        publish(store, disk / "snapshot")
+    size = path.stat().st_size
+    path.write_bytes(b"damaged")
+    before = sorted(disk.rglob("*"))
+    for room in (0, 100_000, size // 2):
         filler = leave(disk, room)
         with pytest.raises(DiskFullError):
-            Store.open(path)
+            build(path)
         filler.unlink()
-    assert list(disk.iterdir()) == [path]
+        assert sorted(disk.rglob("*")) == before and path.read_bytes() == b"damaged"
+    exchange(build(path), path)
+    with Store.open(path) as store:
+        assert len(store.trials(make_records(20).campaign.campaign_id)) == 21
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

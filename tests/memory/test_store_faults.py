@@ -83,7 +83,7 @@ def test_a_second_process_is_told_who_has_the_store(tmp_path: Path):
 def test_a_file_that_is_no_store_is_named(tmp_path: Path, content: bytes):
     path = tmp_path / "store.duckdb"
     path.write_bytes(content)
-    with pytest.raises(HaltError, match=r"store\.duckdb: the store is damaged .* 0 trials were saved into"):
+    with pytest.raises(HaltError, match=r"store\.duckdb: the store is damaged "):
         Store.open(path)
     assert path.read_bytes() == content
 

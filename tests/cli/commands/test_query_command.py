@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,6 @@ import pytest
 
 from cli.terminal.output import printable
 from memory.publish import publish
-from memory.rescue.refusal import rescue
 from memory.store import Store
 from tests.support.command import argv, nightshift
 from tests.support.rows import CampaignRecords, make_records, write_records
@@ -124,11 +124,9 @@ def test_forms_exclude_each_other_and_errors_leave_no_file(night: tuple[Path, Ca
     assert os.listdir(tmp_path) == []
 
 
-def test_a_rescue_can_be_asked(night: tuple[Path, CampaignRecords], tmp_path: Path) -> None:
-    with Store.open(tmp_path / "store.duckdb") as store:
-        write_records(store, night[1])
-    folder = rescue(tmp_path / "store.duckdb").folder
-    found = nightshift("query", folder, "SELECT count(*) FROM trials", "--json")
+def test_a_copied_snapshot_can_be_asked(night: tuple[Path, CampaignRecords], tmp_path: Path) -> None:
+    shutil.copytree(night[0] / ".nightshift" / "snapshot", tmp_path / "copy")
+    found = nightshift("query", tmp_path / "copy", "SELECT count(*) FROM trials", "--json")
     assert json.loads(found.out)["rows"] == [[len(night[1].trials)]]
 
 
