@@ -60,6 +60,7 @@ def test_reader_equals_store(tmp_path: Path):
     def check(records: CampaignRecords, publications: set[int]):
         path = tmp_path / "store.duckdb"
         path.unlink(missing_ok=True)
+        shutil.rmtree(tmp_path / "snapshot", ignore_errors=True)
         with Store.open(path) as store:
             store.add_campaign(records.campaign.model_copy(update={"incumbent_trial_id": None}))
             for trial in records.trials:
