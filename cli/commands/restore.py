@@ -31,7 +31,7 @@ def restore(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> 
         }
         print_json(document)
         return
-    print(f"The store is rebuilt from its snapshot: {done.copy}. It was damaged: {done.damage}.")
+    print(f"The store was damaged ({done.damage}).\nIt is rebuilt from its snapshot: {done.copy}.")
     for file in done.kept:
         print(f"kept: {file}")
     for seq, known in done.lost.items():
@@ -40,4 +40,5 @@ def restore(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> 
         print(f"off the branch autoresearch/{done.tag}: {commit[:12]} (`git branch NAME {commit[:12]}` keeps it)")
     for note in done.notes:
         print(f"note: {note}")
-    print(f"`nightshift run {directory}` goes on.")
+    if done.tag is not None:
+        print(f"`nightshift run {directory}` goes on.")

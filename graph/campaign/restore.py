@@ -56,7 +56,7 @@ def restore_store(root: Path) -> Restored:
         damage = damage_of(path)
         if damage is None:
             what = "the store is whole: there is nothing to restore" if path.exists() else "there is no store here yet"
-            raise UserError(what, where=str(path), fix="`nightshift run` goes on")
+            raise UserError(what, where=str(path))
         temporary = build(path)
         try:
             copy = copy_of(path)

@@ -107,6 +107,8 @@ def examine(path: Path) -> int:
                 if rows.get(JOURNAL):
                     _fold(connection, path)
                 return schema_version(connection)
+        except DamagedStoreError as error:
+            raise DamagedStoreError(error.why.replace(str(copy), str(path)), path) from error
         except duckdb.Error as error:
             raise _explained(path, error) from error
 
