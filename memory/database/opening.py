@@ -107,10 +107,11 @@ def examine(path: Path) -> int:
                 if rows.get(JOURNAL):
                     _fold(connection, path)
                 return schema_version(connection)
-        except DamagedStoreError as error:
-            raise DamagedStoreError(error.why.replace(str(copy), str(path)), path) from error
-        except duckdb.Error as error:
-            raise _explained(path, error) from error
+        except (duckdb.Error, DamagedStoreError) as error:
+            found = _explained(path, error) if isinstance(error, duckdb.Error) else error
+            if isinstance(found, DamagedStoreError):
+                found = DamagedStoreError(found.why.replace(str(copy), str(path)), path)
+            raise found from error
 
 
 def left_behind(path: Path) -> bool:
