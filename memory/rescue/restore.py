@@ -13,10 +13,10 @@ from memory.atomic import disk_errors, disk_full, says_full, sync_directory, syn
 from memory.database.errors import DamagedStoreError
 from memory.database.inspection import log_path
 from memory.database.opening import CONFIG, SNAPSHOT, examine, left_behind, temporary_of
-from memory.publish import read_manifest
 from memory.records import utc_now
 from memory.rescue.refusal import without_snapshot
 from memory.snapshot.loading import fill_database
+from memory.snapshot.manifest import read_manifest
 from rails.errors import HaltError, UserError
 
 
