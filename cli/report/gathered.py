@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.show.status import UNEVEN, machine_spread, state_text, uneven_text
+from cli.show.status import state_text, uneven_text
 from memory.figures.analysis import Unreadable
 from memory.figures.campaign import Result, Story, result_of
 from memory.figures.costs import Costs, costs_of
 from memory.figures.failures import FailureKind, failures_of
 from memory.figures.knobs import Coverage, coverage_of
+from memory.figures.machine import UNEVEN, machine_spread
 from memory.figures.seconds import TimeStory, time_of
 from memory.figures.trajectory import Trajectory, trajectory_of
 from memory.figures.tree import Branch, flattened, near_of, tree_of

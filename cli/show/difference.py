@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cli.show.status import points_of
 from memory.git.ratchet import Ratchet
-from memory.keep.evidence import Evidence, compare
+from memory.keep.comparable import comparable, evidence_of
+from memory.keep.evidence import compare
 from memory.reader import Reader
 from memory.records import Campaign, Trial, TrialKind
 from rails.errors import NightshiftError
@@ -87,22 +87,13 @@ def _chain(trials: Sequence[Trial], trial: Trial) -> list[Trial]:
 def _comparison(
     reader: Reader, campaign: Campaign, trials: Sequence[Trial], a: Trial, b: Trial
 ) -> dict[str, Any] | None:
-    """B against A over all their measurements; None when one has none, or there is no baseline."""
-    ours, theirs = points_of(reader, b), points_of(reader, a)
+    """B against A over all that may be compared of them; None when one has nothing, or the baseline."""
+    ours, theirs = (comparable(reader.measurements(t.trial_id), campaign) for t in (b, a))
     start = next((t for t in trials if t.kind is TrialKind.BASELINE), None)
-    baseline = () if start is None else points_of(reader, start)
+    baseline = () if start is None else comparable(reader.measurements(start.trial_id), campaign)
     if not ours or not theirs or not baseline or a.trial_id == b.trial_id:
         return None
-    noise = reader.store_noise(campaign.campaign_id)
-    evidence = Evidence(
-        candidate=ours,
-        incumbent=theirs,
-        baseline=baseline,
-        noise_sd=noise.sd,
-        noise_df=noise.df,
-        direction=campaign.task["metric"]["direction"],
-    )
-    found, _ = compare(evidence)
+    found, _ = compare(evidence_of(campaign, reader.store_noise(campaign.campaign_id), ours, theirs, baseline))
     return {name: getattr(found, name) for name in ("gain", "gain_low", "gain_high", "p_improve")}
 
 

@@ -5,26 +5,15 @@ from statistics import stdev
 from typing import Any, Protocol
 
 from cli.terminal.output import bpb, gain_text, seconds
-from memory.keep.evidence import Points, compare
-from memory.keep.rules import Evidence
-from memory.records import Campaign, CampaignState, Event, Measurement, MeasurementState, Purpose, Trial, TrialKind
+from memory.figures.machine import UNEVEN, Measured, machine_spread
+from memory.keep.comparable import comparable, direction_of, evidence_of
+from memory.keep.evidence import compare
+from memory.records import Campaign, CampaignState, Event, Trial, TrialKind
 from memory.statistics.noise import Noise
 
 _GO_ON = "`nightshift run` goes on with the campaign"
-UNEVEN = 0.1
-"""From this spread of speed on, between measurements of one program, a person is told that the machine changed."""
-
-
 LAST_EVENTS = 10
 """How many events a person sees; `nightshift query` has all of them."""
-
-
-class Measured(Protocol):
-    """Anything that knows the measurements of trials."""
-
-    def measurements(self, trial_id: str) -> list[Measurement]:
-        """The measurements of a trial."""
-        ...
 
 
 class Records(Measured, Protocol):
@@ -65,7 +54,7 @@ def status_document(records: Records, campaign: Campaign, *, at_work: bool = Tru
         "keep_rule": campaign.keep_rule,
         "trials": len(search),
         "statuses": dict(sorted(Counter(str(t.status) for t in search if t.status is not None).items())),
-        "baseline": _baseline(records, baseline),
+        "baseline": _baseline(records, campaign, baseline),
         "incumbent": _incumbent(records, campaign, baseline, incumbent),
         "noise": {"sd": noise.sd, "df": noise.df, "campaigns": noise.campaigns},
         "final": campaign.final,
@@ -95,20 +84,10 @@ def event_line(event: dict[str, Any]) -> str:
     return f"{event['at']:%Y-%m-%d %H:%M} UTC  {event['kind'].replace('_', ' '):<16}{trial}{event['text']}"
 
 
-def points_of(records: Measured, trial: Trial) -> Points:
-    """The measurements of the search: what was measured at its end is reported apart."""
-    done = _measured(records, trial)
-    return tuple((m.seed_index, m.val_bpb) for m in done if m.val_bpb is not None and m.purpose is Purpose.SEARCH)
-
-
-def _measured(records: Measured, trial: Trial) -> list[Measurement]:
-    return [m for m in records.measurements(trial.trial_id) if m.state is MeasurementState.MEASURED]
-
-
-def _baseline(records: Records, baseline: Trial | None) -> dict[str, Any] | None:
+def _baseline(records: Records, campaign: Campaign, baseline: Trial | None) -> dict[str, Any] | None:
     if baseline is None:
         return None
-    values = [value for _, value in points_of(records, baseline)]
+    values = [value for _, value in comparable(records.measurements(baseline.trial_id), campaign)]
     return {
         "trial": baseline.seq,
         "val_bpb": baseline.metric,
@@ -118,10 +97,15 @@ def _baseline(records: Records, baseline: Trial | None) -> dict[str, Any] | None
 
 
 def _stated_gain(campaign: Campaign, baseline: Trial, incumbent: Trial) -> float | None:
-    """By the two metrics alone: of an imported log that states one of them without a measurement."""
+    """By the two metrics alone: of an imported log that states one of them without a measurement.
+
+    Here that is the baseline against itself, or a campaign that has just moved: its metrics are of two machines.
+    """
     if not baseline.metric or incumbent.metric is None:
         return None
-    sign = 1.0 if campaign.task["metric"]["direction"] == "minimize" else -1.0
+    if campaign.source is None and incumbent.trial_id != baseline.trial_id:
+        return None
+    sign = 1.0 if direction_of(campaign) == "minimize" else -1.0
     return sign * (baseline.metric - incumbent.metric) / abs(baseline.metric)
 
 
@@ -131,7 +115,7 @@ def _incumbent(
     """The incumbent against the baseline as the search measured them, with the noise of identical programs."""
     if baseline is None or incumbent is None:
         return None
-    ours, theirs = points_of(records, incumbent), points_of(records, baseline)
+    ours, theirs = (comparable(records.measurements(t.trial_id), campaign) for t in (incumbent, baseline))
     document: dict[str, Any] = {
         "trial": incumbent.seq,
         "val_bpb": incumbent.metric,
@@ -140,42 +124,8 @@ def _incumbent(
     }
     if incumbent.trial_id == baseline.trial_id or not ours or not theirs:
         return {**document, "gain": _stated_gain(campaign, baseline, incumbent), "gain_low": None, "gain_high": None}
-    noise = records.store_noise(campaign.campaign_id)
-    found, _ = compare(
-        Evidence(
-            candidate=ours,
-            incumbent=theirs,
-            baseline=theirs,
-            noise_sd=noise.sd,
-            noise_df=noise.df,
-            direction=campaign.task["metric"]["direction"],
-        )
-    )
+    found, _ = compare(evidence_of(campaign, records.store_noise(campaign.campaign_id), ours, theirs))
     return {**document, "gain": found.gain, "gain_low": found.gain_low, "gain_high": found.gain_high}
-
-
-def machine_spread(records: Measured, campaign: Campaign, trials: list[Trial]) -> dict[str, Any] | None:
-    """How evenly the machine ran: of these programs the one whose steps per second differ most between measurements.
-
-    None on a budget that is not one of seconds, where speed moves no score, and before anything was measured twice.
-    """
-    budget = campaign.task.get("budget")
-    if not isinstance(budget, dict) or budget.get("kind") != "seconds":
-        return None
-    uneven: dict[str, Any] | None = None
-    for trial in trials:
-        speeds = [m.steps / m.train_s for m in _measured(records, trial) if m.steps and m.train_s]
-        if len(speeds) < 2:
-            continue
-        spread = max(speeds) / min(speeds) - 1
-        if uneven is None or spread > uneven["spread"]:
-            uneven = {
-                "trial": trial.seq,
-                "slowest_steps_per_s": min(speeds),
-                "fastest_steps_per_s": max(speeds),
-                "spread": spread,
-            }
-    return uneven
 
 
 def status_sentence(document: dict[str, Any]) -> str:

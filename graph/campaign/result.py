@@ -11,7 +11,8 @@ from typing import Any
 from graph.measuring.attempts import stored_measurement
 from graph.measuring.remeasure import measure
 from graph.services import Services
-from memory.keep.evidence import Evidence, Points, estimate
+from memory.keep.comparable import evidence_of
+from memory.keep.evidence import Points, estimate
 from memory.records import Measurement, MeasurementState, Purpose, Trial
 from memory.statistics.noise import Noise
 from rails.errors import TrialError, UserError
@@ -144,16 +145,7 @@ def _compared(services: Services, noise: Noise, candidate: Points, baseline: Poi
     """The incumbent against the baseline on one text; None without a common seed."""
     if not candidate or not baseline:
         return None
-    found = estimate(
-        Evidence(
-            candidate=candidate,
-            incumbent=baseline,
-            baseline=baseline,
-            noise_sd=noise.sd,
-            noise_df=noise.df,
-            direction=services.task.metric.direction,
-        )
-    )
+    found = estimate(evidence_of(services.campaign, noise, candidate, baseline))
     return {
         "baseline": found.incumbent_mean,
         "incumbent": found.candidate_mean,

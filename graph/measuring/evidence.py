@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TypedDict
 
 from graph.services import Services
+from memory.keep.comparable import evidence_of, points_of
 from memory.keep.rules import Evidence
 from memory.keep.sequential import REFRESH_TRIALS
 from memory.records import (
@@ -73,16 +74,8 @@ def evidence_for(services: Services, trial: Trial, coming: Measurement | None = 
     if baseline is None:
         raise ValueError(f"campaign {campaign.campaign_id} has no baseline to compare with")
     parent = trial.parent_trial_id or baseline.trial_id
-    return Evidence(
-        candidate=pairs(candidate),
-        incumbent=pairs(services.measured(parent)),
-        baseline=pairs(services.measured(baseline.trial_id)),
-        noise_sd=noise.sd,
-        noise_df=noise.df,
-        noise_campaigns=noise.campaigns,
-        direction=services.task.metric.direction,
-        **clock_evidence(services, trial),
-    )
+    known = (points_of(services.measured(trial_id)) for trial_id in (parent, baseline.trial_id))
+    return replace(evidence_of(campaign, noise, points_of(candidate), *known), **clock_evidence(services, trial))
 
 
 def _with_one_more(noise: Noise, values: Sequence[float | None], value: float | None) -> Noise:
@@ -96,8 +89,3 @@ def _with_one_more(noise: Noise, values: Sequence[float | None], value: float | 
     distance, n = value - math.fsum(known) / len(known), len(known)
     squares = (noise.sd or 0.0) ** 2 * noise.df + n / (n + 1) * distance**2
     return replace(noise, sd=math.sqrt(squares / (noise.df + 1)), df=noise.df + 1)
-
-
-def pairs(measurements: Sequence[Measurement]) -> tuple[tuple[int, float], ...]:
-    """(seed index, metric) of each measurement."""
-    return tuple((m.seed_index, m.val_bpb) for m in measurements if m.val_bpb is not None)

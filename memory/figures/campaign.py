@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias
 
 from memory.database.queries import ModelCalls
 from memory.figures.analysis import Analysis, analyze_rows, rows_of
-from memory.keep.comparable import measured_on
-from memory.keep.evidence import Direction, Evidence, Points, compare
+from memory.keep.comparable import direction_of, evidence_of, measured_on
+from memory.keep.evidence import Direction, Points, compare
 from memory.records import Campaign, Event, Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind
 from memory.statistics.noise import Noise
 from rails.status import Status
@@ -39,7 +39,7 @@ class Story:
     @property
     def direction(self) -> Direction:
         """Which way the metric is better."""
-        return "maximize" if self.part("metric").get("direction") == "maximize" else "minimize"
+        return direction_of(self.campaign)
 
     @property
     def metric_name(self) -> str:
@@ -228,16 +228,7 @@ def _searched(story: Story, baseline: Trial, incumbent: Trial) -> Comparison | N
     ours, theirs = story.scores(incumbent), story.scores(baseline)
     if not ours or not theirs:
         return None
-    found, _ = compare(
-        Evidence(
-            candidate=ours,
-            incumbent=theirs,
-            baseline=theirs,
-            noise_sd=story.noise.sd,
-            noise_df=story.noise.df,
-            direction=story.direction,
-        )
-    )
+    found, _ = compare(evidence_of(story.campaign, story.noise, ours, theirs))
     return Comparison(
         incumbent=found.candidate_mean,
         baseline=found.incumbent_mean,

@@ -1,13 +1,10 @@
-"""Which measurements may be compared with each other."""
+"""Which measurements may be compared with each other, and the evidence that comes of them."""
 
 from collections.abc import Iterable
 
-from memory.records import (
-    Campaign,
-    Measurement,
-    MeasurementState,
-    Purpose,
-)
+from memory.keep.evidence import Direction, Evidence, Points
+from memory.records import Campaign, Measurement, MeasurementState, Purpose
+from memory.statistics.noise import Noise
 
 
 def measured_on(measurements: Iterable[Measurement], machine: str) -> list[Measurement]:
@@ -24,6 +21,45 @@ def measured_on(measurements: Iterable[Measurement], machine: str) -> list[Measu
         for m in measurements
         if m.state is MeasurementState.MEASURED and m.purpose is Purpose.SEARCH and m.machine == machine
     ]
+
+
+def points_of(measurements: Iterable[Measurement]) -> Points:
+    """Seed index and metric of each measurement that has a score."""
+    return tuple((m.seed_index, m.val_bpb) for m in measurements if m.val_bpb is not None)
+
+
+def comparable(measurements: Iterable[Measurement], campaign: Campaign) -> Points:
+    """The scores of a trial that count in its campaign now: of the search, on the machine that it runs on."""
+    return points_of(measured_on(measurements, campaign.hardware_fingerprint))
+
+
+def evidence_of(
+    campaign: Campaign, noise: Noise, candidate: Points, incumbent: Points, baseline: Points | None = None
+) -> Evidence:
+    """The evidence that scores of two programs are, in the terms of their campaign.
+
+    Args:
+        campaign: of both, with the direction of the metric.
+        noise: between measurements of identical programs, as the store knows it of this campaign.
+        candidate: `comparable` scores of the one.
+        incumbent: likewise of the other.
+        baseline: of the starting point, which gains are relative to; None: `incumbent` is it.
+    """
+    return Evidence(
+        candidate=candidate,
+        incumbent=incumbent,
+        baseline=incumbent if baseline is None else baseline,
+        noise_sd=noise.sd,
+        noise_df=noise.df,
+        noise_campaigns=noise.campaigns,
+        direction=direction_of(campaign),
+    )
+
+
+def direction_of(campaign: Campaign) -> Direction:
+    """Which way the campaign's metric is better: as its task states it, down where it states nothing, as some logs."""
+    metric = campaign.task.get("metric")
+    return "maximize" if isinstance(metric, dict) and metric.get("direction") == "maximize" else "minimize"
 
 
 def measures_as(campaign: Campaign) -> tuple[object, ...]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from memory.keep.comparable import comparable, direction_of
+from memory.keep.evidence import Direction, Points
 from memory.lineage.digest import Digest
 from memory.lineage.prospects import Prospects
 from memory.records import Campaign, Lesson, Measurement, Trial
@@ -35,14 +37,18 @@ class LineageRows:
         return self.digest.baseline
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> Direction:
         """Which way is better."""
-        return (self.campaign.task.get("metric") or {}).get("direction", "minimize")
+        return direction_of(self.campaign)
 
     @property
     def modes(self) -> Sequence[str]:
         """The forms of edit that the task allows."""
         return (self.campaign.task.get("edit") or {}).get("modes", ("knob", "diff"))
+
+    def scores(self, trial: Trial) -> Points:
+        """What may be compared of the baseline or the best."""
+        return comparable(self.measurements.get(trial.trial_id, []), self.campaign)
 
     @property
     def is_stuck(self) -> bool:

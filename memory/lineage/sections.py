@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from memory.keep.comparable import measured_on
-from memory.keep.evidence import Evidence, Points, compare
+from memory.keep.comparable import evidence_of
+from memory.keep.evidence import compare
 from memory.lineage.budget import Section
 from memory.lineage.hurdles import hurdle_of
 from memory.lineage.knobs import is_code_edit
@@ -151,25 +151,11 @@ def _gain_on_baseline(rows: LineageRows) -> str:
     """The best against the baseline over all measurements of the search."""
     if rows.best is None or rows.baseline is None:
         return "gain unknown"
-    candidate, baseline = _points(rows, rows.best), _points(rows, rows.baseline)
+    candidate, baseline = rows.scores(rows.best), rows.scores(rows.baseline)
     if not candidate or not baseline:
         return "gain unknown"
-    found, _ = compare(
-        Evidence(
-            candidate=candidate,
-            incumbent=baseline,
-            baseline=baseline,
-            noise_sd=rows.noise.sd,
-            noise_df=rows.noise.df,
-            direction="maximize" if rows.direction == "maximize" else "minimize",
-        )
-    )
+    found, _ = compare(evidence_of(rows.campaign, rows.noise, candidate, baseline))
     return f"{interval_text(found.gain, found.gain_low, found.gain_high)} on the baseline"
-
-
-def _points(rows: LineageRows, trial: Trial) -> Points:
-    done = measured_on(rows.measurements.get(trial.trial_id, []), rows.campaign.hardware_fingerprint)
-    return tuple((m.seed_index, m.val_bpb) for m in done if m.val_bpb is not None)
 
 
 def _near_line(rows: LineageRows, group: list[Trial]) -> str:
