@@ -26,6 +26,12 @@ from trainer.sandbox.levels import Isolation
 _LIBRARIES = ("torch", "langgraph", "langchain-openai", "guardrails-ai", "duckdb", "pydantic", "gitpython", "optuna")
 
 
+_TASK_DIFFERS = (
+    "task.toml is not what it was when this campaign began, which goes on with its task as it was; "
+    "--fresh starts another with the new one"
+)
+
+
 def find_unfinished(store: Store, options: RunOptions) -> Campaign | None:
     """The campaign to go on with, if the latest one is unfinished and the options agree with it.
 
@@ -73,7 +79,7 @@ def intend(
         store: of the workspace.
         workspace: with the task of a new campaign.
         options: what the person asked for.
-        observer: told which proposer is the default, and why.
+        observer: told which proposer is the default and why, and that task.toml was edited since.
         proposer: used instead of the one that `options` names.
 
     Raises:
@@ -86,6 +92,8 @@ def intend(
     else:
         task, limits = Task.model_validate(campaign.task), LimitsConfig.model_validate(campaign.limits)
         fallback, seed = campaign.fallback, campaign.seed
+        if _differs(workspace, task):
+            observer.note(_TASK_DIFFERS)
     name = proposer.name if proposer else _proposer_name(workspace, options, campaign, observer)
     fallback = (fallback if options.fallback is None else options.fallback) or None
     if fallback == name:
@@ -98,6 +106,14 @@ def intend(
         proposer=name,
         fallback=fallback,
     )
+
+
+def _differs(workspace: Workspace, task: Task) -> bool:
+    """Whether task.toml says something else than the task of the campaign that goes on; unreadable, it does."""
+    try:
+        return load_task(workspace.task_path) != task
+    except UserError:
+        return True
 
 
 def _proposer_name(workspace: Workspace, options: RunOptions, unfinished: Campaign | None, observer: Observer) -> str:

@@ -46,7 +46,7 @@ class Ratchet:
 
         Raises:
             UserError: no commit, no such file, a detached HEAD, a merge under way, or uncommitted changes to tracked
-                files (results.tsv excepted).
+                files (results.tsv, and what is a person's to edit, excepted).
             HaltError: another git process holds the repository.
         """
         self._clear_locks()

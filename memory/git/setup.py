@@ -12,6 +12,10 @@ from memory.git.worktree import RESULTS_FILE
 from memory.records import utc_now
 from rails.errors import HaltError, UserError
 
+EDITED_BY_A_PERSON = frozenset({"task.toml", "program.md"})
+"""The files that are a person's to edit at any time, committed or not: the loop reads them from the working tree, the
+task once for a campaign, which stores it, and the policy before every proposal."""
+
 _STAGING = ".nightshift-init"
 _UNFINISHED = {
     "MERGE_HEAD": "merge",
@@ -87,10 +91,11 @@ def check_committed(repo: GitRepo, objects: GitObjects, file_name: str) -> str:
 def check_clean(repo: GitRepo) -> None:
     """Whether a campaign can branch off here without touching a person's unfinished work.
 
-    Untracked files are fine, and so is a changed results.tsv: the loop rewrites it.
+    Untracked files are fine; so are a changed results.tsv, which the loop rewrites, and the files that are a person's
+    to edit, which it only reads.
 
     Raises:
-        UserError: HEAD is detached, a merge or rebase is under way, or tracked files have changes.
+        UserError: HEAD is detached, a merge or rebase is under way, or other tracked files have changes.
     """
     here = str(repo.path)
     for marker, name in _UNFINISHED.items():
@@ -101,7 +106,8 @@ def check_clean(repo: GitRepo) -> None:
         fix = f"put it on a branch with {repo.command('switch', '--create', 'NAME')}"
         raise UserError("no branch is checked out (HEAD is detached)", where=here, fix=fix)
     listed = repo.need("status", "--porcelain=v1", "-z", "--untracked-files=no", "--no-renames").text
-    dirty = [line[3:] for line in listed.split("\0") if line and line[3:] != RESULTS_FILE]
+    changed = [line[3:] for line in listed.split("\0") if line]
+    dirty = [name for name in changed if name != RESULTS_FILE and name not in EDITED_BY_A_PERSON]
     if dirty:
         names = ", ".join(dirty[:3]) + (f" and {len(dirty) - 3} more" if len(dirty) > 3 else "")
         fix = f"commit them, or put them aside with {repo.command('stash')}"

@@ -264,6 +264,7 @@ def test_a_persons_uncommitted_work_is_never_touched(tmp_path: Path) -> None:
         (root / "train.py").write_text((root / "train.py").read_text() + "\n# a person's remark\n")
         return knob("rows", 32)
 
+    (root / "program.md").write_text("# Policy\n\nof the evening, not committed either\n")
     trials = run_script(root, [edit_meanwhile])
     assert trials[1].status is Status.KEEP
     assert (root / "program.md").read_text() == notes

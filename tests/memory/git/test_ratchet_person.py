@@ -60,6 +60,31 @@ def test_an_edited_program_is_left_alone_and_the_branch_still_advances(night: Ni
     assert night.keep(7) == []
 
 
+@pytest.mark.parametrize("staged", [False, True])
+def test_an_edited_task_outlives_keeps_starts_and_new_campaigns_and_is_never_committed(
+    night: Night, staged: bool
+) -> None:
+    mine = {"task.toml": 'name = "mine"\n', "program.md": "my policy\n"}
+    for name, text in mine.items():
+        (night.path / name).write_text(text)
+    if staged:
+        git(night.path, "add", *mine)
+    before = git(night.path, "status", "--porcelain")
+    assert night.keep(5) == []
+    again = Ratchet(night.path, "train.py")
+    again.resume("t", night.head)
+    assert again.project(night.head, HEADER) == []
+    second = Ratchet(night.path, "train.py")
+    head = second.start("t2")
+    assert second.project(head, HEADER) == []
+    night.ratchet = second
+    assert night.keep(6) == []
+    assert {name: night.text(name) for name in mine} == mine
+    assert git(night.path, "status", "--porcelain") == before
+    for name in mine:
+        assert git(night.path, "show", f"autoresearch/t2:{name}") + "\n" == FILES[name]
+
+
 def test_what_a_person_staged_stays_staged(night: Night) -> None:
     (night.path / "train.py").write_text("staged work\n")
     (night.path / "new.py").write_text("also staged\n")

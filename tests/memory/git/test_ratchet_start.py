@@ -102,17 +102,33 @@ def test_file_is_a_link(workspace: Path) -> None:
 
 @pytest.mark.parametrize("staged", [False, True])
 def test_dirty_tree(workspace: Path, staged: bool) -> None:
-    (workspace / "program.md").write_text("changed")
+    (workspace / "train.py").write_text("changed")
     if staged:
-        git(workspace, "add", "program.md")
-    refused(lambda: start(workspace), "uncommitted changes to program.md", "stash", f"'{workspace}'")
+        git(workspace, "add", "train.py")
+    refused(lambda: start(workspace), "uncommitted changes to train.py", "stash", f"'{workspace}'")
     assert refs(workspace).keys() == {"refs/heads/main"}
 
 
 def test_many_dirty_files_are_counted(workspace: Path) -> None:
-    for name in FILES:
+    names = ("a.py", "b.py", "c.py")
+    for name in names:
+        (workspace / name).write_text("mine")
+    git(workspace, "add", "--all")
+    git(workspace, "commit", "--quiet", "-m", "more files")
+    for name in (*names, *FILES):
         (workspace / name).write_text("changed")
-    refused(lambda: start(workspace), "and 1 more")
+    refused(lambda: start(workspace), "uncommitted changes to .gitignore, a.py, b.py and 2 more")
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_what_is_a_persons_to_edit_may_be_uncommitted(workspace: Path, staged: bool) -> None:
+    for name in ("task.toml", "program.md"):
+        (workspace / name).write_text("my edit\n")
+    if staged:
+        git(workspace, "add", "task.toml", "program.md")
+    before = git(workspace, "status", "--porcelain")
+    start(workspace)
+    assert git(workspace, "status", "--porcelain") == before
 
 
 def test_untracked_files_and_a_changed_results_table_are_fine(workspace: Path) -> None:
