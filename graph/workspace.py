@@ -21,11 +21,6 @@ class Workspace:
         return self.root / "program.md"
 
     @property
-    def results_path(self) -> Path:
-        """The five-column results table, rendered from the store."""
-        return self.root / "results.tsv"
-
-    @property
     def state_dir(self) -> Path:
         """Everything that git must not see."""
         return self.root / ".nightshift"

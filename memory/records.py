@@ -341,7 +341,6 @@ class EventKind(StrEnum):
     DISK_FULL = "disk_full"
     DISK_FREE = "disk_free"
     MACHINE_CHANGED = "machine_changed"
-    ISOLATION_CHANGED = "isolation_changed"
     RESTORED = "restored"
     """The store was damaged, and was rebuilt from what had been published of it."""
     STOPPED = "stopped"

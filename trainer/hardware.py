@@ -144,11 +144,6 @@ def usable_memory() -> int:
     return total
 
 
-def available_memory() -> int:
-    """Bytes of memory that could be taken now without swapping."""
-    return min(psutil.virtual_memory().available, usable_memory())
-
-
 def _cpu_model() -> str:
     with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()

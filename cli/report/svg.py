@@ -40,11 +40,6 @@ def number(value: float) -> str:
     return text[:-2] if text.endswith(".0") else text
 
 
-def group(children: Iterable[Child], **attributes: object) -> Markup:
-    """A `g` element."""
-    return tag("g", *children, **attributes)
-
-
 def figure(name: str, size: tuple[float, float], title: str, desc: str, children: Iterable[Child]) -> Markup:
     """A whole drawing, with its title and description for who cannot see it.
 

@@ -1,7 +1,5 @@
 """The sentences of the report: the result first, and honestly how it is known."""
 
-from typing import Any
-
 from cli.report import text
 from memory.figures.campaign import Comparison, Result, Story
 from memory.figures.costs import Costs
@@ -168,9 +166,3 @@ def _api(costs: Costs) -> str:
 
 def _api_each(costs: Costs) -> str:
     return text.dollars(costs.api_usd_per_confirmed)
-
-
-def machine_line(hardware: dict[str, Any]) -> str:
-    """The machine in a few words."""
-    names = [hardware.get(key) for key in ("device_name", "device", "cpu")]
-    return text.line_of(next((name for name in names if name), "unknown machine"), 80)

@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from memory.database.queries import ModelCalls
-from memory.figures.analysis import Analysis, analyze_rows, rows_of
+from memory.figures.analysis import Analysis, analyze_trials
 from memory.keep.comparable import direction_of, evidence_of, measured_on
 from memory.keep.evidence import Direction, Points, compare
-from memory.records import Campaign, Event, Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind
+from memory.records import Campaign, Event, Measurement, Phase, Purpose, Trial, TrialKind
 from memory.statistics.noise import Noise
 from rails.status import Status
 
@@ -122,7 +122,7 @@ class Story:
     def analysis(self) -> Analysis:
         """The figures of `nightshift analyze`."""
         searched = [m for m in self.measurements if m.purpose is Purpose.SEARCH]
-        return analyze_rows(rows_of(self.trials, searched), list(self.knobs), self.direction)
+        return analyze_trials(self.trials, searched, list(self.knobs), self.direction)
 
     @cached_property
     def confirmed(self) -> frozenset[int]:
@@ -132,11 +132,6 @@ class Story:
     def scores(self, trial: Trial) -> Points:
         """All scores of a trial's program in the search: (seed index, metric)."""
         return self.points.get(program_of(trial), ())
-
-    def finals(self, trial: Trial) -> list[Measurement]:
-        """What was measured of a trial after the search, on fresh seeds."""
-        done = self.measurements_of.get(trial.trial_id, [])
-        return [m for m in done if m.purpose is Purpose.FINAL and m.state is MeasurementState.MEASURED]
 
 
 def program_of(trial: Trial) -> str:

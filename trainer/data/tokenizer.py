@@ -22,8 +22,6 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from rails.errors import UserError
 
-BOS = "<|bos|>"
-"""How BOS is shown to people. The tokenizer itself does not know this string."""
 SMALLEST_VOCAB, LARGEST_VOCAB = 256, 1 << 20
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,2}"

@@ -15,8 +15,6 @@ from trainer.sandbox.control_group import ControlGroup
 
 SUPERVISOR_ENDS_WITHIN_S = 5.0
 POLL_S = 0.005
-HOLDER_PROCESSES = 4
-"""At most so many of the processes below a supervisor keep the namespaces and are not the trial's."""
 
 
 class Child(Protocol):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rails.errors import UserError
-from trainer.data.tokenizer import BOS, Tokenizer
+from trainer.data.tokenizer import Tokenizer
 
 TEXTS = [
     f"def function_{index}(argument):\n    return argument + {index}  # naïve café 日本語 🙂\n\n" * 3
@@ -22,7 +22,7 @@ texts = st.one_of(
     st.text(max_size=200),
     st.lists(
         st.sampled_from(
-            ["def ", "\n    ", "\r\n", "\t", " ", BOS, "é", "日本", "🙂", "'ll", "12345", "\0", "\ufeff", "_x"]
+            ["def ", "\n    ", "\r\n", "\t", " ", "<|bos|>", "é", "日本", "🙂", "'ll", "12345", "\0", "\ufeff", "_x"]
         )
     ).map("".join),
 )
