@@ -110,7 +110,10 @@ def check_clean(repo: GitRepo) -> None:
     dirty = [name for name in changed if name != RESULTS_FILE and name not in EDITED_BY_A_PERSON]
     if dirty:
         names = ", ".join(dirty[:3]) + (f" and {len(dirty) - 3} more" if len(dirty) > 3 else "")
-        fix = f"commit them, or put them aside with {repo.command('stash')}"
+        # What is a person's to edit stays: it is no reason to refuse, and put aside it would be missing from the task.
+        edited = [f":!{name}" for name in changed if name in EDITED_BY_A_PERSON]
+        stash = repo.command("stash", *(["push", "--", ".", *edited] if edited else []))
+        fix = f"commit them, or put them aside with {stash}"
         raise UserError(f"there are uncommitted changes to {names}", where=here, fix=fix)
 
 

@@ -1,6 +1,8 @@
 """What a workspace must be, and the one clear sentence when it is not."""
 
 import os
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 from memory.git.ratchet import Ratchet, init_workspace
 from rails.errors import UserError
 from tests.support.git_workspace import FILES, SOURCE, git, refs
+
+PERSON = {f"GIT_{who}_{what}": "ada@x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
 @pytest.fixture
@@ -129,6 +133,18 @@ def test_what_is_a_persons_to_edit_may_be_uncommitted(workspace: Path, staged: b
     before = git(workspace, "status", "--porcelain")
     start(workspace)
     assert git(workspace, "status", "--porcelain") == before
+
+
+def test_the_advice_to_put_changes_aside_leaves_an_edited_task_where_it_is(workspace: Path) -> None:
+    for name in ("train.py", "task.toml"):
+        (workspace / name).write_text("mine\n")
+    with pytest.raises(UserError) as caught:
+        start(workspace)
+    (command,) = re.findall("`(git .*?)`", str(caught.value))
+    subprocess.run(shlex.split(command), check=True, capture_output=True, env={**os.environ, **PERSON})
+    assert (workspace / "train.py").read_text() == SOURCE
+    assert (workspace / "task.toml").read_text() == "mine\n"
+    start(workspace)
 
 
 def test_untracked_files_and_a_changed_results_table_are_fine(workspace: Path) -> None:
