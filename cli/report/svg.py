@@ -155,3 +155,8 @@ def circles_path(places: Iterable[tuple[float, float]], r: float) -> str:
     q = number(r)
     d = number(2 * r)
     return "".join(f"M{number(x - r)} {number(y)}a{q} {q} 0 1 0 {d} 0a{q} {q} 0 1 0 -{d} 0" for x, y in places)
+
+
+def group(children: Iterable[Child], **attributes: object) -> Markup:
+    """A `g` element."""
+    return tag("g", *children, **attributes)

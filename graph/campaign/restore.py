@@ -8,6 +8,7 @@ from pathlib import Path
 from graph.workspace import Workspace
 from memory.exports.results_tsv import render_results_tsv
 from memory.git.ratchet import Ratchet
+from memory.git.worktree import RESULTS_FILE
 from memory.lock import workspace_lock
 from memory.records import Campaign, Event, EventKind, Phase, utc_now
 from memory.rescue.refusal import Copy, copy_of
@@ -79,7 +80,7 @@ def _agree(workspace: Workspace, store: Store, campaign: Campaign, done: Restore
     decided = {trial.seq for trial in trials if trial.phase is Phase.DECIDED}
     known = {trial.candidate_commit for trial in trials}
     results = render_results_tsv(trials, store.peak_bytes(campaign.campaign_id))
-    told = _rows_beyond(workspace.results_path, results)
+    told = _rows_beyond(workspace.root / RESULTS_FILE, results)
     try:
         ratchet = Ratchet(workspace.root, Task.model_validate(campaign.task).edit.file)
         held = [subject for commit, subject in ratchet.candidates().items() if commit not in known]
