@@ -11,6 +11,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: its threads mus
 import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 import pytest
 
+from tests.support.examples import try_few
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="also run the system tests, as continuous integration does")
@@ -18,9 +20,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--gpu", action="store_true", help="also run tests that need a CUDA device")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not _all(config):
+        try_few()
+
+
+def _all(config: pytest.Config) -> bool:
+    return config.getoption("--all") or config.getoption("--runslow")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    whole = config.getoption("--runslow")
-    wanted = {"system": config.getoption("--all") or whole, "slow": whole, "gpu": config.getoption("--gpu")}
+    wanted = {"system": _all(config), "slow": config.getoption("--runslow"), "gpu": config.getoption("--gpu")}
     for marker, flag in (("system", "--all"), ("slow", "--runslow"), ("gpu", "--gpu")):
         if not wanted[marker]:
             for item in items:

@@ -13,8 +13,8 @@ from tests.support.killing_points import FOLDING, POINTS, RECOVERY
 POOL = [point for point in POINTS if point.chapter != "first" and not point.ended]
 EVERY = 6
 DOUBLES = [(point, RECOVERY[number % len(RECOVERY)]) for number, point in enumerate(POOL[::EVERY])]
-"""A sample of the pairs in which every second point comes at least once: one in six is walked each time, all with
---runslow."""
+"""A sample of the pairs in which every second point comes at least once: the first is walked each time, one in six with
+--all, all with --runslow."""
 
 
 def name(pair: tuple[Point, Point]) -> str:
@@ -25,10 +25,15 @@ def test_the_sample_has_every_second_point() -> None:
     assert {second for _, second in DOUBLES} == set(RECOVERY)
 
 
-SOME = [pair if number % 6 == 0 else pytest.param(pair, marks=pytest.mark.slow) for number, pair in enumerate(DOUBLES)]
+def marks(number: int) -> list[pytest.MarkDecorator]:
+    if number == 0:
+        return []
+    return [pytest.mark.slow if number % 6 else pytest.mark.system]
 
 
-@pytest.mark.parametrize("pair", SOME, ids=lambda pair: name(pair))
+@pytest.mark.parametrize(
+    "pair", [pytest.param(pair, id=name(pair), marks=marks(number)) for number, pair in enumerate(DOUBLES)]
+)
 def test_killed_twice_it_goes_on_as_if_nothing_had_happened(matrix: Matrix, pair: tuple[Point, Point]) -> None:
     matrix.check(pair[0], again=[pair[1]])
 

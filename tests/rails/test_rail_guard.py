@@ -17,6 +17,7 @@ from rails.source.edits import program_key, read_knobs, unified_diff
 from rails.source.program import EditError
 from rails.status import Status
 from rails.text import REASON_LIMIT
+from tests.support.examples import examples
 from tests.support.reply_corpus import MENU_FILE, corpus_menu, corpus_rails, corpus_source, knob
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:typer")
@@ -262,7 +263,7 @@ OBJECTS = st.fixed_dictionaries({"knob": WORDS | VALUES, "new_value": VALUES, "r
 ANY = st.text(alphabet=st.characters(exclude_categories=()), max_size=60)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(OBJECTS.map(json.dumps) | OBJECTS.map(lambda found: json.dumps(found, ensure_ascii=False)) | ANY)
 def test_any_reply_gets_a_verdict_that_is_safe_to_show(raw: str) -> None:
     result = check(raw)

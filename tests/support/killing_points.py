@@ -270,13 +270,20 @@ FOLDING: Final[tuple[Point, ...]] = tuple(_folding())
 
 
 def walked(points: Sequence[Point]) -> list[Any]:
-    """Points as parameters of a test: both sides of every phase's commit each time, and of the rest one in twenty.
+    """Points as parameters of a test: those after the commit of a phase each time.
 
-    All of them with --runslow, which is how the list is walked before a release.
+    With --all both sides of every commit, and of the rest one in twenty; all of them with --runslow, which is how the
+    list is walked before a release.
     """
     rest = [point for point in points if point.target != COMMIT]
-    left_out = {point.name for number, point in enumerate(rest) if number % 20}
+    sample = {point.name for point in rest[::20]}
     return [
-        pytest.param(point, id=point.name.replace(" ", "-"), marks=[pytest.mark.slow] if point.name in left_out else [])
+        pytest.param(point, id=point.name.replace(" ", "-"), marks=_marks(point, point.name in sample))
         for point in points
     ]
+
+
+def _marks(point: Point, sampled: bool) -> list[pytest.MarkDecorator]:
+    if point.target != COMMIT:
+        return [pytest.mark.system if sampled else pytest.mark.slow]
+    return [] if point.when == "after" else [pytest.mark.system]

@@ -7,20 +7,29 @@ import psutil
 import pytest
 
 from trainer.launch.supervisor import SUPERVISOR
-from trainer.sandbox.levels import Isolation, probe
+from trainer.sandbox.levels import Isolation, best_isolation, probe
 
 
 def each_level() -> list[object]:
-    """Every level of isolation as a parameter; those that this machine cannot give are skipped, with the reason."""
+    """Every level of isolation as a parameter: the best that can be had here each time, the others with --all.
+
+    Those that this machine cannot give are skipped, with the reason.
+    """
     return [
-        pytest.param(each.level, id=str(each.level), marks=pytest.mark.skipif(not each.ok, reason=each.why))
+        pytest.param(
+            each.level, id=each.level, marks=[*_system(each.level), pytest.mark.skipif(not each.ok, reason=each.why)]
+        )
         for each in probe()
     ]
 
 
-def weakest_and_best() -> list[Isolation]:
-    """The two levels between which nothing may differ but what can be done to the machine."""
-    return sorted({Isolation.L1, max(each.level for each in probe() if each.ok)})
+def weakest_and_best() -> list[object]:
+    """The two levels between which nothing may differ but what can be done to the machine; the weakest with --all."""
+    return [pytest.param(level, id=level, marks=_system(level)) for level in sorted({Isolation.L1, best_isolation()})]
+
+
+def _system(level: Isolation) -> list[pytest.MarkDecorator]:
+    return [] if level is best_isolation() else [pytest.mark.system]
 
 
 def fork_servers(of: int | None = None) -> list[psutil.Process]:

@@ -15,6 +15,7 @@ from graph.watching.live import LiveState, LiveTraining
 from memory.records import CampaignState, Event, EventKind, Trial
 from memory.store import Store
 from rails.status import Status
+from tests.support.examples import examples
 from tests.support.rows import START, make_campaign, make_records, make_trial, write_records
 
 NOW_S = 5_000.0
@@ -99,7 +100,7 @@ def test_at_80_by_24_everything_is_in_sight(record: Record) -> None:
     st.sampled_from(CampaignState),
     st.booleans(),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60))
 def test_it_fits_every_terminal(
     record: Record, width: int, height: int, plain: bool, phase: str, state: CampaignState, known: bool
 ) -> None:

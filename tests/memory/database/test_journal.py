@@ -20,6 +20,7 @@ from memory.records import MeasurementState, Phase
 from memory.rescue.restore import build, damage_of, exchange
 from memory.store import Store
 from rails.errors import HaltError
+from tests.support.examples import examples
 from tests.support.old_stores import rows_of
 from tests.support.rows import CampaignRecords, make_measurement, make_records, write_trial
 
@@ -158,7 +159,7 @@ def test_a_journal_that_is_something_else_is_damage(tmp_path: Path, text: str, w
         assert rows_of(again) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans(), st.text("xyz", max_size=3)), max_size=30))
 def test_folding_at_any_time_is_writing_at_once(steps: list[tuple[str, bool, str]]) -> None:
     """Lessons by key: added when there is none yet, changed otherwise; folded wherever a step says so."""

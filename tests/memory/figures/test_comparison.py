@@ -13,6 +13,7 @@ from memory.figures.analysis import TrialRow
 from memory.figures.comparison import ONE_ARM, ONE_EACH, CampaignRows, compare_arms
 from memory.statistics.exact_tests import MOST_SPLITS, bootstrap_interval, fisher_exact, holm, permutation_test
 from rails.status import Status
+from tests.support.examples import examples
 
 COUNTS = st.integers(0, 12)
 
@@ -23,7 +24,7 @@ def by_enumeration(a: int, n: int, b: int, m: int) -> Fraction:
     return Fraction(sum(way for way in ways if way <= ways[a]), math.comb(n + m, a + b))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_fisher_is_what_enumeration_gives(data: st.DataObject) -> None:
     n, m = data.draw(COUNTS), data.draw(COUNTS)
@@ -61,7 +62,7 @@ def test_a_permutation_test_goes_through_all_splits() -> None:
         permutation_test([], [1.0])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=5), st.lists(st.integers(-5, 5), min_size=1, max_size=5))
 def test_permutations_by_the_definition(first: list[int], second: list[int]) -> None:
     values = [*first, *second]

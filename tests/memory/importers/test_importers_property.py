@@ -16,6 +16,7 @@ from memory.importers.log import Log
 from memory.importers.reading import read_log
 from memory.record_set import RecordSet
 from rails.errors import UserError
+from tests.support.examples import examples
 from tests.support.foreign_logs import (
     HEADER,
     ITERATIONS,
@@ -30,7 +31,7 @@ from tests.support.foreign_logs import (
 from tests.support.many_trials import many_trials
 
 MAKERS = {"menu": menu_log, "wide": wide_log, "narrow": narrow_log}
-LAX = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LAX = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),

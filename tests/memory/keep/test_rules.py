@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from memory.keep.evidence import Direction, Points
 from memory.keep.rules import Decision, Evidence, KeepRule, better, make_rule
 from rails.task import KeepConfig
+from tests.support.examples import examples
 
-PROPERTY = settings(deadline=None, max_examples=60)
+PROPERTY = settings(deadline=None, max_examples=examples(60))
 METRICS = st.floats(0.5, 4.0) | st.sampled_from([1.0, 1.25, 1.5])
 DIRECTIONS: st.SearchStrategy[Direction] = st.sampled_from(["minimize", "maximize"])
 

@@ -13,6 +13,7 @@ from memory.keep.machine_change import CHANGE_BOUND, NEWEST, since_change
 from memory.keep.rules import Evidence, make_rule
 from memory.keep.sequential import CONTROL_BOUND, REFRESH_TRIALS
 from rails.task import KeepConfig
+from tests.support.examples import examples
 
 RULE = make_rule(KeepConfig(rule="sequential"))
 SD = 0.01
@@ -99,7 +100,7 @@ def test_old_measurements_are_left_out_anyhow() -> None:
     assert since_change(points, SD) == points[3:]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.randoms(use_true_random=False), st.integers(2, 7), st.floats(-5, 5), st.sampled_from([0, REFRESH_TRIALS]))
 def test_it_comes_to_an_end_and_never_asks_twice(rng: random.Random, cap: int, gain_sd: float, age: int) -> None:
     rule = make_rule(KeepConfig(rule="sequential", max_measurements=cap))

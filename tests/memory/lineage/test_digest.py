@@ -13,6 +13,7 @@ from memory.records import Phase, Trial
 from memory.statistics.noise import Noise
 from rails.status import FINISHED, QUARANTINED, Status
 from rails.task import LineageConfig
+from tests.support.examples import examples
 from tests.support.histories import (
     BASELINE,
     CAMPAIGN,
@@ -79,7 +80,7 @@ class Night:
         self.source.trials_ = [*self.source.trials_[:at], trial, *self.source.trials_[at + 1 :]]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.data())
 def test_counting_on_equals_counting_from_nothing(data: st.DataObject) -> None:
     night = Night(data)
@@ -90,7 +91,7 @@ def test_counting_on_equals_counting_from_nothing(data: st.DataObject) -> None:
             assert lineage.render(config) == render_lineage(night.source, CAMPAIGN.campaign_id, config)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_the_digest_says_what_the_rows_say(data: st.DataObject) -> None:
     """Everything counted once more, the slow and plain way."""

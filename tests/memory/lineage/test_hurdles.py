@@ -12,6 +12,7 @@ from memory.keep.rules import Decision, make_rule
 from memory.lineage.hurdles import Hurdle, hurdle_of
 from memory.records import Trial
 from rails.task import KeepConfig
+from tests.support.examples import examples
 from tests.support.histories import knob_trial
 
 TASK = {"keep": {"rule": "sequential", "min_gain": 0.003}}
@@ -35,7 +36,7 @@ def evidence(candidate: list[float], incumbent: tuple[tuple[int, float], ...] = 
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(1, 7), st.floats(-0.004, 0.006))
 def test_a_little_more_than_the_hurdle_would_have_been_enough_and_a_little_less_not(n: int, gain: float) -> None:
     rule = make_rule(KeepConfig(rule="sequential"))
@@ -50,7 +51,7 @@ def test_a_little_more_than_the_hurdle_would_have_been_enough_and_a_little_less_
         assert (again.action == "keep" if hurdle.to_be_kept else again.action != "discard") == passes
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.floats(0.0012, 0.02))
 def test_with_enough_measurements_a_true_gain_is_proven(gain: float) -> None:
     rule = make_rule(KeepConfig(rule="sequential", max_measurements=100))

@@ -14,6 +14,7 @@ from memory.records import Trial
 from memory.statistics.noise import Noise
 from rails.menu import Knob
 from rails.status import Status
+from tests.support.examples import examples
 from tests.support.histories import BASELINE, CAMPAIGN, code_trial, interval, knob_trial, outcomes, trial_id
 
 NOISE = Noise(sd=0.004, df=6)
@@ -258,7 +259,7 @@ def test_a_kept_knob_may_go_back_while_the_rest_stays() -> None:
 # All of them, always
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.data())
 def test_every_idea_is_new_and_legal(data: st.DataObject) -> None:
     trials, kept = [BASELINE], [BASELINE]

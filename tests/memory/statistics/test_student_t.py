@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memory.statistics.student_t import t_cdf, t_quantile
+from tests.support.examples import examples
 
-PROPERTY = settings(deadline=None, max_examples=50)
+PROPERTY = settings(deadline=None, max_examples=examples(50))
 # Upper critical values, as printed in statistics textbooks (NIST/SEMATECH e-Handbook, table 1.3.6.7.2).
 TABLE = [
     (0.90, 1, 3.078), (0.95, 1, 6.314), (0.975, 1, 12.706), (0.99, 1, 31.821), (0.995, 1, 63.657), (0.999, 1, 318.309),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.support.examples import examples
 from trainer.data.packing import pack
 from trainer.data.shards import Documents
 
@@ -49,7 +50,7 @@ def fragments(row: list[int]) -> list[list[int]]:
 lengths_strategy = st.lists(st.integers(0, 60), min_size=1, max_size=25).filter(any)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(
     lengths=lengths_strategy,
     rows=st.integers(1, 4),
@@ -78,7 +79,7 @@ def test_every_token_is_a_target_exactly_once_an_epoch(
         assert np.array_equal(np.sort(stream[epoch * total : (epoch + 1) * total]), documents.tokens)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(lengths=lengths_strategy, seed=st.integers(0, 2**32))
 def test_the_same_seed_gives_the_same_batches(lengths: list[int], seed: int) -> None:
     documents = numbered(lengths)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rails.errors import UserError
+from tests.support.examples import examples
 from trainer.data.shards import (
     META_NAME,
     TOKEN_BYTES_NAME,
@@ -93,7 +94,7 @@ def test_a_split_that_is_not_there(tmp_path: Path) -> None:
         open_documents(tmp_path / "nowhere")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     lengths=st.lists(st.integers(0, 50), min_size=1, max_size=12).filter(any),
     seq_len=st.integers(1, 20),

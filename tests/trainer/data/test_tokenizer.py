@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rails.errors import UserError
+from tests.support.examples import examples
 from trainer.data.tokenizer import Tokenizer
 
 TEXTS = [
@@ -28,7 +29,7 @@ texts = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(text=texts, size=st.sampled_from(sorted(TOKENIZERS)))
 def test_any_text_survives_and_its_bytes_add_up(text: str, size: int) -> None:
     tokenizer = TOKENIZERS[size]
@@ -39,7 +40,7 @@ def test_any_text_survives_and_its_bytes_add_up(text: str, size: int) -> None:
     assert all(0 <= token < size for token in ids)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(batch=st.lists(texts, max_size=8))
 def test_encoding_together_is_encoding_alone(batch: list[str]) -> None:
     tokenizer = TOKENIZERS[320]

@@ -1,33 +1,44 @@
 """The same attacks, and the same honest work, at every isolation level that can be had here, as root and as not.
 
+Each time only as the user who tests, at the best level that can be had; everything else with --all.
 Nothing of a level is taken on trust: an attack that a level must stop is made, and is looked at from outside too.
 L1 stops none of the first kind: it is for accidents. /dev/shm is there from L3 on: below it nothing could clear it.
 """
 
 import functools
 import json
-from collections.abc import Generator
+import os
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
 
 from tests.support.arena import Arena
 from tests.support.isolation_program import ATTACKS, HONEST
+from tests.support.isolation_tools import Attempt
+from trainer.sandbox.levels import best_isolation
 
 USERS = ("root", "user")
 LEVELS = ("L1", "L2", "L3", "L4")
+EACH_TIME = (("user", "root")[os.getuid() == 0], best_isolation())
+
+Arenas = Callable[[str], Arena | str]
 
 
 @pytest.fixture(scope="module")
-def arenas() -> Generator[dict[str, Arena | str]]:
-    """Arena by user, or why there is none."""
+def arenas() -> Generator[Arenas]:
+    """Gives a user's arena, made when it is first asked for, or why there is none."""
     found: dict[str, Arena | str] = {}
-    for user in USERS:
-        try:
-            found[user] = Arena(user)
-        except RuntimeError as error:
-            found[user] = str(error)
-    yield found
+
+    def arena_of(user: str) -> Arena | str:
+        if user not in found:
+            try:
+                found[user] = Arena(user)
+            except RuntimeError as error:
+                found[user] = str(error)
+        return found[user]
+
+    yield arena_of
     for arena in found.values():
         if isinstance(arena, Arena):
             arena.close()
@@ -51,9 +62,9 @@ def results() -> dict[tuple[str, str], At]:
 
 
 @pytest.fixture
-def at(request: pytest.FixtureRequest, arenas: dict[str, Arena | str], results: dict[tuple[str, str], At]) -> At:
+def at(request: pytest.FixtureRequest, arenas: Arenas, results: dict[tuple[str, str], At]) -> At:
     user, level = request.param
-    arena = arenas[user]
+    arena = arenas(user)
     if isinstance(arena, str):
         pytest.skip(arena)
     if arena.levels[level]:
@@ -63,13 +74,22 @@ def at(request: pytest.FixtureRequest, arenas: dict[str, Arena | str], results: 
     return results[user, level]
 
 
-def places(since: str = "L1") -> list[tuple[str, str]]:
-    return [(user, level) for user in USERS for level in LEVELS if level >= since]
+def places(since: str = "L1", *name: str) -> list[Any]:
+    """Where something is tried, as parameters, with a name of what it is if there is one."""
+    return [
+        pytest.param((user, level), *name, marks=[] if (user, level) == EACH_TIME else [pytest.mark.system])
+        for user in USERS
+        for level in LEVELS
+        if level >= since
+    ]
 
 
-@pytest.mark.parametrize(
-    ("at", "name"), [(place, name) for name, (since, _) in ATTACKS.items() for place in places(since)], indirect=["at"]
-)
+def each(attempts: dict[str, tuple[str, Attempt]]) -> list[Any]:
+    """All attempts, each at every place from its level on."""
+    return [place for name, (since, _) in attempts.items() for place in places(since, name)]
+
+
+@pytest.mark.parametrize(("at", "name"), each(ATTACKS), indirect=["at"])
 def test_an_attack_is_stopped(at: At, name: str) -> None:
     said = at.said[name]
     assert said["did"] is not True, said
@@ -77,9 +97,7 @@ def test_an_attack_is_stopped(at: At, name: str) -> None:
     assert at.all["outside"][name] is False
 
 
-@pytest.mark.parametrize(
-    ("at", "name"), [(place, name) for name, (since, _) in HONEST.items() for place in places(since)], indirect=["at"]
-)
+@pytest.mark.parametrize(("at", "name"), each(HONEST), indirect=["at"])
 def test_honest_work_works(at: At, name: str) -> None:
     assert at.said[name]["did"] is True, at.said[name]
 
@@ -99,6 +117,7 @@ def test_a_fork_bomb_is_bounded(at: At) -> None:
     assert not bomb["left_running"]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("at", [("user", "L3")], indirect=True)
 def test_a_fork_bomb_of_an_ordinary_user_is_bounded_by_its_namespace(at: At) -> None:
     bomb = at.run("fork_bomb", bomb=400, processes=20, until="}")
