@@ -38,6 +38,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     item.add_marker(pytest.mark.skip(reason=f"needs {flag}"))
 
 
+@pytest.fixture(scope="session")
+def runs_all(pytestconfig: pytest.Config) -> bool:
+    """Whether system tests run: for fixtures that make what many tests look at."""
+    return _all(pytestconfig)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _signals_of_a_terminal() -> None:
     """As in a terminal, also where the suite runs in the background or under `nohup`, which ignore some of them."""

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from tests.support.command import argv, nightshift
-from tests.support.workspaces import make_standin_workspace
+from tests.support.workspaces import make_quick_workspace
 
 IN_A_TRIAL = """
 import os as _os, sys as _sys
@@ -36,7 +36,7 @@ def test_a_whole_campaign_opens_no_connection(tmp_path: Path) -> None:
     workspace = tmp_path / "w"
     honest = (Path(__file__).parents[1] / "support" / "standin_train.py").read_text().split('"""', 2)[2]
     source = IN_A_TRIAL + honest.replace("session.finish({", 'session.finish({"watched": True, ')
-    root = make_standin_workspace(workspace, source=source)
+    root = make_quick_workspace(workspace, source=source)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "hook"), "LANGSMITH_API_KEY": "set-by-somebody"}
     for name in ("OTEL_SDK_DISABLED", "LITELLM_LOCAL_MODEL_COST_MAP", "LANGSMITH_TRACING", "DO_NOT_TRACK"):
         environment.pop(name, None)

@@ -4,11 +4,11 @@ import subprocess
 from pathlib import Path
 
 from tests.support.command import argv, nightshift
-from tests.support.workspaces import make_standin_workspace
+from tests.support.workspaces import make_quick_workspace
 
 
 def test_every_reading_command_answers_while_a_campaign_runs(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     command = argv("run", root, "--proposer", "random", "--trials", 40, "--tag", "busy")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as loop:
         assert loop.stderr is not None
@@ -43,7 +43,7 @@ def test_every_reading_command_answers_while_a_campaign_runs(tmp_path: Path) -> 
 
 
 def test_the_stable_keys_of_every_document(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     run = nightshift("run", root, "--proposer", "random", "--trials", 2, "--json")
     assert run.code == 0, run.err
     keys = ["campaign", "tag", "trials", "statuses", "baseline", "incumbent", "isolation", "stop_reason", "elapsed_s"]

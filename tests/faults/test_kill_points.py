@@ -86,5 +86,6 @@ def test_everything_that_can_happen_to_a_trial_happens_in_the_reference(matrix: 
     }
 
 
+@pytest.mark.system
 def test_a_night_in_chapters_ends_like_a_whole_one(matrix: Matrix) -> None:
     compare(matrix.reference("whole"), matrix.reference(NIGHT[-1].name))

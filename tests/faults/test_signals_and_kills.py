@@ -22,9 +22,10 @@ from memory.reader import Reader
 from memory.records import Trial
 from rails.status import Status
 from tests.support.command import argv, nightshift
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.variants import first
+from tests.support.workspaces import make_quick_workspace, make_standin_workspace, standin_campaign
 
-TRIALS = 5
+TRIALS = 3
 OPTIONS = ("--proposer", "random", "--trials", TRIALS, "--tag", "night")
 
 
@@ -101,12 +102,10 @@ def test_an_interrupted_baseline_is_measured_when_the_campaign_goes_on(
     assert digest(root) == reference
 
 
-OTHERS = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGINT, signal.SIGHUP)]
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, *OTHERS])
+@pytest.mark.system  # each time such a signal is sent to a loop in this process
+@pytest.mark.parametrize("number", first(1, [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
 def test_a_signal_ends_the_trial_in_hand_and_run_goes_on(tmp_path: Path, number: signal.Signals) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     process = start(root)
     wait_for_line(process, "trial 0: baseline")
     os.kill(process.pid, number)
@@ -156,9 +155,9 @@ def night(root: Path, observer: Observer, **options: Any) -> tuple[str | None, l
         return campaign.stop_reason, reader.trials(campaign.campaign_id)
 
 
-@pytest.mark.parametrize("at", ["railed 1", "training 1"])
+@pytest.mark.parametrize("at", first(1, ["training 1", "railed 1"], rest=pytest.mark.system))
 def test_a_signal_in_a_trial_ends_it_as_interrupted(tmp_path: Path, at: str) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     reason, trials = night(root, Signals(at, signal.SIGTERM), trials=2)
     assert reason == "interrupted by a signal"
     assert [t.status for t in trials] == [Status.BASELINE, Status.INTERRUPTED]
@@ -176,7 +175,7 @@ def test_a_signal_while_proposing_ends_the_trial_as_interrupted(tmp_path: Path) 
             os.kill(os.getpid(), signal.SIGTERM)
             raise NoReplyError("the endpoint does not answer", kind=NoReplyKind.PASSING)
 
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     campaign = run_night(root, RunOptions(trials=2), Observer(), Waits([]))
     assert campaign.stop_reason == "interrupted by a signal"
     with Reader.open(root / ".nightshift" / "snapshot") as reader:
@@ -195,7 +194,7 @@ def test_a_scoring_under_way_is_finished_and_decides_its_trial(
 
 
 def test_a_signal_in_the_finale_leaves_it_open(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path, final_seeds=1)
+    root = make_quick_workspace(tmp_path, final_seeds=1)
     script = ScriptedProposer([json.dumps({"knob": "rows", "new_value": 32, "reason": "more"})])
     first = run_night(root, RunOptions(trials=1), Signals("result 0 1000", signal.SIGINT), script)
     assert first.stop_reason == "interrupted by a signal"
@@ -208,13 +207,13 @@ def test_a_signal_in_the_finale_leaves_it_open(tmp_path: Path) -> None:
 
 
 def test_a_terminal_that_closes_twice_is_one_request(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     reason, _ = night(root, Signals("railed 1", signal.SIGHUP, signal.SIGHUP), trials=2)
     assert reason == "interrupted by a signal"
 
 
 def test_nohup_is_respected(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         reason, _ = night(root, Signals("railed 1", signal.SIGHUP), trials=1)
@@ -238,7 +237,7 @@ def test_a_second_signal_stops_at_once_and_nothing_is_lost(tmp_path: Path, refer
 
 
 def test_two_signals_at_once_exit_with_130_and_leave_no_process(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     process = start(root)
     wait_for_line(process, "trial 1: ")
     below = psutil.Process(process.pid).children(recursive=True)
@@ -252,8 +251,9 @@ def test_two_signals_at_once_exit_with_130_and_leave_no_process(tmp_path: Path) 
     assert alive == []
 
 
+@pytest.mark.system  # each time a loop in this process is told so
 def test_a_closed_terminal_ends_the_night_in_good_order(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     ours, theirs = os.openpty()
     command = ["setsid", "--ctty", *argv("run", root, *OPTIONS)]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
@@ -269,7 +269,7 @@ def test_a_closed_terminal_ends_the_night_in_good_order(tmp_path: Path) -> None:
 
 
 def test_a_night_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     process = start(root)
     wait_for_line(process, "trial 0: ")
     assert process.stderr is not None
@@ -280,8 +280,9 @@ def test_a_night_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
     assert process.wait(timeout=60) == 0
 
 
+@pytest.mark.system  # tests/graph/test_night.py pauses a loop in this process
 def test_a_pause_from_another_terminal(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     process = start(root)
     wait_for_line(process, "trial 0: ")
     asked = nightshift("pause", root)
@@ -304,7 +305,7 @@ def test_a_pause_from_another_terminal(tmp_path: Path) -> None:
 
 
 def test_a_pause_without_a_loop_is_ended_by_resume(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with standin_campaign(root) as services:
         ask_pause(services.workspace)
     done = nightshift("resume", root)
@@ -331,7 +332,7 @@ def test_a_paid_reply_is_not_asked_for_again(tmp_path: Path) -> None:
             raw = json.dumps({"knob": "rows", "new_value": 16, "reason": "more"})
             return Reply(raw=raw, calls=(local_call(raw, 0.0),))
 
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     options = RunOptions(trials=1, tag="paid")
     with standin_campaign(root, proposer=Counting(), options=options) as services:
 

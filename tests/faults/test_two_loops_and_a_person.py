@@ -16,7 +16,7 @@ from tests.support.killing_matrix import Matrix
 from tests.support.killing_night import CHAPTERS
 from tests.support.killing_points import POINTS
 from tests.support.variants import first
-from tests.support.workspaces import make_standin_workspace
+from tests.support.workspaces import make_quick_workspace
 
 BRANCH = "autoresearch/night"
 SCORING = ("while scoring", "between trained and scored", "while the replica is probed")
@@ -40,8 +40,9 @@ def ends_well(matrix: Matrix, root: Path, name: str) -> None:
     matrix.check_end(root, at)
 
 
+@pytest.mark.system  # tests/cli/commands/test_bad_input.py has a loop of this process refuse a command
 def test_a_second_loop_is_refused_until_the_first_is_dead(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     options = ("--proposer", "random", "--tag", "night", "--trials")
     command = argv("run", root, *options, 1000)
     with subprocess.Popen(

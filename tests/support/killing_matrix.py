@@ -45,12 +45,12 @@ class Matrix:
         if name not in self._roots:
             root = self.beginning_of(CHAPTERS[name])
             if name == "history":
-                change_task(root, "seeds = 1\n\n[limits]", "seeds = 3\n\n[limits]")
+                change_task(root, "[baseline]\nseeds = 1", "[baseline]\nseeds = 3")
             ended = self._parent.run(name, root)
             assert ended.well, ended
             if name == "history":
                 git(root, "switch", "--quiet", "main")
-                change_task(root, "seeds = 3", "seeds = 1")
+                change_task(root, "[baseline]\nseeds = 3", "[baseline]\nseeds = 1")
             self._roots[name] = root
         return self._roots[name]
 

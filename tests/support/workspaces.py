@@ -1,5 +1,6 @@
 """Workspaces whose program is the fast stand-in: real git, store and processes, a trial in a third of a second."""
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ amount = 20
 corpus = "{corpus}"
 vocab_size = 512
 eval_seq_len = 16
-eval_tokens = 2048
+eval_tokens = {eval_tokens}
 
 [trial]
 device = "cpu"
@@ -35,6 +36,9 @@ threads = 1
 rule = "{rule}"
 min_gain = 0.003
 max_measurements = {max_measurements}
+
+[baseline]
+seeds = {baseline_seeds}
 
 [final]
 seeds = {final_seeds}
@@ -62,19 +66,53 @@ def make_standin_workspace(
     folder: Path, *, rule: str = "strict", max_measurements: int = 1, source: str = "", final_seeds: int = 0
 ) -> Path:
     """A committed workspace in `folder/night`, with its corpus beside it; its result is not measured again."""
-    corpus = make_corpus(folder / "corpus")
-    root = folder / "night"
-    init_workspace(
-        root,
-        {
-            ".gitignore": ".nightshift/\n",
-            "program.md": "# Policy\n\nLower is better.\n",
-            "task.toml": TASK.format(
-                corpus=corpus, rule=rule, max_measurements=max_measurements, final_seeds=final_seeds
-            ),
-            "train.py": source or STANDIN.read_text(encoding="utf-8"),
-        },
+    task = TASK.format(
+        corpus=make_corpus(folder / "corpus"),
+        rule=rule,
+        max_measurements=max_measurements,
+        final_seeds=final_seeds,
+        baseline_seeds=3,
+        eval_tokens=2048,
     )
+    return _committed(folder / "night", task, source)
+
+
+def make_quick_workspace(
+    folder: Path,
+    *,
+    rule: str = "strict",
+    max_measurements: int = 1,
+    source: str = "",
+    final_seeds: int = 0,
+    baseline_seeds: int = 1,
+) -> Path:
+    """The same for tests of what comes after the baseline: it has one seed, the text to score is a quarter as long.
+
+    The corpus is the cache's: all of them share it.
+    """
+    corpus = Path(os.environ["XDG_CACHE_HOME"]) / "corpus of the stand-in"
+    if not corpus.exists():
+        make_corpus(corpus)
+    task = TASK.format(
+        corpus=corpus,
+        rule=rule,
+        max_measurements=max_measurements,
+        final_seeds=final_seeds,
+        baseline_seeds=baseline_seeds,
+        eval_tokens=512,
+    )
+    return _committed(folder / "night", task, source)
+
+
+def _committed(root: Path, task: str, source: str) -> Path:
+    """A workspace of this task, with the stand-in unless another program is given."""
+    files = {
+        ".gitignore": ".nightshift/\n",
+        "program.md": "# Policy\n\nLower is better.\n",
+        "task.toml": task,
+        "train.py": source or STANDIN.read_text(encoding="utf-8"),
+    }
+    init_workspace(root, files)
     return root
 
 

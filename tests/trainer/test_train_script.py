@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.support.tiny_session import TINY, TinySession, train_tiny
+from tests.support.variants import firsts
 from trainer import train
 from trainer.data.prepare import DataSpec, prepare
 from trainer.tasks.gpt import PROFILES, MenuEntry
@@ -85,10 +86,11 @@ def test_garbage_collection_is_back_after_training() -> None:
     assert gc.isenabled() and gc.get_freeze_count() == 0
 
 
-def moves(knobs: dict[str, MenuEntry]) -> Iterator[tuple[str, Any]]:
+def moves(knobs: dict[str, MenuEntry]) -> Iterator[object]:
+    """Every value of every knob as parameters: the last of each knob each time, the others with --all."""
     for name, entry in knobs.items():
-        for value in entry.allowed:
-            yield name, type(entry.default)(value)
+        values = (type(entry.default)(value) for value in reversed(entry.allowed))
+        yield from firsts(1, [(name, value) for value in values], rest=pytest.mark.system)
 
 
 def tiny_with(name: str, value: Any) -> train.Knobs:

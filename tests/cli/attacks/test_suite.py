@@ -1,4 +1,7 @@
-"""Every cheat through the real loop, at the best isolation of this machine: nothing is kept, nothing is reached."""
+"""Every cheat through the real loop, at the best isolation of this machine: nothing is kept, nothing is reached.
+
+Each time a cheat of each kind, all of them with --all.
+"""
 
 import pytest
 
@@ -6,16 +9,26 @@ from cli.attacks.catalogue import ATTACKS
 from cli.attacks.judge import Judged, Verdict
 from cli.attacks.stage import set_stage
 from cli.attacks.suite import run_attacks
+from tests.support.variants import first
 from trainer.sandbox.levels import Isolation
+
+OF_EACH_KIND = ("peek", "unnormalised", "fake-score", "overtrain-steps", "read-validation", "tamper")
+"""Look ahead, lie, only claim, take more than the budget, read and write what is another's: in the cheapest arena."""
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Judged]:
+def rows(tmp_path_factory: pytest.TempPathFactory, runs_all: bool) -> dict[str, Judged]:
+    attacks = [attack for attack in ATTACKS if runs_all or attack.name in OF_EACH_KIND]
     with set_stage(tmp_path_factory.mktemp("stage")) as stage:
-        return {row.attack.name: row for row in run_attacks(stage, ATTACKS, lambda fought: None)}
+        return {row.attack.name: row for row in run_attacks(stage, attacks, lambda fought: None)}
 
 
-@pytest.mark.parametrize("name", [attack.name for attack in ATTACKS])
+def names() -> list[str]:
+    """Of all attacks, those of each kind first."""
+    return sorted((attack.name for attack in ATTACKS), key=lambda name: name not in OF_EACH_KIND)
+
+
+@pytest.mark.parametrize("name", first(len(OF_EACH_KIND), names(), rest=pytest.mark.system))
 def test_attack(rows: dict[str, Judged], name: str) -> None:
     row = rows[name]
     if row.fought.isolation < row.attack.level:
@@ -25,11 +38,13 @@ def test_attack(rows: dict[str, Judged], name: str) -> None:
 
 
 def test_the_careless_evaluators_would_have_been_fooled(rows: dict[str, Judged]) -> None:
-    fooled = {name: row.fought for name, row in rows.items() if row.attack.naive}
-    assert len(fooled) > 10
     for name in ("peek", "fake-score", "unnormalised"):
-        naive = fooled[name].naive
-        assert naive is not None and naive < 0.1 * fooled[name].baseline
+        fought = rows[name].fought
+        assert fought.naive is not None and fought.naive < 0.1 * fought.baseline
+
+
+def test_many_attacks_are_on_the_score_itself() -> None:
+    assert len([attack for attack in ATTACKS if attack.naive]) > 10
 
 
 def test_the_machine_is_as_it_was(rows: dict[str, Judged]) -> None:

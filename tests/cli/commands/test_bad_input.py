@@ -18,7 +18,7 @@ from graph.services import Services
 from rails.errors import UserError
 from tests.support.chat_server import ChatServer, failing, ok
 from tests.support.command import Finished, nightshift
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -45,7 +45,7 @@ def refused(done: Finished, *words: str) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return make_standin_workspace(tmp_path)
+    return make_quick_workspace(tmp_path)
 
 
 def test_a_malformed_task(root: Path) -> None:

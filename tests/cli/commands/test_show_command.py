@@ -18,7 +18,7 @@ from tests.support.command import nightshift
 from tests.support.nights import Endpoint, rows
 from tests.support.rows import CampaignRecords, make_measurement, make_records, make_trial, write_records
 from tests.support.variants import first
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 KEYS = {"trial", "proposal", "verdicts", "diff", "measurements", "decision", "calls", "curves"}
 
@@ -165,7 +165,7 @@ def test_a_diff_is_coloured_only_on_top(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real campaign: rows=4, a blocked proposal, rows=16, with programs in git."""
-    root = make_standin_workspace(tmp_path_factory.mktemp("diff"))
+    root = make_quick_workspace(tmp_path_factory.mktemp("diff"))
     endpoint = Endpoint(rows(4), rows(999), rows(999), rows(999), rows(16))
     with standin_campaign(root, proposer=endpoint) as services:
         services.limits = services.limits.model_copy(update={"trials": 3})

@@ -13,7 +13,7 @@ from tests.support.command import nightshift
 from tests.support.foreign_logs import narrow_log
 from tests.support.many_trials import make_night, many_trials
 from tests.support.pages import Page, faults
-from tests.support.workspaces import make_standin_workspace
+from tests.support.workspaces import make_quick_workspace, make_standin_workspace
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def night(tmp_path: Path) -> Path:
 
 
 def test_a_night_leaves_its_report_and_names_it_last(tmp_path: Path) -> None:  # a real night: some seconds
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     done = nightshift("run", root, "--proposer", "random", "--trials", 1)
     assert done.code == 0, done.err
     html, png = root / ".nightshift" / "report.html", root / ".nightshift" / "report.png"

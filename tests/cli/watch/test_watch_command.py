@@ -17,7 +17,8 @@ from graph.workspace import Workspace
 from memory.snapshot.manifest import MANIFEST
 from tests.support.command import argv, nightshift
 from tests.support.terminal import ALTERNATE, MAIN, in_terminal
-from tests.support.workspaces import STANDIN, make_standin_workspace
+from tests.support.variants import first
+from tests.support.workspaces import STANDIN, make_quick_workspace
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def loop(root: Path, *options: object) -> Generator["subprocess.Popen[str]"]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a campaign of two trials that is over."""
-    root = make_standin_workspace(tmp_path_factory.mktemp("watch"))
+    root = make_quick_workspace(tmp_path_factory.mktemp("watch"))
     assert nightshift("run", root, "--proposer", "random", "--trials", 2).code == 0
     return root
 
@@ -50,7 +51,7 @@ def slow_source(tmp_path: Path) -> str:
 
 
 def test_it_follows_a_loop_from_before_its_start_to_after_its_death(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path, source=slow_source(tmp_path))
+    root = make_quick_workspace(tmp_path, source=slow_source(tmp_path))
     with in_terminal("watch", root) as terminal:
         terminal.wait_for("no campaign has begun here yet")
         with loop(root, "--trials", 500, "--tag", "seen") as process:
@@ -74,7 +75,7 @@ def test_it_follows_a_loop_from_before_its_start_to_after_its_death(tmp_path: Pa
     assert "Traceback" not in terminal.output
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", first(1, [signal.SIGINT, signal.SIGTERM], rest=pytest.mark.system))
 def test_signals_give_the_screen_back(ending: signal.Signals, finished: Path) -> None:
     with in_terminal("watch", finished) as terminal:
         terminal.wait_for("stopped: limit of 2 trials reached")
@@ -84,6 +85,7 @@ def test_signals_give_the_screen_back(ending: signal.Signals, finished: Path) ->
     assert "Traceback" not in terminal.output
 
 
+@pytest.mark.system  # tests/cli/terminal/test_plot.py and test_watching_view.py have pictures in ASCII
 @pytest.mark.parametrize("env", [{"PYTHONIOENCODING": "ascii"}, {"TERM": "linux"}])
 def test_without_braille_it_draws_in_ascii(env: dict[str, str], finished: Path) -> None:
     with in_terminal("watch", finished, env=env) as terminal:
@@ -92,7 +94,7 @@ def test_without_braille_it_draws_in_ascii(env: dict[str, str], finished: Path) 
         assert terminal.left() == 0
 
 
-@pytest.mark.parametrize("env", [None, {"PYTHONIOENCODING": "ascii"}])
+@pytest.mark.parametrize("env", first(1, [None, {"PYTHONIOENCODING": "ascii"}], rest=pytest.mark.system))
 def test_without_a_terminal_it_prints_once(env: dict[str, str] | None, finished: Path) -> None:
     done = nightshift("watch", finished, env=env)
     assert (done.code, done.err) == (0, "")

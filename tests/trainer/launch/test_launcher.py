@@ -13,6 +13,7 @@ import pytest
 
 from rails.errors import HaltError
 from tests.support.launching import each_level, fork_servers, left_over
+from tests.support.variants import first, firsts
 from trainer.launch import fork_server, fork_server_main
 from trainer.launch.child import Child
 from trainer.launch.fork_server import preloads
@@ -90,19 +91,19 @@ def test_a_program_runs_as_if_it_were_a_script(launcher: Launcher, scratch: Path
 
 ENDS = [
     ("raise ValueError('no')", 1),
+    ("import sys; sys.exit(7)", 7),
+    ("import threading, time; threading.Thread(target=lambda: (time.sleep(0.1), print('later'))).start()", 0),
     ("def f(:", 1),
     ("import sys; sys.exit('goodbye')", 1),
-    ("import sys; sys.exit(7)", 7),
     ("raise SystemExit", 0),
     ("import os; os._exit(9)", 9),
     ("import atexit; atexit.register(print, 'at exit')", 0),
-    ("import threading, time; threading.Thread(target=lambda: (time.sleep(0.1), print('later'))).start()", 0),
     ("import sys; sys.excepthook = lambda *_: print('mine'); 1 / 0", 1),
     ("\n\ndef f():\n    return 1 / 0\n\nf()", 1),
 ]
 
 
-@pytest.mark.parametrize(("code", "expected"), ENDS)
+@pytest.mark.parametrize(("code", "expected"), firsts(3, ENDS, rest=pytest.mark.system))
 def test_a_program_ends_as_a_script_ends(launcher: Launcher, scratch: Path, code: str, expected: int) -> None:
     with Launcher(threads=1, cold=True) as cold:
         as_script = run(cold, Isolation.L1, scratch, code)
@@ -111,7 +112,9 @@ def test_a_program_ends_as_a_script_ends(launcher: Launcher, scratch: Path, code
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", first(2, [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM], rest=pytest.mark.system)
+)
 def test_the_supervisor_ends_the_way_the_trial_does(
     launcher: Launcher, scratch: Path, level: Isolation, number: signal.Signals
 ) -> None:
@@ -162,6 +165,7 @@ print(loss.item().hex(), sum(float(p.double().sum()) for p in model.parameters()
 """
 
 
+@pytest.mark.system  # torch is loaded twice; each time it is shown of how programs end
 def test_forked_and_cold_trainings_are_equal_to_the_last_digit(scratch: Path) -> None:
     with Launcher.for_program(TRAINING, threads=2, cold=True) as cold:
         expected = run(cold, Isolation.L1, scratch, TRAINING)
@@ -247,7 +251,7 @@ def test_nothing_is_left_of_a_stubborn_program(launcher: Launcher, scratch: Path
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", first(1, [signal.SIGSTOP, signal.SIGKILL], rest=pytest.mark.system))
 def test_a_supervisor_that_is_killed_or_stopped_is_replaced_by_the_loop(
     launcher: Launcher,
     scratch: Path,

@@ -29,6 +29,7 @@ from tests.support.answering_models import (
     probe,
     score,
 )
+from tests.support.variants import first
 from trainer.data.shards import EvalSet
 from trainer.scoring.cuts import draw_cuts, foreign_suffixes, rounds, secret_rng
 from trainer.scoring.probes import (
@@ -143,7 +144,7 @@ def test_rounds_take_each_row_from_left_to_right() -> None:
 
 
 @pytest.mark.parametrize("make", [Honest, Rounding])
-@pytest.mark.parametrize("cuts", [128, DEEP_CUTS])
+@pytest.mark.parametrize("cuts", first(1, [128, DEEP_CUTS], rest=pytest.mark.system))
 def test_honest_models_pass_twenty_times_out_of_twenty(make: Callable[[], Honest], cuts: int) -> None:
     for _ in range(20):
         report = probe(make, cuts=cuts)

@@ -237,9 +237,9 @@ def test_a_replica_that_fails_says_so(tmp_path: Path, launcher: Launcher, code: 
 
 def test_a_replica_that_hangs_is_ended(tmp_path: Path, launcher: Launcher) -> None:
     source = SOURCE.replace("        model.load(session.saved_state())", "        import time; time.sleep(1000)")
-    error = replica_failure(trial_spec(tmp_path, source, caps=Caps(startup_s=5.0, score_s=0.2)), launcher)
+    error = replica_failure(trial_spec(tmp_path, source, caps=Caps(startup_s=3.0, score_s=0.2)), launcher)
     assert error.status is Status.EVAL_BUDGET_OVERRUN
-    assert str(error) == "its replica failed: killed: not asked within 5.2 s"
+    assert str(error) == "its replica failed: killed: not asked within 3.2 s"
 
 
 def test_what_is_put_off_until_the_first_answer_is_ended(tmp_path: Path, launcher: Launcher) -> None:
