@@ -1,5 +1,6 @@
 """Kills a chapter of the night at a point, goes on with it, and holds its end against the undisturbed one's."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -24,43 +25,58 @@ class Matrix:
     """The references, made once, and the means to kill copies of where they began.
 
     Args:
-        folder: where everything is made.
+        folder: where copies are made.
+        ends: where the ends of chapters are noted. Workers share it: a chapter is played to its end by one of them.
         parent: forks the loops.
     """
 
-    def __init__(self, folder: Path, parent: Parent) -> None:
-        self._folder, self._parent, self._numbers = folder, parent, count()
-        self._roots = {"bare": make_bare(folder / "bare")}
-        self._references = dict[str, dict[str, Any]]()
+    def __init__(self, folder: Path, ends: Path, parent: Parent) -> None:
+        self._folder, self._ends, self._parent, self._numbers = folder, ends, parent, count()
+        self._known = dict[str, dict[str, Any]]()
 
     def reference(self, name: str) -> dict[str, Any]:
         """What a chapter comes to when nobody disturbs it."""
-        if name not in self._references:
-            self._references[name] = digest(self.end_of(name))
-            check_whole(self.end_of(name), self._references[name])
-        return self._references[name]
+        return self._end(name)["digest"]
 
     def end_of(self, name: str) -> Path:
         """The workspace in which a chapter has ended undisturbed: look at copies of it only."""
-        if name not in self._roots:
-            root = self.beginning_of(CHAPTERS[name])
-            if name == "history":
-                change_task(root, "[baseline]\nseeds = 1", "[baseline]\nseeds = 3")
-            ended = self._parent.run(name, root)
-            assert ended.well, ended
-            if name == "history":
-                git(root, "switch", "--quiet", "main")
-                change_task(root, "[baseline]\nseeds = 3", "[baseline]\nseeds = 1")
-            self._roots[name] = root
-        return self._roots[name]
+        return Path(self._end(name)["root"])
+
+    def _end(self, name: str) -> dict[str, Any]:
+        if name not in self._known:
+            note = self._ends / f"{name}.json"
+            with note.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not note.exists():
+                    note.write_text(json.dumps(self._make_end(name)))
+            self._known[name] = json.loads(note.read_text())
+        return self._known[name]
+
+    def _make_end(self, name: str) -> dict[str, Any]:
+        if name == "bare":
+            return {"root": str(make_bare(self._folder / "bare"))}
+        root = self.beginning_of(CHAPTERS[name])
+        if name == "history":
+            change_task(root, "[baseline]\nseeds = 1", "[baseline]\nseeds = 3")
+        ended = self._parent.run(name, root)
+        assert ended.well, ended
+        if name == "history":
+            git(root, "switch", "--quiet", "main")
+            change_task(root, "[baseline]\nseeds = 3", "[baseline]\nseeds = 1")
+        copied = self._copy(root, f"{name}-read")
+        document = digest(copied)
+        check_whole(copied, document)
+        return {"root": str(root), "digest": document}
 
     def beginning_of(self, chapter: Chapter) -> Path:
         """A new copy of the workspace that a chapter begins in."""
-        before = self.end_of(chapter.begins)
-        folder = self._folder / f"{chapter.name}-{next(self._numbers)}"
+        return self._copy(self.end_of(chapter.begins), chapter.name)
+
+    def _copy(self, root: Path, name: str) -> Path:
+        folder = self._folder / f"{name}-{next(self._numbers)}"
         folder.mkdir()
-        subprocess.run(["cp", "-a", str(before), str(folder)], check=True)
-        return folder / before.name
+        subprocess.run(["cp", "-a", str(root), str(folder)], check=True)
+        return folder / root.name
 
     def check(self, point: Point, again: Sequence[Point] = (), meddle: Meddling | None = None) -> None:
         """Kill a chapter at `point` and, while it goes on, at every point of `again`; then let it end, and compare."""

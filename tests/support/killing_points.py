@@ -261,6 +261,9 @@ POINTS: Final[tuple[Point, ...]] = (
 )
 """Where a loop is killed for the first time."""
 
+_AFTER_COMMITS = [point for point in POINTS if point.target == COMMIT and point.when == "after"]
+_EACH_TIME = {point.into: point for point in reversed(_AFTER_COMMITS)}.values()
+
 RECOVERY: Final[tuple[Point, ...]] = tuple(_going_on())
 """Where it is killed again, while it goes on. Their chapter is that of the first kill."""
 
@@ -270,7 +273,7 @@ FOLDING: Final[tuple[Point, ...]] = tuple(_folding())
 
 
 def walked(points: Sequence[Point]) -> list[Any]:
-    """Points as parameters of a test: those after the commit of a phase each time.
+    """Points as parameters of a test: the first after a commit into each phase each time.
 
     With --all both sides of every commit, and of the rest one in twenty; all of them with --runslow, which is how the
     list is walked before a release.
@@ -284,6 +287,6 @@ def walked(points: Sequence[Point]) -> list[Any]:
 
 
 def _marks(point: Point, sampled: bool) -> list[pytest.MarkDecorator]:
-    if point.target != COMMIT:
-        return [pytest.mark.system if sampled else pytest.mark.slow]
-    return [] if point.when == "after" else [pytest.mark.system]
+    if point in _EACH_TIME:
+        return []
+    return [pytest.mark.system if sampled or point.target == COMMIT else pytest.mark.slow]
