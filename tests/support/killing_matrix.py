@@ -66,6 +66,7 @@ class Matrix:
         copied = self._copy(root, f"{name}-read")
         document = digest(copied)
         check_whole(copied, document)
+        shutil.rmtree(copied.parent)
         return {"root": str(root), "digest": document}
 
     def beginning_of(self, chapter: Chapter) -> Path:
