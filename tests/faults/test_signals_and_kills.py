@@ -50,10 +50,9 @@ def wait_for_line(process: subprocess.Popen[str], text: str, seconds: float = 60
     raise AssertionError(f"no line with {text!r} within {seconds:g} s")
 
 
-def start(root: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        argv("run", root, *OPTIONS), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+def start(root: Path, *more: object) -> subprocess.Popen[str]:
+    command = argv("run", root, *OPTIONS, *more)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +87,7 @@ def test_a_killed_campaign_ends_like_one_that_was_not(
     assert fsck.returncode == 0
 
 
+@pytest.mark.system  # each time a loop in this process is interrupted there
 def test_an_interrupted_baseline_is_measured_when_the_campaign_goes_on(
     tmp_path: Path, reference: list[tuple[Any, ...]]
 ) -> None:
@@ -167,6 +167,15 @@ def test_a_signal_in_a_trial_ends_it_as_interrupted(tmp_path: Path, at: str) -> 
     reason, trials = night(root, Observer(), trials=2)
     assert reason == "limit of 2 trials reached"
     assert [t.seq for t in trials] == [0, 1, 2, 3]
+
+
+def test_a_signal_in_the_baseline_leaves_it_to_the_next_run(tmp_path: Path, reference: list[tuple[Any, ...]]) -> None:
+    root = make_standin_workspace(tmp_path)
+    reason, trials = night(root, Signals("training 0", signal.SIGINT), trials=TRIALS, tag="night")
+    assert reason == "interrupted by a signal"
+    assert [t.status for t in trials] == [None]
+    night(root, Observer(), trials=TRIALS)
+    assert digest(root) == reference
 
 
 def test_a_signal_while_proposing_ends_the_trial_as_interrupted(tmp_path: Path) -> None:
@@ -270,12 +279,12 @@ def test_a_closed_terminal_ends_the_night_in_good_order(tmp_path: Path) -> None:
 
 def test_a_night_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
-    process = start(root)
+    process = start(root, "--trials", 1)
     wait_for_line(process, "trial 0: ")
     assert process.stderr is not None
     process.stderr.close()
     assert process.stdout is not None
-    assert f"stopped: limit of {TRIALS} trials reached" in process.stdout.read()
+    assert "stopped: limit of 1 trials reached" in process.stdout.read()
     process.stdout.close()
     assert process.wait(timeout=60) == 0
 

@@ -13,6 +13,7 @@ from trainer.data.held_back import compiled_copies, hidden_paths, other_librarie
 from trainer.data.prepare import DataSpec, prepare
 
 
+@pytest.mark.system  # reads all of the library; the others have small corpora
 def test_every_held_back_document_of_the_library_is_listed_and_nothing_of_the_training_text() -> None:
     corpus = scan_stdlib()
     hidden = set(hidden_paths(corpus.held_back_files, stdlib=True))

@@ -169,11 +169,11 @@ def _truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-def test_a_damaged_entry_is_made_anew(run: Run) -> None:
+def test_a_damaged_entry_is_made_anew(run: Run, runs_all: bool) -> None:
     entry = run.here().train_dir.parent
     good = everything(entry)
     for name in ("train/train.tokens.bin", "train/meta.json", "private/val.offsets.bin", "private/token_bytes.bin"):
-        for spoil in (_flip, _truncate, Path.unlink):
+        for spoil in (_flip, _truncate, Path.unlink)[: 3 if runs_all else 1]:
             spoil(entry / name)
             assert not run.here().cached, f"{name} after {spoil.__name__}"
             assert everything(entry) == good
