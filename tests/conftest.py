@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _all(config: pytest.Config) -> bool:
-    return config.getoption("--all") or config.getoption("--runslow")
+    return bool(config.getoption("--all") or config.getoption("--runslow"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
