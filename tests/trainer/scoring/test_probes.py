@@ -250,6 +250,7 @@ def test_a_replica_that_answers_no_distribution_has_an_infinite_effect(poison: f
     assert error.report.to_json()["suffix_nats"] is None
 
 
+@pytest.mark.system
 def test_a_model_that_cheats_at_a_share_of_places_is_missed_as_often_as_stated() -> None:
     """(1 - f)^K: about a third of the time with f = 5 % and K = 20 cuts, and hardly ever with 120."""
     eval_set, runs, cheat = made_up_text(60), 200, Peeking(share=0.05)
