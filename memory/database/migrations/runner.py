@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema, one transaction a step."""
+"""Brings a database to the newest schema: an empty one at once, an older one in steps, one transaction each."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ import duckdb
 from memory.records import utc_now
 from rails.errors import UserError
 
+_FOLDER = "memory.database.migrations"
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
+_WHOLE = "schema.sql"
+"""The newest schema in one file, beside the steps that lead to it."""
 LEDGER = "migrations"
 """The table of steps that a database has had."""
 
@@ -40,7 +43,7 @@ def migrations(folder: Traversable | None = None) -> list[Migration]:
         ValueError: the numbers are not 1, 2, 3, …
     """
     found: list[Migration] = []
-    for entry in (folder or files("memory.database.migrations")).iterdir():
+    for entry in (folder or files(_FOLDER)).iterdir():
         match = _FILE_NAME.fullmatch(entry.name)
         if match:
             text = entry.read_text(encoding="utf-8")
@@ -70,11 +73,18 @@ def migrate(
 ) -> int:
     """Apply every missing step up to version `upto` (default: all) and return the version reached.
 
-    A step and its entry in the ledger are one transaction: a kill leaves the old schema or the new one, whole.
+    A step and its entry in the ledger are one transaction: a kill leaves the old schema or the new one, whole. An empty
+    database that is to have the newest schema gets it in one, from `schema.sql`.
+
+    Args:
+        connection: to the database.
+        upto: where to stop.
+        steps: walk these, also in an empty database (default: the ones shipped with this package).
 
     Raises:
         UserError: the database was written by a newer nightshift.
     """
+    shipped = steps is None
     steps = migrations() if steps is None else steps
     present = schema_version(connection)
     if present > len(steps):
@@ -82,16 +92,25 @@ def migrate(
             f"the store has schema version {present}, this nightshift knows only {len(steps)}",
             fix="use the nightshift that wrote it, or a newer one",
         )
+    if shipped and present == 0 and upto is None:
+        _apply(connection, files(_FOLDER).joinpath(_WHOLE).read_text(encoding="utf-8"), steps)
+        return len(steps)
     for step in steps[present:upto]:
-        connection.begin()
-        try:
-            connection.execute(_LEDGER)
-            connection.execute(step.sql)
-            applied_at = utc_now().replace(tzinfo=None)
-            connection.execute("INSERT INTO raw.migrations VALUES (?, ?, ?)", [step.version, step.name, applied_at])
-            connection.commit()
-        except BaseException:
-            connection.rollback()
-            raise
+        _apply(connection, step.sql, [step])
         present = step.version
     return present
+
+
+def _apply(connection: duckdb.DuckDBPyConnection, sql: str, steps: list[Migration]) -> None:
+    """Run `sql`, which makes these steps, and enter them in the ledger: all in one transaction."""
+    connection.begin()
+    try:
+        connection.execute(_LEDGER)
+        connection.execute(sql)
+        applied_at = utc_now().replace(tzinfo=None)
+        for step in steps:
+            connection.execute("INSERT INTO raw.migrations VALUES (?, ?, ?)", [step.version, step.name, applied_at])
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise

@@ -227,7 +227,7 @@ def test_what_does_not_pass_ends_the_campaign_after_a_few_tries(behaviour: Behav
     with ChatServer([behaviour]) as server, night(root, server, trials=2) as services:
         with pytest.raises(NoReplyError) as caught:
             ask_once(services)
-        tries = len(server.requests) / (3 if "422" in str(caught.value) else 1)
+        tries = len(server.requests) / (3 if "HTTP 422" in str(caught.value) else 1)
         assert tries == 3
         assert caught.value.kind is NoReplyKind.LASTING and caught.value.fix
         assert [event.kind for event in weather_events(services)] == [LOST]
