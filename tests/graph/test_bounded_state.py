@@ -12,7 +12,7 @@ from graph.watching.events import Observer
 from memory.records import EventKind, Trial
 from rails.status import Status
 from tests.support.filling import MIB, SMALL, SMALL_DISK_MIB, small_disk
-from tests.support.workspaces import STANDIN, make_standin_workspace, standin_campaign
+from tests.support.workspaces import STANDIN, make_quick_workspace, standin_campaign
 
 START = "    session, knobs = Session.open(), Knobs()\n"
 FLOODS = """
@@ -75,7 +75,7 @@ def test_trials_that_flood_disk_and_output_leave_nothing_behind(
 
 
 def check_a_flooded_night(disk: Path) -> None:
-    root = make_standin_workspace(disk, source=FLOODING)
+    root = make_quick_workspace(disk, source=FLOODING)
     sizes = Sizes(root / ".nightshift")
     with standin_campaign(root, proposer=Flooder(), observer=sizes, options=RunOptions(trials=len(ROWS))) as services:
         campaign = Runner(services).run()

@@ -22,12 +22,12 @@ from memory.records import CampaignState, EventKind, Phase
 from rails.errors import DiskFullError, UserError
 from rails.status import Status
 from tests.support.nights import Endpoint, Killed, Listener, kill, kinds, record, rows
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return make_standin_workspace(tmp_path)
+    return make_quick_workspace(tmp_path)
 
 
 def test_a_limit_ends_the_night_with_a_reason_and_is_finished_with(root: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_limit_ends_the_night_with_a_reason_and_is_finished_with(root: Path) -
 
 
 def test_a_recording_that_is_used_up_ends_the_night_with_its_result(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path, final_seeds=1)
+    root = make_quick_workspace(tmp_path, final_seeds=1)
     (root / "replay.jsonl").write_text(json.dumps({"raw": rows(32)}) + "\n")
     campaign = run_night(root, RunOptions(proposer="replay", trials=3), Observer())
     assert "the recording has only 1 replies" in str(campaign.stop_reason)
@@ -85,7 +85,7 @@ def test_an_endpoint_that_refuses_lastingly_ends_the_night_and_leaves_the_trial_
 def test_a_full_disk_pauses_the_night_and_it_goes_on_as_if_nothing_had_happened(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = make_standin_workspace(tmp_path / "other")
+    other = make_quick_workspace(tmp_path / "other")
     options = RunOptions(proposer="random", trials=2, tag="night")
     run_night(other, options, Observer())
     looks = iter([False, False, True])
@@ -171,7 +171,7 @@ def test_a_pause_waits_between_trials_and_counts_into_no_limit(root: Path) -> No
 
 
 def test_a_pause_waits_while_the_result_is_measured(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path, final_seeds=1)
+    root = make_quick_workspace(tmp_path, final_seeds=1)
     (root / "replay.jsonl").write_text(json.dumps({"raw": rows(32)}) + "\n")
     workspace, states = Workspace(root), list[CampaignState]()
 
@@ -236,7 +236,7 @@ def test_a_clock_that_jumps_changes_no_trial_and_no_limit(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = RunOptions(proposer="random", trials=3, hours=1.0, tag="night")
-    reference = make_standin_workspace(tmp_path / "reference")
+    reference = make_quick_workspace(tmp_path / "reference")
     run_night(reference, options, Observer())
     monkeypatch.setattr(memory.records, "datetime", Jumping)
     campaign = run_night(root, options, Observer())

@@ -17,7 +17,7 @@ from memory.store import Store
 from rails.errors import TrialError
 from rails.status import Status
 from tests.support.variants import first
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 from tools.trainer_tool import Progress, TrainedModel
 
 BETTER = json.dumps({"knob": "rows", "new_value": 32, "reason": "more"})
@@ -84,8 +84,8 @@ def failing_incumbent(services: Services) -> None:
 def test_an_incumbent_that_failed_for_this_trial_is_not_asked_again_when_it_is_gone_through_again(
     tmp_path: Path,
 ) -> None:
-    kwargs = {"rule": "threshold", "max_measurements": 4}
-    whole, cut = (make_standin_workspace(tmp_path / name, **kwargs) for name in ("whole", "cut"))  # type: ignore[arg-type]
+    kwargs = {"rule": "threshold", "max_measurements": 4, "baseline_seeds": 3}
+    whole, cut = (make_quick_workspace(tmp_path / name, **kwargs) for name in ("whole", "cut"))  # type: ignore[arg-type]
     run(whole, [BETTER], change=failing_incumbent)
     (_, trial), measurements = record(whole)
     assert trial.status is Status.DISCARD
@@ -104,7 +104,7 @@ def test_an_incumbent_that_failed_for_this_trial_is_not_asked_again_when_it_is_g
 
 @pytest.mark.parametrize("after", first(1, [1, 2]))
 def test_a_repaired_trial_is_repaired_as_before(after: int, tmp_path: Path) -> None:
-    whole, cut = (make_standin_workspace(tmp_path / name) for name in ("whole", "cut"))
+    whole, cut = (make_quick_workspace(tmp_path / name) for name in ("whole", "cut"))
     run(whole, [CRASHING, BETTER])
     (_, trial), _ = record(whole)
     assert (trial.status, trial.repairs) == (Status.KEEP, 1)
@@ -116,7 +116,7 @@ def test_a_repaired_trial_is_repaired_as_before(after: int, tmp_path: Path) -> N
 
 @pytest.mark.slow  # the list of kill points has this moment
 def test_a_kill_while_the_repaired_program_is_trained(tmp_path: Path) -> None:
-    whole, cut = (make_standin_workspace(tmp_path / name) for name in ("whole", "cut"))
+    whole, cut = (make_quick_workspace(tmp_path / name) for name in ("whole", "cut"))
     run(whole, [CRASHING, BETTER])
     (_, trial), measurements = record(whole)
 
@@ -142,7 +142,7 @@ def test_a_kill_while_the_repaired_program_is_trained(tmp_path: Path) -> None:
 
 
 def test_what_was_judged_stays_judged_where_there_is_less_memory(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     task = root / "task.toml"
     task.write_text(task.read_text() + '\n[menu.size]\nmemory_bytes = "rows * 1000000000"\n')
     commit(root)
@@ -169,7 +169,7 @@ def test_a_kill_right_after_a_hopeless_stop_changes_nothing(tmp_path: Path) -> N
     harmless = [json.dumps({"knob": "smoothing", "new_value": 4.0 + 0.01 * n, "reason": "x"}) for n in range(1, 11)]
     script = [*harmless, json.dumps({"knob": "decay", "new_value": 0.5, "reason": "x"})]
     options = RunOptions(trials=11, tag="night")
-    root = make_standin_workspace(tmp_path, rule="threshold")
+    root = make_quick_workspace(tmp_path, rule="threshold", baseline_seeds=3)
     with pytest.raises(DiedError):
         run(root, script, Dying(11), options=options)
     before, stored_before = record(root)

@@ -86,13 +86,10 @@ def make_quick_workspace(
     final_seeds: int = 0,
     baseline_seeds: int = 1,
 ) -> Path:
-    """The same for tests of what comes after the baseline: it has one seed, the text to score is a quarter as long.
-
-    The corpus is the cache's: all of them share it.
-    """
+    """The same for tests of what comes after the baseline: it has one seed, its text is shorter, and shared by all."""
     corpus = Path(os.environ["XDG_CACHE_HOME"]) / "corpus of the stand-in"
     if not corpus.exists():
-        make_corpus(corpus)
+        make_corpus(corpus, files=40)
     task = TASK.format(
         corpus=corpus,
         rule=rule,

@@ -15,7 +15,7 @@ from graph.watching.events import Observer
 from memory.records import Measurement, MeasurementState, Trial
 from rails.errors import TrialError
 from rails.status import Status
-from tests.support.workspaces import STANDIN, make_standin_workspace, standin_campaign
+from tests.support.workspaces import STANDIN, make_quick_workspace, standin_campaign
 from tools.trainer_tool import Progress, TrainedModel, TrainerTool
 
 ANSWER = '        """[r, T] → [r, T, V]."""\n'
@@ -41,8 +41,8 @@ class Acting(Observer):
         self._act()
 
 
-def one_trial(folder: Path, source: str = "") -> Path:
-    return make_standin_workspace(folder, source=source)
+def one_trial(folder: Path, source: str = "", baseline_seeds: int = 1) -> Path:
+    return make_quick_workspace(folder, source=source, baseline_seeds=baseline_seeds)
 
 
 def trained(services: Services) -> TrainedModel:
@@ -133,7 +133,7 @@ def act(trainer: TrainerTool, model: TrainedModel, part: str) -> None:
 
 
 def test_a_finished_scoring_of_the_baseline_is_stored_and_not_made_again(tmp_path: Path) -> None:
-    root = one_trial(tmp_path)
+    root = one_trial(tmp_path, baseline_seeds=3)
     with standin_campaign(root, proposer=ScriptedProposer([]), options=RunOptions(trials=1, tag="night")) as services:
 
         def signal() -> None:

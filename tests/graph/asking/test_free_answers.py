@@ -11,7 +11,7 @@ from graph.runner import Runner
 from graph.watching.events import Observer
 from memory.records import Phase, Trial
 from memory.store import Store
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 DEADLY = 2
 
@@ -35,8 +35,8 @@ def night(root: Path, observer: Observer | None = None) -> list[tuple[int, str |
 def test_an_answer_that_a_kill_took_back_is_given_again(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()
-    wanted = night(make_standin_workspace(tmp_path / "whole"))
-    root = make_standin_workspace(tmp_path / "killed")
+    wanted = night(make_quick_workspace(tmp_path / "whole"))
+    root = make_quick_workspace(tmp_path / "killed")
     code = (
         "import sys; from pathlib import Path; from tests.graph.asking.test_free_answers import Killer, night; "
         "night(Path(sys.argv[1]), Killer())"

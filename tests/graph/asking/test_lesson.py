@@ -20,7 +20,7 @@ from rails.task import load_task
 from tests.support.chat_server import Behaviour, ChatServer, Received, failing, ok
 from tests.support.git_workspace import git
 from tests.support.variants import first
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 LINE = "Rows were worth a look; keep the batch as it is now."
 NONSENSE = ok(json.dumps({"knob": "nonsense", "new_value": 1, "reason": "none"}))
@@ -39,7 +39,7 @@ class Killed(BaseException):
 
 
 def workspace(folder: Path, lessons: str = "scribe", extra: str = "") -> Path:
-    root = make_standin_workspace(folder)
+    root = make_quick_workspace(folder)
     task = root / "task.toml"
     text = task.read_text().replace("[limits]", f'[lineage]\nlessons = "{lessons}"\n{extra}\n[limits]')
     task.write_text(text)

@@ -14,11 +14,11 @@ from rails.errors import TrialError
 from rails.status import Status
 from tests.support.bad_weather import DOWN, GOOD, ask_once, night, searched
 from tests.support.chat_server import Answer, ChatServer, Received, hang
-from tests.support.workspaces import make_standin_workspace
+from tests.support.workspaces import make_quick_workspace
 
 
 def test_stopping_ends_a_wait_at_once(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([DOWN]) as server, night(root, server, trials=1) as services:
         services.patience = Patience(first_s=30.0, ceiling_s=300.0)
         threading.Timer(0.3, services.stop.ask).start()
@@ -31,7 +31,7 @@ def test_stopping_ends_a_wait_at_once(tmp_path: Path) -> None:
 
 
 def test_a_pause_is_kept_while_waiting_for_an_endpoint(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([DOWN]) as server, night(root, server, trials=1) as services:
         services.patience = Patience(first_s=30.0, ceiling_s=300.0)
         states: list[CampaignState] = []
@@ -52,7 +52,7 @@ def test_a_pause_is_kept_while_waiting_for_an_endpoint(tmp_path: Path) -> None:
 
 
 def test_stopping_ends_a_hanging_request_within_the_grace_time(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([hang()]) as server, night(root, server, trials=3, timeout_s=120.0) as services:
         asked: list[float] = []
 
@@ -75,7 +75,7 @@ def test_stopping_ends_a_hanging_request_within_the_grace_time(tmp_path: Path) -
 
 
 def test_an_answer_that_comes_while_the_loop_stops_is_stored(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([DOWN]) as server, night(root, server, trials=1) as services:
 
         def slow(request: Received) -> Answer:
@@ -92,7 +92,7 @@ def test_an_answer_that_comes_while_the_loop_stops_is_stored(tmp_path: Path) -> 
 
 
 def test_the_limit_of_hours_holds_while_waiting(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([DOWN]) as server, night(root, server, trials=1) as services:
         services.deadline = time.monotonic() + 0.5
         with pytest.raises(TrialError, match="the limit of hours was reached while waiting for local") as caught:
@@ -103,7 +103,7 @@ def test_the_limit_of_hours_holds_while_waiting(tmp_path: Path) -> None:
 
 
 def test_a_deadline_does_not_touch_a_proposer_that_answers(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([GOOD[0]]) as server, night(root, server, trials=1) as services:
         services.deadline = time.monotonic() - 1
         assert ask_once(services) == "local"

@@ -48,7 +48,7 @@ from tests.support.chat_server import (
     reset,
 )
 from tests.support.variants import first
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 
 def test_every_kind_of_passing_trouble_is_outlived(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_every_kind_of_passing_trouble_is_outlived(tmp_path: Path) -> None:
     script: list[Behaviour] = []
     for number, bad in enumerate(trouble):
         script += [bad, *([GOOD[number // 3]] if number % 3 == 2 else [])]
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer(script) as server, night(root, server, trials=5, timeout_s=0.3) as services:
         services.patience = quick(patience_s=60.0)
         campaign = Runner(services).run()
@@ -72,7 +72,7 @@ def test_every_kind_of_passing_trouble_is_outlived(tmp_path: Path) -> None:
 
 
 def test_a_dead_endpoint_without_a_fallback_is_waited_for(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     states: list[tuple[CampaignState, str | None]] = []
     with ChatServer([*[DOWN] * 30, GOOD[0]]) as server, night(root, server, trials=1) as services:
         set_state = services.set_state
@@ -100,7 +100,7 @@ def test_a_dead_endpoint_without_a_fallback_is_waited_for(tmp_path: Path) -> Non
 
 
 def test_the_fallback_proposes_while_the_endpoint_is_away_and_no_longer(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     back = threading.Event()
 
     def behave(request: Received) -> Answer:
@@ -130,7 +130,7 @@ def test_the_fallback_proposes_while_the_endpoint_is_away_and_no_longer(tmp_path
 
 
 def test_an_endpoint_that_lets_requests_hang_costs_the_fallback_little_time(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([hang()]) as server, night(root, server, trials=6, fallback="random", timeout_s=0.2) as services:
         services.patience = Patience(first_s=0.02, ceiling_s=30.0, patience_s=0.1)
         Runner(services).run()
@@ -141,7 +141,7 @@ def test_an_endpoint_that_lets_requests_hang_costs_the_fallback_little_time(tmp_
 
 
 def test_an_unplugged_server_is_not_sent_requests_until_it_listens_again(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([GOOD[0]]) as server:
         port = server.port
         (root / "models.toml").write_text(server.models_toml("local"))
@@ -199,7 +199,7 @@ def _date(seconds: int) -> str:
 
 @pytest.mark.parametrize("wish", first(1, [_date, _seconds]))
 def test_a_server_is_left_alone_for_as_long_as_it_asks(wish: Callable[[int], str], tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     script: list[Behaviour] = [lambda request: failing(429, retry_after=wish(1))(request), GOOD[0]]
     with ChatServer(script) as server, night(root, server, trials=1) as services:
         services.patience = quick(patience_s=60.0)
@@ -209,7 +209,7 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks(wish: Callable[[int], str
 
 
 def test_a_server_may_not_ask_for_the_whole_night(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with (
         ChatServer([failing(429, retry_after="86400"), GOOD[0]]) as server,
         night(root, server, trials=1) as services,
@@ -223,7 +223,7 @@ def test_a_server_may_not_ask_for_the_whole_night(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("behaviour", [failing(401), failing(404), failing(402), failing(422)])
 def test_what_does_not_pass_ends_the_campaign_after_a_few_tries(behaviour: Behaviour, tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([behaviour]) as server, night(root, server, trials=2) as services:
         with pytest.raises(NoReplyError) as caught:
             ask_once(services)
@@ -235,7 +235,7 @@ def test_what_does_not_pass_ends_the_campaign_after_a_few_tries(behaviour: Behav
 
 
 def test_what_does_not_pass_is_outlived_with_a_fallback(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([failing(401)]) as server, night(root, server, trials=6, fallback="tpe") as services:
         campaign = Runner(services).run()
         assert campaign.stop_reason == "limit of 6 trials reached"
@@ -245,7 +245,7 @@ def test_what_does_not_pass_is_outlived_with_a_fallback(tmp_path: Path) -> None:
 
 
 def test_a_fallback_that_does_not_answer_either_is_waited_for_together_with_the_endpoint(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([*[DOWN] * 12, GOOD[0]]) as server, ChatServer([failing(500)]) as other:
         with night(root, server, trials=1) as services:
             (root / "models.toml").write_text(server.models_toml("local") + other.models_toml("other"))
@@ -258,7 +258,7 @@ def test_a_fallback_that_does_not_answer_either_is_waited_for_together_with_the_
 
 
 def test_a_used_up_recording_is_no_weather(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     (root / "replay.jsonl").write_text(json.dumps({"raw": "no JSON"}) + "\n")
     proposer = make_proposer("replay", workspace=root, seed=0)
     with standin_campaign(root, proposer=proposer, options=RunOptions(trials=2)) as services:
@@ -271,7 +271,7 @@ def test_a_used_up_recording_is_no_weather(tmp_path: Path) -> None:
 
 
 def test_the_fallbacks_conversation_goes_on_with_the_fallback(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([GOOD[0]]) as server, night(root, server, trials=1, fallback="random") as services:
         assert ask_once(services, last_answered="random") == "random"
         assert ask_once(services, last_answered="local") == "local"
@@ -281,7 +281,7 @@ def test_the_fallbacks_conversation_goes_on_with_the_fallback(tmp_path: Path) ->
 
 
 def test_a_full_disk_while_asking_is_no_weather(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([GOOD[0]]) as server, night(root, server, trials=1) as services:
 
         def full(proposer: Proposer) -> Reply:

@@ -21,7 +21,7 @@ from memory.records import Call, Phase, Trial
 from rails.status import Status
 from tests.support.chat_server import Behaviour, ChatServer, failing, ok, reset, tool_call
 from tests.support.variants import firsts
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 FIRST = ok(json.dumps({"knob": "rows", "new_value": 16, "reason": "more"}))
 SECOND = ok(json.dumps({"knob": "smoothing", "new_value": 2.0, "reason": "less"}))
@@ -91,7 +91,7 @@ WORST = [(CALL, 3), (PROPOSED, 2)]
 
 @pytest.mark.parametrize(("method", "deadly"), firsts(2, [*WORST, *(point for point in POINTS if point not in WORST)]))
 def test_a_loop_cut_off_after_any_answer_does_not_ask_for_it_again(method: str, deadly: int, tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer(SCRIPT) as server:
         (root / "models.toml").write_text(server.models_toml("local", tools=True))
         with pytest.raises(Killed):
@@ -102,7 +102,7 @@ def test_a_loop_cut_off_after_any_answer_does_not_ask_for_it_again(method: str, 
 
 
 def test_a_loop_cut_off_at_every_write_in_turn_gets_there_in_the_end(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer(SCRIPT) as server:
         (root / "models.toml").write_text(server.models_toml("local", tools=True))
         for method in (*[CALL] * 5, PROPOSED, *[CALL] * 2, PROPOSED):
@@ -114,7 +114,7 @@ def test_a_loop_cut_off_at_every_write_in_turn_gets_there_in_the_end(tmp_path: P
 
 @pytest.mark.slow  # the tests above and below cut a loop off in this process; tests/faults kills processes
 def test_a_process_killed_twice_goes_on_in_a_third(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     code = (
         "import os, signal, sys; from pathlib import Path; from tests.graph.asking.test_paid_replies import loop; "
         "loop(Path(sys.argv[1]), lambda: os.kill(os.getpid(), signal.SIGKILL), sys.argv[2], 1)"

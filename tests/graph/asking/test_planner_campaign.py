@@ -24,7 +24,7 @@ from tests.support.chat_server import (
     reset,
     tool_call,
 )
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 MOVES = [
     {"knob": knob, "new_value": value, "reason": f"try {knob} at {value}"}
@@ -86,7 +86,7 @@ def test_every_kind_of_bad_reply_gets_a_stored_verdict_and_a_correction(tmp_path
     script: list[Behaviour] = []
     for number, good in enumerate(GOOD):
         script += [*BAD[2 * number : 2 * number + 2], good]
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer(script) as server:
         trials, calls = run(root, server, trials=len(GOOD))
         assert len(server.requests) == len(script)
@@ -107,7 +107,7 @@ def test_every_kind_of_bad_reply_gets_a_stored_verdict_and_a_correction(tmp_path
 
 
 def test_a_third_bad_reply_blocks_the_trial_and_the_night_goes_on(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([ok("no"), empty(), refusal(), GOOD[0]]) as server:
         (blocked, good), _ = run(root, server, trials=2)
         assert len(server.requests) == 4
@@ -116,7 +116,7 @@ def test_a_third_bad_reply_blocks_the_trial_and_the_night_goes_on(tmp_path: Path
 
 
 def test_orders_in_the_reason_of_a_good_proposal_reach_nobody(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer([ok(json.dumps({**MOVES[0], "reason": ORDERS})), GOOD[1]]) as server:
         (first, _), calls = run(root, server, trials=2)
         later = server.requests[1].user_text
@@ -132,7 +132,7 @@ def test_a_ten_trial_campaign_survives_bad_replies_and_bad_weather_at_once(tmp_p
     script: list[Behaviour] = []
     for number, good in enumerate(GOOD[:10]):
         script += [BAD[number], trouble[number % len(trouble)], good]
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer(script) as server:
         trials, calls = run(root, server, trials=10)
     assert len(trials) == 10
@@ -145,7 +145,7 @@ def test_lineage_on_and_off_differ_only_in_the_block(tmp_path: Path) -> None:
     prompts: dict[bool, list[list[dict[str, str]]]] = {}
     blocks: list[str] = []
     for lineage in (True, False):
-        root = make_standin_workspace(tmp_path / str(lineage))
+        root = make_quick_workspace(tmp_path / str(lineage))
         with ChatServer(GOOD) as server:
             trials, calls = run(root, server, trials=4, lineage=lineage)
         prompts[lineage] = [call.prompt or [] for call in calls]

@@ -18,7 +18,7 @@ from memory.records import Campaign, Phase, Trial, TrialKind
 from rails.errors import TrialError
 from rails.source.edits import read_knobs
 from rails.status import Status
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, make_standin_workspace, standin_campaign
 from tools.trainer_tool import Progress, TrainedModel
 
 Script = list[str | Callable[[ProposalContext], str]]
@@ -120,7 +120,7 @@ def test_readers_see_the_same_record(night: tuple[Path, Campaign, list[Trial]]) 
 def test_equal_seeds_give_equal_nights_to_the_last_digit(tmp_path: Path) -> None:
     nights: list[list[tuple[object, ...]]] = []
     for name in ("one", "two"):
-        root = make_standin_workspace(tmp_path / name)
+        root = make_quick_workspace(tmp_path / name)
         options = RunOptions(proposer="random", trials=3, seed=7)
         with standin_campaign(root, options=options) as services:
             nights.append([(t.edit_key, t.metric, t.gain, t.status) for t in finished(services)[1]])
@@ -135,7 +135,7 @@ def test_a_blocked_proposal_is_corrected_with_the_rails_reason(tmp_path: Path) -
         seen.append(context)
         return knob("smoothing", 2.0)
 
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     script: Script = [knob("smoothing", 1000.0), "no json at all", correct]
     trials = run_script(root, script, trials=1)
     assert trials[1].status in {Status.KEEP, Status.DISCARD}
@@ -145,7 +145,7 @@ def test_a_blocked_proposal_is_corrected_with_the_rails_reason(tmp_path: Path) -
 
 
 def test_after_two_corrections_a_proposal_is_blocked_for_good(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     trials = run_script(root, [knob("rows", 3), knob("nonsense", 1), knob("rows", 8), knob("rows", 16)], trials=2)
     assert trials[1].status is Status.RAIL_BLOCKED
     assert trials[1].metric is None
@@ -156,7 +156,7 @@ def test_after_two_corrections_a_proposal_is_blocked_for_good(tmp_path: Path) ->
 
 
 def test_a_crash_has_a_reason_and_no_metric_and_the_loop_goes_on(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     trials = run_script(root, [knob("smoothing", 0.0), knob("rows", 16)])
     assert trials[1].status is Status.CRASH
     assert trials[1].metric is None
@@ -171,7 +171,7 @@ def test_a_crash_goes_back_for_repair_when_the_proposer_can_use_it(tmp_path: Pat
         crashes.append(context.crash)
         return knob("smoothing", 1.0)
 
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     trials = run_script(root, [knob("smoothing", 0.0), repaired], repairs=True, trials=1)
     assert crashes[0] is not None
     assert "NaN" in crashes[0]
@@ -181,7 +181,7 @@ def test_a_crash_goes_back_for_repair_when_the_proposer_can_use_it(tmp_path: Pat
 
 
 def test_a_repeat_is_refused_even_when_it_was_discarded_long_ago(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     worse = knob("bigram_weight", 0.0)
     trials = run_script(root, [worse, knob("decay", 0.5), worse, worse, worse], trials=3)
     assert trials[1].status is Status.DISCARD
@@ -190,7 +190,7 @@ def test_a_repeat_is_refused_even_when_it_was_discarded_long_ago(tmp_path: Path)
 
 
 def test_a_diff_is_a_proposal_like_any_other(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     old = "    smoothing: float = 4.0"
     line = next(text for text in (root / "train.py").read_text().splitlines() if text.startswith(old))
     number = (root / "train.py").read_text().splitlines().index(line) + 1
@@ -204,7 +204,7 @@ def test_a_diff_is_a_proposal_like_any_other(tmp_path: Path) -> None:
 
 
 def test_the_replicate_edge_measures_a_promising_candidate_again(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path, rule="threshold", max_measurements=3)
+    root = make_quick_workspace(tmp_path, rule="threshold", max_measurements=3)
     proposer = ScriptedProposer([knob("rows", 32), knob("bigram_weight", 0.0)])
     options = RunOptions(trials=2)
     with standin_campaign(root, proposer=proposer, options=options) as services:
@@ -218,7 +218,7 @@ def test_the_replicate_edge_measures_a_promising_candidate_again(tmp_path: Path)
 
 
 def test_the_sequential_rule_measures_candidate_and_incumbent_until_it_is_sure(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path, rule="sequential", max_measurements=7)
+    root = make_quick_workspace(tmp_path, rule="sequential", max_measurements=7, baseline_seeds=3)
     proposer = ScriptedProposer([knob("rows", 32), knob("bigram_weight", 0.0)])
     with standin_campaign(root, proposer=proposer, options=RunOptions(trials=2)) as services:
         _, trials = finished(services)
@@ -233,10 +233,7 @@ def test_the_sequential_rule_measures_candidate_and_incumbent_until_it_is_sure(t
 def test_an_incumbent_that_failed_once_is_measured_again_for_the_next_candidate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = make_standin_workspace(tmp_path, rule="threshold", max_measurements=2)
-    task = (root / "task.toml").read_text()
-    (root / "task.toml").write_text(task.replace("[limits]", "[baseline]\nseeds = 1\n\n[limits]"))
-    git(root, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "one seed")
+    root = make_quick_workspace(tmp_path, rule="threshold", max_measurements=2)
     proposer = ScriptedProposer([knob("rows", 32), knob("rows", 16)])
     with standin_campaign(root, proposer=proposer, options=RunOptions(trials=2)) as services:
         train, asked = services.trainer.train, list[int]()
@@ -256,7 +253,7 @@ def test_an_incumbent_that_failed_once_is_measured_again_for_the_next_candidate(
 
 
 def test_a_persons_uncommitted_work_is_never_touched(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     notes = "# Policy\n\nmy own notes, not committed yet\n"
 
     def edit_meanwhile(context: ProposalContext) -> str:
@@ -273,7 +270,7 @@ def test_a_persons_uncommitted_work_is_never_touched(tmp_path: Path) -> None:
 
 
 def test_going_on_at_another_isolation_is_said_and_kept(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with standin_campaign(root) as services:
         best = services.trainer.isolation
         services.store.update_campaign(services.campaign_id, isolation="L0")

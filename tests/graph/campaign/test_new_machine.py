@@ -23,7 +23,7 @@ from rails.errors import HaltError, TrialError, UserError
 from rails.status import Status
 from rails.task import Task
 from tests.support.variants import first, firsts
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, make_standin_workspace, standin_campaign
 from tools.trainer_tool import TrainedModel
 from trainer.hardware import Hardware, describe
 from trainer.scoring.evaluate import Score
@@ -170,7 +170,7 @@ def test_baseline_and_incumbent_are_measured_again_before_the_next_trial(
 
 
 def test_back_on_the_first_machine_what_was_measured_there_counts_again(tmp_path: Path, away: list[str]) -> None:
-    night = Night(make_standin_workspace(tmp_path), away)
+    night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     night.run([BETTER], 3, watching=Watching(stop_after=1))
     home, at_home, measured_at_home = night.record
     night.run([WORSE], 3, "away", Watching(stop_after=2))
@@ -189,7 +189,7 @@ def test_back_on_the_first_machine_what_was_measured_there_counts_again(tmp_path
 
 @pytest.mark.parametrize("die_at", first(1, [3, 1, 2, 4]))
 def test_a_kill_while_it_is_measured_again_goes_on_there(die_at: int, tmp_path: Path, away: list[str]) -> None:
-    night = Night(make_standin_workspace(tmp_path), away)
+    night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     night.run([BETTER], 2, watching=Watching(stop_after=1))
     with pytest.raises(DiedError):
         night.run([], 2, "away", Watching(die_at=die_at))
@@ -204,7 +204,7 @@ def test_a_kill_while_it_is_measured_again_goes_on_there(die_at: int, tmp_path: 
 
 
 def test_a_signal_while_it_is_measured_again_leaves_the_trial_in_hand_alone(tmp_path: Path, away: list[str]) -> None:
-    night = Night(make_standin_workspace(tmp_path), away)
+    night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     with pytest.raises(DiedError):
         night.run([BETTER], 1, watching=Watching(die_at=4))  # right after the candidate's measurement
 
@@ -223,7 +223,7 @@ def test_a_signal_while_it_is_measured_again_leaves_the_trial_in_hand_alone(tmp_
 
 
 def test_what_the_trial_in_hand_measured_elsewhere_is_no_evidence(tmp_path: Path, away: list[str]) -> None:
-    night = Night(make_standin_workspace(tmp_path), away)
+    night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     with pytest.raises(DiedError):
         night.run([BETTER], 1, watching=Watching(die_at=4))
     seen = night.run([], 1, "away")
@@ -237,7 +237,7 @@ def test_what_the_trial_in_hand_measured_elsewhere_is_no_evidence(tmp_path: Path
 
 
 def test_a_baseline_in_hand_is_measured_where_the_loop_is(tmp_path: Path, away: list[str]) -> None:
-    night = Night(make_standin_workspace(tmp_path), away)
+    night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     with pytest.raises(DiedError):
         night.run([], 1, watching=Watching(die_at=2))
     seen = night.run([WORSE], 1, "away")
@@ -248,7 +248,7 @@ def test_a_baseline_in_hand_is_measured_where_the_loop_is(tmp_path: Path, away: 
 
 
 def test_a_result_is_of_one_machine(tmp_path: Path, away: list[str]) -> None:
-    night = Night(make_standin_workspace(tmp_path, final_seeds=1), away)
+    night = Night(make_quick_workspace(tmp_path, final_seeds=1, baseline_seeds=3), away)
     with pytest.raises(DiedError):
         night.run([BETTER], 1, watching=Watching(die_at=5))  # after the first measurement of the result
     seen = night.run([], 1, "away")
@@ -266,7 +266,7 @@ def test_a_result_is_of_one_machine(tmp_path: Path, away: list[str]) -> None:
 
 
 def test_what_cannot_be_measured_there_halts_and_can_go_on_where_it_was(tmp_path: Path, away: list[str]) -> None:
-    night = Night(make_standin_workspace(tmp_path), away)
+    night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     night.run([BETTER], 2, watching=Watching(stop_after=1))
     away[0] = "away"
     with opened(night.root, [], Watching(), 2, "away") as services:
@@ -284,7 +284,7 @@ def test_what_cannot_be_measured_there_halts_and_can_go_on_where_it_was(tmp_path
 
 
 def test_there_it_is_tried_again_by_the_next_run(tmp_path: Path, away: list[str]) -> None:
-    night = Night(make_standin_workspace(tmp_path), away)
+    night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     night.run([BETTER], 2, watching=Watching(stop_after=1))
     away[0] = "away"
     with opened(night.root, [], Watching(), 2, "away") as services:

@@ -18,7 +18,7 @@ from memory.reader import Reader
 from memory.records import Campaign, Measurement, Purpose, Trial
 from rails.errors import TrialError
 from rails.status import Status
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 from tools.trainer_tool import Progress, TrainedModel
 
 BETTER = json.dumps({"knob": "rows", "new_value": 32, "reason": "more"})
@@ -55,7 +55,7 @@ def run(root: Path, script: list[str], observer: Observer | None = None) -> tupl
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The result of an undisturbed campaign."""
-    campaign, _ = run(make_standin_workspace(tmp_path_factory.mktemp("reference"), final_seeds=2), [BETTER])
+    campaign, _ = run(make_quick_workspace(tmp_path_factory.mktemp("reference"), final_seeds=2), [BETTER])
     assert campaign.final is not None
     assert campaign.final["n"] == 2
     return campaign.final
@@ -63,7 +63,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_the_result_is_measured_on_fresh_seeds_in_turns_and_on_the_test_text(tmp_path: Path) -> None:
     watching = Watching()
-    root = make_standin_workspace(tmp_path, final_seeds=2)
+    root = make_quick_workspace(tmp_path, final_seeds=2, baseline_seeds=3)
     with standin_campaign(root, proposer=ScriptedProposer([BETTER]), observer=watching, options=OPTIONS) as services:
         campaign = Runner(services).run()
         trials = services.store.trials(campaign.campaign_id)
@@ -92,7 +92,7 @@ def test_the_result_is_measured_on_fresh_seeds_in_turns_and_on_the_test_text(tmp
 
 
 def test_status_says_the_result_first(tmp_path: Path) -> None:
-    campaign, document = run(make_standin_workspace(tmp_path, final_seeds=2), [BETTER])
+    campaign, document = run(make_quick_workspace(tmp_path, final_seeds=2), [BETTER])
     assert document["final"] == campaign.final
     assert document["incumbent"]["n"] == 1
     assert document["machine"] is None, "steps repeat exactly, whatever the machine does"
@@ -105,7 +105,7 @@ def test_status_says_the_result_first(tmp_path: Path) -> None:
 
 def test_when_nothing_was_kept_nothing_is_measured_and_status_says_so(tmp_path: Path) -> None:
     watching = Watching()
-    campaign, document = run(make_standin_workspace(tmp_path, final_seeds=2), [WORSE], watching)
+    campaign, document = run(make_quick_workspace(tmp_path, final_seeds=2), [WORSE], watching)
     assert campaign.final is None
     assert watching.order == []
     assert "no result was measured on fresh seeds: nothing was kept" in status_sentence(document)
@@ -115,7 +115,7 @@ def test_a_killed_finale_goes_on_and_ends_like_one_that_was_not(tmp_path: Path, 
     def kill() -> None:
         raise KeyboardInterrupt
 
-    root = make_standin_workspace(tmp_path, final_seeds=2)
+    root = make_quick_workspace(tmp_path, final_seeds=2)
     with pytest.raises(KeyboardInterrupt):
         run(root, [BETTER], Watching(3, kill))
     again = Watching()
@@ -128,7 +128,7 @@ def test_a_killed_finale_goes_on_and_ends_like_one_that_was_not(tmp_path: Path, 
 def test_an_interrupted_finale_leaves_the_campaign_to_be_gone_on_with(
     tmp_path: Path, reference: dict[str, Any]
 ) -> None:
-    root = make_standin_workspace(tmp_path, final_seeds=2)
+    root = make_quick_workspace(tmp_path, final_seeds=2)
     with standin_campaign(root, proposer=ScriptedProposer([BETTER]), options=OPTIONS) as services:
 
         def interrupt() -> None:  # what the signal handler does
@@ -148,7 +148,7 @@ def test_an_interrupted_finale_leaves_the_campaign_to_be_gone_on_with(
 
 def test_a_measurement_that_fails_is_reported_and_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watching = Watching()
-    root = make_standin_workspace(tmp_path, final_seeds=2)
+    root = make_quick_workspace(tmp_path, final_seeds=2)
     with standin_campaign(root, proposer=ScriptedProposer([BETTER]), observer=watching, options=OPTIONS) as services:
         train = services.trainer.train
 
@@ -171,7 +171,7 @@ def test_a_measurement_that_fails_is_reported_and_left_out(tmp_path: Path, monke
 
 
 def test_when_all_fail_the_record_still_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = make_standin_workspace(tmp_path, final_seeds=2)
+    root = make_quick_workspace(tmp_path, final_seeds=2)
 
     def unreadable(model: TrainedModel) -> float:
         raise TrialError(Status.EVAL_BUDGET_OVERRUN, "too slow on the test text")
@@ -188,6 +188,6 @@ def test_when_all_fail_the_record_still_ends(tmp_path: Path, monkeypatch: pytest
 
 
 def test_no_seeds_no_finale(tmp_path: Path) -> None:
-    campaign, document = run(make_standin_workspace(tmp_path, final_seeds=0), [BETTER])
+    campaign, document = run(make_quick_workspace(tmp_path, final_seeds=0), [BETTER])
     assert campaign.final is None
     assert "[final] seeds is 0" in status_sentence(document)

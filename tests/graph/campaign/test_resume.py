@@ -14,12 +14,12 @@ from graph.watching.resume_point import ResumePoint, Step
 from memory.records import EventKind
 from tests.support.nights import Endpoint, Killed, Listener, kill, record, rows
 from tests.support.variants import firsts
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return make_standin_workspace(tmp_path)
+    return make_quick_workspace(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,8 @@ def root(tmp_path: Path) -> Path:
         ],
     ),
 )
-def test_going_on_says_exactly_where(root: Path, at: str, resume_point: ResumePoint) -> None:
+def test_going_on_says_exactly_where(tmp_path: Path, at: str, resume_point: ResumePoint) -> None:
+    root = make_quick_workspace(tmp_path, baseline_seeds=3)
     options = RunOptions(proposer="random", trials=2)
     with pytest.raises(Killed):
         run_night(root, options, Listener(at, kill))
@@ -71,7 +72,7 @@ def test_a_second_proposal_is_gone_on_with_as_such(root: Path) -> None:
 
 
 def test_a_night_killed_in_the_finale_goes_on_in_it(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path, final_seeds=2)
+    root = make_quick_workspace(tmp_path, final_seeds=2)
     proposer = ScriptedProposer([rows(32)])
     with pytest.raises(Killed):
         run_night(root, RunOptions(trials=1), Listener("result 0 1000", kill), proposer)

@@ -18,7 +18,7 @@ from memory.store import Store
 from tests.support.chat_server import Behaviour, ChatServer, ok, tool_call
 from tests.support.nights import Killed, kill
 from tests.support.rows import make_records, write_records
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 MILLION = {"usd_per_million_prompt": 1e6, "usd_per_million_completion": 1e6}
 """A dollar a token."""
@@ -54,7 +54,7 @@ def night(root: Path, told: Told) -> list[Trial]:
 
 
 def test_every_call_is_told_of_before_its_trial_is_decided(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     told = Told()
     with ChatServer(SCRIPT) as server:
         (root / "models.toml").write_text(server.models_toml("local", tools=True, **MILLION))
@@ -67,7 +67,7 @@ def test_every_call_is_told_of_before_its_trial_is_decided(tmp_path: Path) -> No
 
 
 def test_a_loop_that_goes_on_knows_what_was_paid_before_it(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with ChatServer(SCRIPT) as server:
         (root / "models.toml").write_text(server.models_toml("local", tools=True, **MILLION))
         with pytest.raises(Killed):

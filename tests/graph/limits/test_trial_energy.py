@@ -13,7 +13,7 @@ from memory.records import Phase, Trial
 from rails.status import Status
 from tests.support.nights import Endpoint, Killed, Listener, kill, rows
 from tests.support.rows import make_campaign, make_trial
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 PARTS = ("propose_joules", "train_joules", "score_joules")
 
@@ -140,7 +140,7 @@ def run_with(services: Services, meter: PerReading) -> list[Trial]:
 
 
 def test_a_campaign_stores_energy_by_part(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path, baseline_seeds=3)
     with standin_campaign(root, proposer=Endpoint(rows(4), rows(999), rows(16), rows(2))) as services:
         services.limits = services.limits.model_copy(update={"trials": 2})
         baseline, *searched = run_with(services, PerReading())
@@ -155,7 +155,7 @@ def test_a_campaign_stores_energy_by_part(tmp_path: Path) -> None:
 
 
 def test_a_trial_killed_in_training_has_no_energy_but_the_next_one_has(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path, baseline_seeds=3)
     with (
         pytest.raises(Killed),
         standin_campaign(root, proposer=Endpoint(rows(4)), observer=Listener("training 1", kill)) as services,
@@ -170,7 +170,7 @@ def test_a_trial_killed_in_training_has_no_energy_but_the_next_one_has(tmp_path:
 
 
 def test_a_meter_lost_in_the_night_ends_all_that_is_known(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path, baseline_seeds=3)
     with standin_campaign(root, proposer=Endpoint(rows(4), rows(16))) as services:
         services.limits = services.limits.model_copy(update={"trials": 2})
         trials = run_with(services, PerReading(lost_after=30))

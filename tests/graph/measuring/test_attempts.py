@@ -17,7 +17,7 @@ from memory.store import Store
 from rails.errors import DiskFullError, HaltError, TrialError
 from rails.status import Status
 from tests.support.variants import first
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 from tools.trainer_tool import Progress, TrainedModel
 
 BETTER = json.dumps({"knob": "rows", "new_value": 32, "reason": "more"})
@@ -72,7 +72,7 @@ def die_often(root: Path, script: list[str], change: Callable[[Services], None],
 
 
 def test_a_candidate_that_takes_the_loop_down_is_a_crash_in_the_end(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     die_often(root, [BETTER], dies_in(1))
     campaign = run(root, [], dies_in(1))
     _, (_, trial), (_, (measurement,)) = record(root)
@@ -83,7 +83,7 @@ def test_a_candidate_that_takes_the_loop_down_is_a_crash_in_the_end(tmp_path: Pa
 
 
 def test_one_start_less_and_it_is_measured_as_ever(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     die_often(root, [BETTER], dies_in(1), MAX_ATTEMPTS - 1)
     run(root, [])
     _, (_, trial), (_, (measurement,)) = record(root)
@@ -92,14 +92,14 @@ def test_one_start_less_and_it_is_measured_as_ever(tmp_path: Path) -> None:
 
 
 def test_a_baseline_that_takes_the_loop_down_halts(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     die_often(root, [], dies_in(0))
     with pytest.raises(HaltError, match=r"the baseline could not be measured \(crash\): given up: it was started"):
         run(root, [])
 
 
 def test_a_result_that_takes_the_loop_down_is_left_out(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path, final_seeds=1)
+    root = make_quick_workspace(tmp_path, final_seeds=1)
     die_often(root, [BETTER], dies_in(1, Purpose.FINAL))
     campaign = run(root, [])
     assert campaign.final is not None
@@ -108,7 +108,7 @@ def test_a_result_that_takes_the_loop_down_is_left_out(tmp_path: Path) -> None:
 
 
 def test_an_interruption_is_not_a_death(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path, baseline_seeds=3)
 
     class Impatient(Observer):
         def __init__(self, services: Services) -> None:
@@ -130,7 +130,7 @@ def test_an_interruption_is_not_a_death(tmp_path: Path) -> None:
 
 
 def test_nor_is_a_machine_that_cannot_start_a_process(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
 
     def stuck(services: Services) -> None:
         def halts(*_: object) -> TrainedModel:
@@ -147,7 +147,7 @@ def test_nor_is_a_machine_that_cannot_start_a_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", first(1, ["probe", "before", "train", "score", "launch"]))
 def test_a_full_disk_is_nobodys_failure(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     free = [10**12]
     monkeypatch.setattr("graph.limits.disk.free_bytes", lambda _: free[0])
 

@@ -17,7 +17,7 @@ from memory.reader import Reader
 from memory.records import Measurement, MeasurementState, Trial
 from memory.store import Store
 from rails.status import Status
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 HARMLESS = [("smoothing", 4.0 + 0.01 * n) for n in range(1, 11)]
 BAD = [("decay", 0.5), ("bigram_weight", 0.0)]
@@ -35,7 +35,7 @@ def campaign(root: Path, moves: list[tuple[str, float]]) -> list[Trial]:
 
 
 def workspace(folder: Path, *, enabled: bool = True) -> Path:
-    root = make_standin_workspace(folder, rule="threshold")
+    root = make_quick_workspace(folder, rule="threshold", baseline_seeds=3)
     if not enabled:
         path = root / "task.toml"
         path.write_text(path.read_text().replace("[limits]", "[early_stop]\nenabled = false\n\n[limits]"))

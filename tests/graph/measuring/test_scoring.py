@@ -20,7 +20,7 @@ from rails.status import Status
 from rails.task import FinalConfig
 from tests.support.cheats import CHEATS, cheating, outside_its_state, proposal
 from tests.support.variants import firsts
-from tests.support.workspaces import make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 from tools.trainer_tool import TrainedModel
 from trainer.scoring.probes import CAP_NATS, FLOOR_NATS, QUICK_CUTS, ProbeReport
 
@@ -48,7 +48,7 @@ def run(root: Path, replies: list[str], observer: Observer | None = None) -> Rec
 @pytest.fixture(scope="module")
 def cheats(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Record]:
     """One campaign in which every proposal cheats, and the last two are honest."""
-    root = make_standin_workspace(tmp_path_factory.mktemp("cheats"))
+    root = make_quick_workspace(tmp_path_factory.mktemp("cheats"), baseline_seeds=3)
     names = [*CHEATS, "keeps a part for itself"]
     programs = [*(cheating(name) for name in CHEATS), outside_its_state()]
     return names, run(root, [*(proposal(program, root) for program in programs), BETTER, WORSE])
@@ -112,14 +112,14 @@ def test_honest_measurements_pass_and_keep_what_the_probes_found(cheats: tuple[l
 
 
 def test_a_baseline_that_cheats_ends_the_campaign_with_the_reason(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path, source=cheating("looks ahead"))
+    root = make_quick_workspace(tmp_path, source=cheating("looks ahead"))
     with pytest.raises(HaltError, match=r"the baseline could not be measured \(disqualified\): it looks ahead: at"):
         run(root, [BETTER])
 
 
 @pytest.mark.parametrize(("rule", "most"), firsts(1, [("sequential", 7), ("strict", 1), ("threshold", 3)]))
 def test_nothing_is_kept_without_all_cuts_under_any_rule(rule: str, most: int, tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path, rule=rule, max_measurements=most)
+    root = make_quick_workspace(tmp_path, rule=rule, max_measurements=most, baseline_seeds=3)
     trials, measurements = run(root, [BETTER, WORSE])
     assert trials[1].status is Status.KEEP
     assert probed_deeply(measurements[1])
@@ -130,7 +130,7 @@ def test_nothing_is_kept_without_all_cuts_under_any_rule(rule: str, most: int, t
 def test_a_keep_that_came_unannounced_is_sent_back_to_be_probed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     with standin_campaign(root, proposer=ScriptedProposer([BETTER]), options=RunOptions(trials=1)) as services:
 
         class Unannounced(StrictRule):
@@ -153,7 +153,7 @@ def test_a_keep_that_came_unannounced_is_sent_back_to_be_probed(
 
 
 def test_a_crash_between_probing_and_deciding_changes_nothing(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
 
     class Crash(Exception):
         pass
@@ -173,7 +173,7 @@ def test_a_crash_between_probing_and_deciding_changes_nothing(tmp_path: Path) ->
 
 
 def test_the_tolerance_is_the_baselines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path, baseline_seeds=3)
     with standin_campaign(root, proposer=ScriptedProposer([WORSE]), options=RunOptions(trials=1)) as services:
         probe = services.trainer.probe
 
@@ -193,7 +193,7 @@ def test_the_tolerance_is_the_baselines(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_what_a_score_would_decide_is_what_it_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The evidence with a coming measurement is the evidence once it is stored: the noise, too."""
-    root = make_standin_workspace(tmp_path, rule="sequential", max_measurements=7)
+    root = make_quick_workspace(tmp_path, rule="sequential", max_measurements=7, baseline_seeds=3)
     with standin_campaign(root, proposer=ScriptedProposer([BETTER]), options=RunOptions(trials=1)) as services:
         seen, decide = list[Evidence](), services.rule.decide
 

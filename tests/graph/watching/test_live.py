@@ -22,7 +22,7 @@ from memory.lock import workspace_lock
 from memory.records import CampaignState
 from tests.support.nights import Endpoint, Listener, rows
 from tests.support.rows import make_campaign, make_measurement, make_trial
-from tests.support.workspaces import make_standin_workspace
+from tests.support.workspaces import make_quick_workspace
 
 
 def report(step: int, loss: float = 3.0, *, trial: int = 1, seed: int = 0) -> TrainingProgress:
@@ -238,7 +238,7 @@ def test_observers_pass_everything_on() -> None:
 
 
 def test_a_night_keeps_the_file_while_it_runs_and_no_longer(tmp_path: Path) -> None:
-    root = make_standin_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path)
     path = root / ".nightshift" / "live.json"
     seen: list[LiveState] = []
 
