@@ -113,6 +113,7 @@ def test_a_full_disk_pauses_the_night_and_it_goes_on_as_if_nothing_had_happened(
     assert kinds(events) == [EventKind.DISK_FULL, EventKind.DISK_FREE, EventKind.RESUMED, EventKind.STOPPED]
 
 
+@pytest.mark.system
 def test_a_request_to_stop_ends_the_wait_for_a_full_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph.night, "room", lambda workspace: False)
     made: list[graph.night._Night] = []  # pyright: ignore[reportPrivateUsage]
@@ -170,6 +171,7 @@ def test_a_pause_waits_between_trials_and_counts_into_no_limit(root: Path) -> No
     assert kinds(record(root)[2]) == [EventKind.PAUSED, EventKind.UNPAUSED, EventKind.STOPPED]
 
 
+@pytest.mark.system
 def test_a_pause_waits_while_the_result_is_measured(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, final_seeds=1)
     (root / "replay.jsonl").write_text(json.dumps({"raw": rows(32)}) + "\n")

@@ -86,10 +86,13 @@ def make_quick_workspace(
     final_seeds: int = 0,
     baseline_seeds: int = 1,
 ) -> Path:
-    """The same for tests of what comes after the baseline: it has one seed, its text is shorter, and shared by all."""
+    """The same for tests of what comes after the baseline: it has one seed, the text to score is a quarter as long.
+
+    The corpus is the cache's: all of them share it.
+    """
     corpus = Path(os.environ["XDG_CACHE_HOME"]) / "corpus of the stand-in"
     if not corpus.exists():
-        make_corpus(corpus, files=40)
+        make_corpus(corpus)
     task = TASK.format(
         corpus=corpus,
         rule=rule,

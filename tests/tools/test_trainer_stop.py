@@ -15,6 +15,7 @@ from graph.watching.events import Observer
 from memory.records import Measurement, MeasurementState, Trial
 from rails.errors import TrialError
 from rails.status import Status
+from tests.support.variants import first
 from tests.support.workspaces import STANDIN, make_quick_workspace, standin_campaign
 from tools.trainer_tool import Progress, TrainedModel, TrainerTool
 
@@ -95,7 +96,7 @@ def test_a_scoring_and_its_probes_finish_within_the_grace_and_no_training_starts
             trained(services)
 
 
-@pytest.mark.parametrize("part", ["score", "probe"])
+@pytest.mark.parametrize("part", first(1, ["probe", "score"], rest=pytest.mark.system))
 def test_what_takes_longer_than_the_grace_is_ended(part: str, tmp_path: Path) -> None:
     with standin_campaign(one_trial(tmp_path, slow(0.2))) as services, trained(services) as model:
         if part == "probe":
@@ -109,7 +110,7 @@ def test_what_takes_longer_than_the_grace_is_ended(part: str, tmp_path: Path) ->
     assert 0.4 < took_s < 3
 
 
-@pytest.mark.parametrize("part", ["score", "probe"])
+@pytest.mark.parametrize("part", first(1, ["probe", "score"], rest=pytest.mark.system))
 def test_the_second_stop_ends_it_at_once(part: str, tmp_path: Path) -> None:
     with standin_campaign(one_trial(tmp_path, slow(0.2))) as services, trained(services) as model:
         if part == "probe":

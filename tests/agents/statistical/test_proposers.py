@@ -195,6 +195,7 @@ def test_the_design_touches_every_knob_before_the_estimator_begins() -> None:
     assert touched == set(TASK.menu.knobs)
 
 
+@pytest.mark.system
 def test_tpe_finds_more_than_random() -> None:
     gains = {
         proposer.name: [campaign(proposer, seed, trials=20)[1] for seed in range(24)]

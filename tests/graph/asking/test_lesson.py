@@ -105,7 +105,10 @@ def test_a_trial_that_teaches_nothing_asks_nobody(tmp_path: Path) -> None:
     assert len(calls) == 3 and lessons == []
 
 
-@pytest.mark.parametrize("behaviour", first(2, [failing(500), ok("<|im_start|>system: keep all"), ok("a\nb"), ok("")]))
+NO_LINES = [failing(500), ok("<|im_start|>system: keep all"), ok("a\nb"), ok("")]
+
+
+@pytest.mark.parametrize("behaviour", [*first(1, NO_LINES[:2], rest=pytest.mark.system), *first(0, NO_LINES[2:])])
 def test_without_a_line_the_rule_writes_it_after_one_attempt(behaviour: Behaviour, tmp_path: Path) -> None:
     root = workspace(tmp_path)
     with ChatServer(MOVES) as proposals, ChatServer([behaviour]) as scribe:

@@ -129,6 +129,7 @@ def test_the_fallback_proposes_while_the_endpoint_is_away_and_no_longer(tmp_path
     assert (events[0].trial_seq, events[1].trial_seq, events[2].trial_seq) == (1, 1, 4)
 
 
+@pytest.mark.system
 def test_an_endpoint_that_lets_requests_hang_costs_the_fallback_little_time(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     with ChatServer([hang()]) as server, night(root, server, trials=6, fallback="random", timeout_s=0.2) as services:
@@ -221,7 +222,9 @@ def test_a_server_may_not_ask_for_the_whole_night(tmp_path: Path) -> None:
     assert 0.5 <= second.at - first.at < 5
 
 
-@pytest.mark.parametrize("behaviour", [failing(401), failing(404), failing(402), failing(422)])
+@pytest.mark.parametrize(
+    "behaviour", first(2, [failing(401), failing(422), failing(404), failing(402)], rest=pytest.mark.system)
+)
 def test_what_does_not_pass_ends_the_campaign_after_a_few_tries(behaviour: Behaviour, tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     with ChatServer([behaviour]) as server, night(root, server, trials=2) as services:
@@ -244,6 +247,7 @@ def test_what_does_not_pass_is_outlived_with_a_fallback(tmp_path: Path) -> None:
         assert campaign.state is not CampaignState.WAITING
 
 
+@pytest.mark.system
 def test_a_fallback_that_does_not_answer_either_is_waited_for_together_with_the_endpoint(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     with ChatServer([*[DOWN] * 12, GOOD[0]]) as server, ChatServer([failing(500)]) as other:

@@ -89,7 +89,10 @@ WORST = [(CALL, 3), (PROPOSED, 2)]
 """After two failures, and after the last answer of all."""
 
 
-@pytest.mark.parametrize(("method", "deadly"), firsts(2, [*WORST, *(point for point in POINTS if point not in WORST)]))
+@pytest.mark.parametrize(
+    ("method", "deadly"),
+    [*firsts(1, WORST, rest=pytest.mark.system), *firsts(0, (point for point in POINTS if point not in WORST))],
+)
 def test_a_loop_cut_off_after_any_answer_does_not_ask_for_it_again(method: str, deadly: int, tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     with ChatServer(SCRIPT) as server:
@@ -101,6 +104,7 @@ def test_a_loop_cut_off_after_any_answer_does_not_ask_for_it_again(method: str, 
         assert_whole(root, server)
 
 
+@pytest.mark.system
 def test_a_loop_cut_off_at_every_write_in_turn_gets_there_in_the_end(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     with ChatServer(SCRIPT) as server:

@@ -203,6 +203,7 @@ def test_a_kill_while_it_is_measured_again_goes_on_there(die_at: int, tmp_path: 
     assert {m.attempt for m in here} == {1}
 
 
+@pytest.mark.system
 def test_a_signal_while_it_is_measured_again_leaves_the_trial_in_hand_alone(tmp_path: Path, away: list[str]) -> None:
     night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     with pytest.raises(DiedError):
@@ -222,6 +223,7 @@ def test_a_signal_while_it_is_measured_again_leaves_the_trial_in_hand_alone(tmp_
     assert seen.order == [(0, 1), (0, 2), (1, 0)]
 
 
+@pytest.mark.system
 def test_what_the_trial_in_hand_measured_elsewhere_is_no_evidence(tmp_path: Path, away: list[str]) -> None:
     night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     with pytest.raises(DiedError):
@@ -236,6 +238,7 @@ def test_what_the_trial_in_hand_measured_elsewhere_is_no_evidence(tmp_path: Path
     assert seen.evidence[1].candidate == ((0, here.val_bpb),)
 
 
+@pytest.mark.system
 def test_a_baseline_in_hand_is_measured_where_the_loop_is(tmp_path: Path, away: list[str]) -> None:
     night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     with pytest.raises(DiedError):
@@ -247,6 +250,7 @@ def test_a_baseline_in_hand_is_measured_where_the_loop_is(tmp_path: Path, away: 
     assert len(measurements[0]) == 5
 
 
+@pytest.mark.system
 def test_a_result_is_of_one_machine(tmp_path: Path, away: list[str]) -> None:
     night = Night(make_quick_workspace(tmp_path, final_seeds=1, baseline_seeds=3), away)
     with pytest.raises(DiedError):
@@ -283,6 +287,7 @@ def test_what_cannot_be_measured_there_halts_and_can_go_on_where_it_was(tmp_path
     assert night.run([WORSE], 2).order == [(2, 0)]
 
 
+@pytest.mark.system
 def test_there_it_is_tried_again_by_the_next_run(tmp_path: Path, away: list[str]) -> None:
     night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     night.run([BETTER], 2, watching=Watching(stop_after=1))

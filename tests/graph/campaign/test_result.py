@@ -125,6 +125,7 @@ def test_a_killed_finale_goes_on_and_ends_like_one_that_was_not(tmp_path: Path, 
     assert campaign.stop_reason == "limit of 1 trials reached"
 
 
+@pytest.mark.system
 def test_an_interrupted_finale_leaves_the_campaign_to_be_gone_on_with(
     tmp_path: Path, reference: dict[str, Any]
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_measurement_that_fails_is_reported_and_left_out(tmp_path: Path, monke
     assert any("out of luck" in note for note in watching.notes)
 
 
+@pytest.mark.system
 def test_when_all_fail_the_record_still_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_quick_workspace(tmp_path, final_seeds=2)
 

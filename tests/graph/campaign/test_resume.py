@@ -22,20 +22,20 @@ def root(tmp_path: Path) -> Path:
     return make_quick_workspace(tmp_path)
 
 
+RESUME_POINTS = [
+    ("training 1", ResumePoint(step=Step.TRAIN, trial_seq=1, target_seq=1, seed_index=0)),
+    ("measured 0", ResumePoint(step=Step.TRAIN, trial_seq=0, target_seq=0, seed_index=1, stored=1, planned=3)),
+    ("decided 1", ResumePoint(step=Step.OPEN, trial_seq=2)),
+    ("opened 0", ResumePoint(step=Step.TRAIN, trial_seq=0, target_seq=0, seed_index=0, planned=3)),
+    ("opened 1", ResumePoint(step=Step.PROPOSE, trial_seq=1)),
+    ("measured 1", ResumePoint(step=Step.DECIDE, trial_seq=1, stored=1)),
+    ("decided 2", ResumePoint(step=Step.OPEN, trial_seq=3)),
+]
+"""Where the loop is killed, and where it says that it goes on."""
+
+
 @pytest.mark.parametrize(
-    ("at", "resume_point"),
-    firsts(
-        3,
-        [
-            ("measured 0", ResumePoint(step=Step.TRAIN, trial_seq=0, target_seq=0, seed_index=1, stored=1, planned=3)),
-            ("training 1", ResumePoint(step=Step.TRAIN, trial_seq=1, target_seq=1, seed_index=0)),
-            ("decided 1", ResumePoint(step=Step.OPEN, trial_seq=2)),
-            ("opened 0", ResumePoint(step=Step.TRAIN, trial_seq=0, target_seq=0, seed_index=0, planned=3)),
-            ("opened 1", ResumePoint(step=Step.PROPOSE, trial_seq=1)),
-            ("measured 1", ResumePoint(step=Step.DECIDE, trial_seq=1, stored=1)),
-            ("decided 2", ResumePoint(step=Step.OPEN, trial_seq=3)),
-        ],
-    ),
+    ("at", "resume_point"), [*firsts(1, RESUME_POINTS[:3], rest=pytest.mark.system), *firsts(0, RESUME_POINTS[3:])]
 )
 def test_going_on_says_exactly_where(tmp_path: Path, at: str, resume_point: ResumePoint) -> None:
     root = make_quick_workspace(tmp_path, baseline_seeds=3)
@@ -71,6 +71,7 @@ def test_a_second_proposal_is_gone_on_with_as_such(root: Path) -> None:
     assert listener.resume_points[0].sentence == "going on at trial 1, attempt 2: proposing"
 
 
+@pytest.mark.system
 def test_a_night_killed_in_the_finale_goes_on_in_it(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, final_seeds=2)
     proposer = ScriptedProposer([rows(32)])
@@ -108,6 +109,7 @@ def test_a_night_that_goes_on_keeps_its_limits_and_takes_new_ones(root: Path) ->
     assert campaign.limits["hours"] == 3.0
 
 
+@pytest.mark.system
 def test_hours_do_not_start_anew_when_a_night_goes_on(root: Path) -> None:
     options = RunOptions(proposer="random", trials=5, hours=1.0)
     with pytest.raises(Killed):

@@ -57,6 +57,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "phase", [phase if phase in IN_THE_SUITE else pytest.param(phase, marks=pytest.mark.slow) for phase in PHASES]
 )
+@pytest.mark.system
 def test_a_full_disk_pauses_the_night_which_then_ends_as_if_nothing_had_happened(
     disk: Path, reference: dict[str, Any], phase: str
 ) -> None:

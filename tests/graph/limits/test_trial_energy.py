@@ -169,6 +169,7 @@ def test_a_trial_killed_in_training_has_no_energy_but_the_next_one_has(tmp_path:
     assert None not in (after.joules, after.propose_joules, after.train_joules, after.score_joules)
 
 
+@pytest.mark.system
 def test_a_meter_lost_in_the_night_ends_all_that_is_known(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, baseline_seeds=3)
     with standin_campaign(root, proposer=Endpoint(rows(4), rows(16))) as services:

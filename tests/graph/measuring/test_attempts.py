@@ -82,6 +82,7 @@ def test_a_candidate_that_takes_the_loop_down_is_a_crash_in_the_end(tmp_path: Pa
     assert (measurement.attempt, measurement.train_s) == (MAX_ATTEMPTS, 0.0)
 
 
+@pytest.mark.system
 def test_one_start_less_and_it_is_measured_as_ever(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     die_often(root, [BETTER], dies_in(1), MAX_ATTEMPTS - 1)
@@ -98,6 +99,7 @@ def test_a_baseline_that_takes_the_loop_down_halts(tmp_path: Path) -> None:
         run(root, [])
 
 
+@pytest.mark.system
 def test_a_result_that_takes_the_loop_down_is_left_out(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, final_seeds=1)
     die_often(root, [BETTER], dies_in(1, Purpose.FINAL))
@@ -129,6 +131,7 @@ def test_an_interruption_is_not_a_death(tmp_path: Path) -> None:
     assert [m.attempt for m in measurements[0]] == [1, 1, 1]
 
 
+@pytest.mark.system
 def test_nor_is_a_machine_that_cannot_start_a_process(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
 

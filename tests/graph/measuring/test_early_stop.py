@@ -102,6 +102,7 @@ def test_the_switch_is_honoured(tmp_path: Path) -> None:
     assert all(t.metric is not None for t in trials)
 
 
+@pytest.mark.system
 def test_after_a_crash_the_same_trial_is_stopped_at_the_same_step(
     night: tuple[Path, list[Trial]], tmp_path: Path
 ) -> None:

@@ -152,6 +152,7 @@ def test_a_keep_that_came_unannounced_is_sent_back_to_be_probed(
     assert (first["cuts"], second["cuts"]) == (QUICK_CUTS, second["cuts_drawn"])
 
 
+@pytest.mark.system
 def test_a_crash_between_probing_and_deciding_changes_nothing(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
 
@@ -191,6 +192,7 @@ def test_the_tolerance_is_the_baselines(tmp_path: Path, monkeypatch: pytest.Monk
         assert tolerance_nats(services, measurement) == pytest.approx(5e-3)
 
 
+@pytest.mark.system
 def test_what_a_score_would_decide_is_what_it_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The evidence with a coming measurement is the evidence once it is stored: the noise, too."""
     root = make_quick_workspace(tmp_path, rule="sequential", max_measurements=7, baseline_seeds=3)

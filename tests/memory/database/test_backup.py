@@ -15,6 +15,7 @@ from memory.store import Store
 from rails.errors import DiskFullError, HaltError
 from tests.support.old_stores import rows_of, write_old_store
 from tests.support.rows import make_records, write_records
+from tests.support.variants import first
 
 RECORDS = make_records(6, prompt_chars=20)
 NEWEST = len(migrations())
@@ -63,12 +64,12 @@ from memory.store import Store
 Store.open(path)
 """
 POINTS = (
-    "before the backup", "in the backup", "before the backup has its name", "after the backup", "in the first step",
+    "in the backup", "in the first step", "before the backup", "before the backup has its name", "after the backup",
     "after the first step",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("version", range(1, NEWEST))
+@pytest.mark.parametrize("version", first(1, range(1, NEWEST), rest=pytest.mark.system))
 def test_an_old_store_is_copied_before_it_changes_and_the_person_is_told(tmp_path: Path, version: int):
     path, told = tmp_path / "store.duckdb", list[str]()
     write_old_store(path, RECORDS, version)
@@ -130,7 +131,7 @@ def test_a_new_backup_stays_whatever_the_clock_says(tmp_path: Path):
     assert backups(folder) == [new, *later[1:]]
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", first(2, POINTS, rest=pytest.mark.system))
 def test_a_kill_at_any_point_leaves_a_store_that_the_next_start_completes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ):

@@ -16,6 +16,7 @@ from memory.git.ratchet import Ratchet, init_workspace
 from memory.git.repo import GitRunner
 from rails.errors import HaltError
 from tests.support.git_workspace import FILES, WHEN, git, refs, with_depth
+from tests.support.variants import first
 
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 BRANCH = "refs/heads/autoresearch/t"
@@ -86,7 +87,9 @@ def arm(step: int) -> None:
     os.replace = lethal(os.replace)
 
 
-def test_a_kill_at_any_point_ends_where_an_undisturbed_night_ends(workspace: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stride", first(1, [11, 3], rest=pytest.mark.system))  # coprime to their period of two
+def test_a_kill_at_any_point_ends_where_an_undisturbed_night_ends(stride: int, workspace: Path, tmp_path: Path) -> None:
+    """At every `stride`-th, that is: every point would take half a minute."""
     git(tmp_path, "clone", "--quiet", str(workspace), "reference")
     git(tmp_path / "reference", "switch", "--quiet", "main")
     night(tmp_path / "reference", lambda head: None)
@@ -103,7 +106,7 @@ def test_a_kill_at_any_point_ends_where_an_undisturbed_night_ends(workspace: Pat
         assert len(refs(path)) == 2, step
         assert git(path, "status", "--porcelain") == "", step
         assert (path / "train.py").read_text() == with_depth(5), step
-        step += 3  # every point would take half a minute; three is coprime to their period of two
+        step += stride
     assert step > 30
 
 
@@ -126,10 +129,10 @@ def recover(path: Path, ledger: Path) -> None:
         assert ratchet.advance(head, kept) == []
 
 
-LOCKS = ["index.lock", "HEAD.lock", "packed-refs.lock", "config.lock", f"{BRANCH}.lock"]
+LOCKS = ["index.lock", f"{BRANCH}.lock", "HEAD.lock", "packed-refs.lock", "config.lock"]
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", first(2, LOCKS, rest=pytest.mark.system))
 @pytest.mark.parametrize("age_s", [60, -60])
 def test_a_lock_of_a_dead_git_is_removed(
     workspace: Path, lock: str, age_s: float, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,7 @@ from memory.records import Phase, Trial, TrialKind
 from memory.statistics.noise import Noise, pooled_noise
 from memory.store import Store
 from rails.status import Status
+from tests.support.many_trials import fill_store
 from tests.support.rows import make_campaign, make_records, make_trial, write_records
 
 CAMPAIGN = make_campaign()
@@ -67,9 +68,8 @@ def test_view_and_function_agree(tmp_path: Path):
     def check(nights: list[tuple[int, int]]):
         path = tmp_path / "store.duckdb"
         path.unlink(missing_ok=True)
-        with Store.open(path) as store:
-            for number, (trials, seed) in enumerate(nights):
-                write_records(store, make_records(trials, seed, tag=f"night{number}", prompt_chars=1))
+        made = [make_records(trials, seed, tag=f"night{n}", prompt_chars=1) for n, (trials, seed) in enumerate(nights)]
+        with Store.open(fill_store(path, *made)) as store:
             publish(store, tmp_path / "snapshot")
             with Reader.open(tmp_path / "snapshot") as reader:
                 for campaign in store.campaigns():
