@@ -3,7 +3,9 @@
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: its threads must not spin while trial processes work
@@ -75,3 +77,11 @@ def _only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_read_once() -> Generator[None]:
+    """Every HTTP client reads all certificates there are, 40 ms long, also the hundreds that only talk to a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield

@@ -82,6 +82,7 @@ def verdicts_of(root: Path, trial: Trial) -> list[Verdict]:
         return reader.verdicts(trial.trial_id)
 
 
+@pytest.mark.system
 def test_every_kind_of_bad_reply_gets_a_stored_verdict_and_a_correction(tmp_path: Path) -> None:
     assert len(BAD) <= 2 * len(GOOD)
     # Two bad replies before each good one: a proposal may be corrected twice, by the same model.

@@ -18,7 +18,7 @@ from memory.records import Campaign, Phase, Trial, TrialKind
 from rails.errors import TrialError
 from rails.source.edits import read_knobs
 from rails.status import Status
-from tests.support.workspaces import make_quick_workspace, make_standin_workspace, standin_campaign
+from tests.support.workspaces import make_quick_workspace, standin_campaign
 from tools.trainer_tool import Progress, TrainedModel
 
 Script = list[str | Callable[[ProposalContext], str]]
@@ -49,7 +49,7 @@ def finished(services: Services) -> tuple[Campaign, list[Trial]]:
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Campaign, list[Trial]]:
     """One campaign of random search, shared by the tests that only look at what it left."""
-    root = make_standin_workspace(tmp_path_factory.mktemp("night"))
+    root = make_quick_workspace(tmp_path_factory.mktemp("night"), baseline_seeds=3)
     with standin_campaign(root, options=RunOptions(proposer="random", trials=10, tag="night")) as services:
         campaign, trials = finished(services)
     return root, campaign, trials

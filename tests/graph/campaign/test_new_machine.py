@@ -188,6 +188,7 @@ def test_back_on_the_first_machine_what_was_measured_there_counts_again(tmp_path
 
 
 @pytest.mark.parametrize("die_at", first(1, [3, 1, 2, 4]))
+@pytest.mark.system
 def test_a_kill_while_it_is_measured_again_goes_on_there(die_at: int, tmp_path: Path, away: list[str]) -> None:
     night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     night.run([BETTER], 2, watching=Watching(stop_after=1))

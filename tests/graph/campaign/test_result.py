@@ -53,9 +53,15 @@ def run(root: Path, script: list[str], observer: Observer | None = None) -> tupl
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Campaign, dict[str, Any]]:
+    """A campaign that ends with its result, and its status document."""
+    return run(make_quick_workspace(tmp_path_factory.mktemp("reference"), final_seeds=2), [BETTER])
+
+
+@pytest.fixture(scope="module")
+def reference(undisturbed: tuple[Campaign, dict[str, Any]]) -> dict[str, Any]:
     """The result of an undisturbed campaign."""
-    campaign, _ = run(make_quick_workspace(tmp_path_factory.mktemp("reference"), final_seeds=2), [BETTER])
+    campaign, _ = undisturbed
     assert campaign.final is not None
     assert campaign.final["n"] == 2
     return campaign.final
@@ -91,8 +97,8 @@ def test_the_result_is_measured_on_fresh_seeds_in_turns_and_on_the_test_text(tmp
     assert final["val"]["incumbent"] == pytest.approx(sum(of_incumbent) / 2)
 
 
-def test_status_says_the_result_first(tmp_path: Path) -> None:
-    campaign, document = run(make_quick_workspace(tmp_path, final_seeds=2), [BETTER])
+def test_status_says_the_result_first(undisturbed: tuple[Campaign, dict[str, Any]]) -> None:
+    campaign, document = undisturbed
     assert document["final"] == campaign.final
     assert document["incumbent"]["n"] == 1
     assert document["machine"] is None, "steps repeat exactly, whatever the machine does"
