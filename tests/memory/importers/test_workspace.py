@@ -20,6 +20,7 @@ from memory.store import Store
 from rails.errors import UserError
 from tests.support.foreign_logs import NARROW_ROWS, menu_log, narrow_log, wide_log
 from tests.support.many_trials import make_night, many_trials
+from tests.support.variants import first
 
 
 def imported(log_path: Path, directory: Path) -> Log:
@@ -98,7 +99,9 @@ workspace.import_log(read_log(log), log, Path(sys.argv[3]))
 """
 
 
-@pytest.mark.parametrize("where", ["fill", "publish_whole", "sync_file", "sync_directory"])
+@pytest.mark.parametrize(
+    "where", first(2, ["publish_whole", "sync_directory", "fill", "sync_file"], rest=pytest.mark.system)
+)
 def test_a_killed_import_leaves_nothing_half_made(tmp_path: Path, where: str) -> None:
     log_path = narrow_log(tmp_path / "log")
     target = tmp_path / "night"
