@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from agents.journal import CallInfo, Journal
 from agents.texts import storable
+from agents.transcript import CallInfo, Transcript
 from memory.records import Trial
 from rails.errors import ProposerError
 from rails.menu import Menu
@@ -61,7 +61,7 @@ class ProposalContext:
     seed: int
     """The campaign's seed; a proposer draws from (seed, trial_seq, attempt) and keeps no random state."""
     incumbent_metric: float | None
-    journal: Journal = field(default_factory=Journal, compare=False)
+    transcript: Transcript = field(default_factory=Transcript, compare=False)
     """What was answered before in this attempt, and the place for every further request."""
     stopping: Callable[[], bool] = field(default=_never, compare=False)
     """Whether the loop is asked to stop: then no request is sent any more, and one in flight gets a grace time."""
@@ -76,7 +76,7 @@ class Reply:
 
     raw: str
     calls: tuple[CallInfo, ...] = ()
-    """What the journal does not have: the one answer of a proposer that asks nobody."""
+    """What the transcript does not have: the one answer of a proposer that asks nobody."""
     repeatable: bool = False
     """Whether the proposer, asked again over the same rows, answers the same and for nothing: then nothing is lost with
     an answer that is not on the disk yet."""
@@ -108,7 +108,7 @@ class NoReplyKind(StrEnum):
 
 
 class NoReplyError(ProposerError):
-    """No proposal could be had. Every request that was made is in the journal.
+    """No proposal could be had. Every request that was made is in the transcript.
 
     Args:
         what: what happened, without a final full stop.

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from agents.base import NoReplyError
-from agents.journal import CallInfo, Journal
 from agents.model.config import ModelConfig
 from agents.model.endpoint import Endpoint, Request, RequestRejectedError
 from agents.model.messages import read_message
+from agents.transcript import CallInfo, Transcript
 from memory.lineage.lessons import LIMIT
 from memory.lineage.trial_text import edit_text, outcome_text, short
 from memory.records import Trial
@@ -67,13 +67,13 @@ class Curator(Protocol):
         """The name that the lesson is signed with."""
         ...
 
-    def write(self, trial: Trial, rule: str, journal: Journal, stopping: Callable[[], bool]) -> str | None:
+    def write(self, trial: Trial, rule: str, transcript: Transcript, stopping: Callable[[], bool]) -> str | None:
         """The lesson of a decided trial, clean and at most `LIMIT` characters; None where the rule's line stands.
 
         Args:
             trial: its final row.
             rule: the line that the rule draws from it.
-            journal: what was answered before, and the place for the request.
+            transcript: what was answered before, and the place for the request.
             stopping: whether the loop is asked to stop: then nothing is asked.
         """
         ...
@@ -101,10 +101,10 @@ class ModelCurator:
         """The model's name in models.toml."""
         return self._name
 
-    def write(self, trial: Trial, rule: str, journal: Journal, stopping: Callable[[], bool]) -> str | None:
-        """As `Curator.write`; one request, and none where the journal has the answer already."""
+    def write(self, trial: Trial, rule: str, transcript: Transcript, stopping: Callable[[], bool]) -> str | None:
+        """As `Curator.write`; one request, and none where the transcript has the answer already."""
         messages = lesson_messages(trial, rule)
-        earlier = journal.next_answer()
+        earlier = transcript.next_answer()
         if earlier is not None:
             # Asked of other numbers, the loop having measured again since: what was answered is about those.
             return accepted(_content(earlier), messages) if earlier.prompt == messages else None
@@ -114,7 +114,7 @@ class ModelCurator:
         answers: list[CallInfo] = []
 
         def record(call: CallInfo) -> None:
-            journal.record(call)
+            transcript.record(call)
             answers.append(call)
 
         try:

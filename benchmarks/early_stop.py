@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from memory.keep import hopeless
 from memory.keep.comparable import measures_as
 from memory.keep.curves import KnownCurves, Share
-from memory.keep.hopeless import CHECKPOINTS, PAIRS_NEEDED, ByCheckpoint, Comparison, Yardstick, relative_deficit
+from memory.keep.hopeless import CHECKPOINTS, PAIRS_NEEDED, ByCheckpoint, CurveComparison, Yardstick, relative_deficit
 from memory.reader import Reader
 from memory.records import Campaign, Curve, Measurement, MeasurementState, Trial, TrialKind
 from memory.statistics.noise import Noise, pooled_noise
@@ -173,7 +173,7 @@ def by_checkpoint(known: KnownCurves, past: Past, campaign: Campaign, trial: Tri
     return Yardstick(incumbent=whole.incumbent, margins=tuple(found), pairs=whole.pairs)
 
 
-def _from(comparison: Comparison, index: int) -> Comparison:
+def _from(comparison: CurveComparison, index: int) -> CurveComparison:
     """A comparison as if nothing was known of it before a checkpoint."""
     return replace(comparison, recoveries=(None,) * index + comparison.recoveries[index:])
 

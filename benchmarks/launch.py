@@ -30,7 +30,7 @@ from trainer.hardware import usable_cores  # noqa: E402
 from trainer.launch.launcher import Launcher  # noqa: E402
 from trainer.sandbox import processes  # noqa: E402
 from trainer.sandbox.levels import Isolation, probe  # noqa: E402
-from trainer.sandbox.permissions import Limits, Policy, readable_paths  # noqa: E402
+from trainer.sandbox.permissions import Limits, Permissions, readable_paths  # noqa: E402
 from trainer.tasks.gpt import PROFILES, render_train_py  # noqa: E402
 from trainer.trial.process import TrialProcess  # noqa: E402
 from trainer.trial.spec import TrialSpec  # noqa: E402
@@ -60,11 +60,11 @@ def nothing(launcher: Launcher, level: Isolation, folder: Path, *, killed: bool 
     scratch = Path(tempfile.mkdtemp(dir=folder))
     program = scratch / "train.py"
     program.write_text("pass\n")
-    policy = Policy(
+    permissions = Permissions(
         level=level, scratch=scratch, readable=readable_paths("cpu"), hidden=(), device="cpu", limits=LIMITS
     )
     with Path(os.devnull).open("wb") as output:
-        child = launcher.launch(program, policy, processes.scrubbed_environment(scratch, 1, {}), output.fileno())
+        child = launcher.launch(program, permissions, processes.scrubbed_environment(scratch, 1, {}), output.fileno())
         if not killed:
             os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         if child.end() != 0 and not killed:

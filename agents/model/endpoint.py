@@ -25,12 +25,12 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from agents.base import NoReplyError, NoReplyKind
-from agents.journal import CallInfo
 from agents.model.background import AbandonedError, in_background
 from agents.model.config import ModelConfig
 from agents.model.messages import protocol_message, read_completion, reply_text
 from agents.model.refusals import Refusal, UnsentError, explain
 from agents.texts import storable, storable_json
+from agents.transcript import CallInfo
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 GRACE_S = 10.0

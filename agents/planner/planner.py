@@ -1,7 +1,7 @@
 """The language-model proposer: one question, a few rounds of reading tools when allowed, one raw answer.
 
-It returns what the model said; the rails judge it. What the journal holds already is taken from there, so that asking
-again after a failure or a crash goes on with the conversation where it was.
+It returns what the model said; the rails judge it. What the transcript holds already is taken from there, so that
+asking again after a failure or a crash goes on with the conversation where it was.
 
 Import this module lazily: langchain takes seconds to load.
 """
@@ -69,7 +69,7 @@ class Planner:
         self._endpoint.check_ready()
 
     def propose(self, context: ProposalContext) -> Reply:
-        """Ask for a proposal. The journal has every request; the reply is the last answer there.
+        """Ask for a proposal. The transcript has every request; the reply is the last answer there.
 
         Raises:
             NoReplyError: the endpoint gave no answer.
@@ -118,8 +118,8 @@ class Planner:
         reply_format: ReplyFormat = "text",
         tools: Sequence[BaseTool] = (),
     ) -> AIMessage:
-        """The next message of the model: from the journal if it is there, else from the endpoint."""
-        earlier = context.journal.next_answer()
+        """The next message of the model: from the transcript if it is there, else from the endpoint."""
+        earlier = context.transcript.next_answer()
         if earlier is not None and earlier.message is not None:
             messages[:] = earlier.prompt or messages  # as it was sent: a tool may answer differently by now
             return read_message(earlier.message)
@@ -130,7 +130,7 @@ class Planner:
             response_format=formats[reply_format],
             tools=tuple(tools),
         )
-        return self._endpoint.ask(request, context.journal.record, context.stopping)
+        return self._endpoint.ask(request, context.transcript.record, context.stopping)
 
 
 def _request_seed(context: ProposalContext) -> int:

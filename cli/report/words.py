@@ -1,7 +1,7 @@
 """The sentences of the report: the result first, and honestly how it is known."""
 
 from cli.report import text
-from memory.figures.campaign import Comparison, Result, Story
+from memory.figures.campaign import MeasuredGain, Result, Story
 from memory.figures.costs import Costs
 from memory.figures.seconds import TimeStory
 
@@ -22,7 +22,7 @@ def headline(story: Story, result: Result, time: TimeStory, costs: Costs) -> str
     return f"{lead}, {', '.join(spent)}"
 
 
-def _gain(found: Comparison | None) -> str:
+def _gain(found: MeasuredGain | None) -> str:
     return "An unknown gain" if found is None else text.gain(found.gain, found.margin)
 
 
@@ -78,7 +78,7 @@ def _searched(story: Story, result: Result) -> list[str]:
     return lines + _as_stated(story, search)
 
 
-def _as_stated(story: Story, search: Comparison) -> list[str]:
+def _as_stated(story: Story, search: MeasuredGain) -> list[str]:
     """The same gain as `nightshift analyze` has it, where a log's own baseline is not the mean of its draws."""
     start = None if story.baseline is None else story.baseline.metric
     if story.campaign.source is None or not start or start == search.baseline:
@@ -102,13 +102,13 @@ def why_not_fresh(story: Story) -> str:
     return "No fresh seeds were asked for ([final] seeds is 0), or it ended before they could be measured."
 
 
-def _doubt(found: Comparison) -> str:
+def _doubt(found: MeasuredGain) -> str:
     if found.gain_low is None:
         return " How much of it is noise is not known."
     return "" if found.proven else " Its interval includes zero: this may be noise."
 
 
-def _with_interval(found: Comparison) -> str:
+def _with_interval(found: MeasuredGain) -> str:
     if found.gain_low is None:
         return text.percent(found.gain)
     low, high = found.gain_low, found.gain_high

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from agents.journal import CallInfo, Journal
+from agents.transcript import CallInfo, Transcript
 from graph.services import Services
 from memory.records import Call, CallRole, Trial, utc_now
 from memory.store import Store
@@ -51,10 +51,10 @@ class AttemptCalls:
         """The calls that were answered, in order."""
         return [call for call in self._calls if call.raw_reply is not None]
 
-    def journal(self, proposer: str) -> Journal:
+    def transcript(self, proposer: str) -> Transcript:
         """What a proposer of this name answered so far, and the place for what it will answer."""
         earlier = [_as_info(call) for call in self.answers() if call.proposer == proposer]
-        return Journal(earlier, partial(self.write, proposer))
+        return Transcript(earlier, partial(self.write, proposer))
 
     def write(self, proposer: str, info: CallInfo) -> None:
         """Store a call after those that are there. Of failures only the first few, the first one with its prompt."""

@@ -48,7 +48,7 @@ def _written(services: "Services", final: Trial, attempt: int, rule: str) -> str
     services.store.flush()  # a model takes its time: until then the score it is asked about would be in memory alone
     started = time.monotonic()
     try:
-        return curator.write(final, rule, calls.journal(curator.name), lambda: services.stop.requested)
+        return curator.write(final, rule, calls.transcript(curator.name), lambda: services.stop.requested)
     finally:
         waited_s = time.monotonic() - started - calls.writing_s
         services.hands[final.trial_id].waited(Node.CURATE, "lesson", waited_s)

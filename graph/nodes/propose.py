@@ -46,8 +46,8 @@ def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> N
     calls = AttemptCalls(services.store, trial.trial_id, attempt, stored=services.spending.tell)
 
     def ask(proposer: Proposer) -> Reply:
-        journal = calls.journal(proposer.name)
-        return proposer.propose(replace(context, journal=journal, stopping=lambda: services.stop.requested))
+        transcript = calls.transcript(proposer.name)
+        return proposer.propose(replace(context, transcript=transcript, stopping=lambda: services.stop.requested))
 
     earlier, hand = calls.answers(), services.hands[trial.trial_id]
     started = time.monotonic()

@@ -140,7 +140,7 @@ def program_of(trial: Trial) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class MeasuredGain:
     """The incumbent against the baseline; gains are relative to the baseline's mean, and positive when better."""
 
     incumbent: float
@@ -173,13 +173,13 @@ class Result:
     `unmeasured`: not even the baseline has a score."""
     trial: int | None
     """The incumbent's number."""
-    fresh: Comparison | None
-    test: Comparison | None
+    fresh: MeasuredGain | None
+    test: MeasuredGain | None
     """On the held-back test text."""
-    search: Comparison | None
+    search: MeasuredGain | None
 
     @property
-    def told(self) -> Comparison | None:
+    def told(self) -> MeasuredGain | None:
         """The comparison that the first sentence tells."""
         return self.fresh or self.search
 
@@ -199,7 +199,7 @@ def result_of(story: Story) -> Result:
     return Result(kind=kind, trial=incumbent.seq, fresh=fresh, test=test, search=search)
 
 
-def _final(final: dict[str, Any], text: str) -> Comparison | None:
+def _final(final: dict[str, Any], text: str) -> MeasuredGain | None:
     side, n = final.get(text), final.get("n")
     if not isinstance(side, dict) or not isinstance(n, int):
         return None
@@ -207,7 +207,7 @@ def _final(final: dict[str, Any], text: str) -> Comparison | None:
     numbers = {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
     if not {"incumbent", "baseline", "gain"} <= numbers.keys():
         return None
-    return Comparison(
+    return MeasuredGain(
         n_incumbent=n,
         n_baseline=n,
         incumbent=numbers["incumbent"],
@@ -218,13 +218,13 @@ def _final(final: dict[str, Any], text: str) -> Comparison | None:
     )
 
 
-def _searched(story: Story, baseline: Trial, incumbent: Trial) -> Comparison | None:
+def _searched(story: Story, baseline: Trial, incumbent: Trial) -> MeasuredGain | None:
     """Over all draws of either program: what a lucky one comes down to."""
     ours, theirs = story.scores(incumbent), story.scores(baseline)
     if not ours or not theirs:
         return None
     found, _ = compare(evidence_of(story.campaign, story.noise, ours, theirs))
-    return Comparison(
+    return MeasuredGain(
         incumbent=found.candidate_mean,
         baseline=found.incumbent_mean,
         n_incumbent=found.n_candidate,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from memory.keep.comparable import measured_on, measures_as
-from memory.keep.hopeless import ByCheckpoint, Comparison, Trace, Yardstick, compare, margins, mean_losses
+from memory.keep.hopeless import ByCheckpoint, CurveComparison, Trace, Yardstick, compare, margins, mean_losses
 from memory.keep.machine_change import since_change
 from memory.records import Campaign, Curve, Measurement, Trial, TrialKind, stopped_at
 from memory.statistics.noise import Noise
@@ -56,7 +56,7 @@ class KnownCurves:
         self._source, self.share = source, share
         self._losses: dict[str, ByCheckpoint | None] = {}
         self._programs: dict[str, _Program | None] = {}
-        self._compared: dict[str, tuple[Trial, str, _Program | None, Comparison | None]] = {}
+        self._compared: dict[str, tuple[Trial, str, _Program | None, CurveComparison | None]] = {}
 
     def yardstick(self, campaign: Campaign, incumbent_trial_id: str) -> Yardstick | None:
         """What the next candidate's curve is held against; None when nothing may be stopped now."""
@@ -85,13 +85,13 @@ class KnownCurves:
             self._losses[key] = None if curve is None else self._trace(curve).losses()
         return self._losses[key]
 
-    def comparisons(self, campaign: Campaign) -> list[Comparison]:
+    def comparisons(self, campaign: Campaign) -> list[CurveComparison]:
         """Every finished search trial that has a curve, of this campaign and of those that measure alike."""
         alike = [c for c in self._source.campaigns() if measures_as(c) == measures_as(campaign)]
         trials = [(c, t) for c in alike for t in self._source.trials(c.campaign_id)]
         sd = self._source.store_noise(campaign.campaign_id).sd
         programs: dict[str, _Program | None] = {}
-        found: list[Comparison | None] = []
+        found: list[CurveComparison | None] = []
         for its_campaign, trial in trials:
             parent_id = trial.parent_trial_id
             if trial.kind is TrialKind.SEARCH and trial.status in FINISHED and parent_id is not None:
@@ -107,7 +107,7 @@ class KnownCurves:
             self._programs[trial_id] = program
         return self._programs.get(trial_id)
 
-    def _same_comparison(self, campaign: Campaign, trial: Trial, parent: "_Program | None") -> Comparison | None:
+    def _same_comparison(self, campaign: Campaign, trial: Trial, parent: "_Program | None") -> CurveComparison | None:
         """As `_comparison`, and the same object for as long as the finished trial and its parent stay as they are."""
         machine = campaign.hardware_fingerprint
         known = self._compared.get(trial.trial_id)
@@ -116,7 +116,7 @@ class KnownCurves:
             self._compared[trial.trial_id] = known
         return known[3]
 
-    def _comparison(self, campaign: Campaign, trial: Trial, parent: "_Program | None") -> Comparison | None:
+    def _comparison(self, campaign: Campaign, trial: Trial, parent: "_Program | None") -> CurveComparison | None:
         # Seeds are in the order of measuring; times of day are not, on a clock that is put back.
         first = min(self._measured(campaign, trial.trial_id), key=lambda m: m.seed_index, default=None)
         losses = first and self.losses_of(first)

@@ -90,7 +90,7 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class CurveComparison:
     """A trial that ran to its end, held against its parent."""
 
     trial_id: str
@@ -175,7 +175,7 @@ def mean_losses(curves: Sequence[ByCheckpoint]) -> ByCheckpoint:
     return tuple(_mean_of_known(values) for values in zip(*curves, strict=True))
 
 
-def compare(trial: Trial, losses: ByCheckpoint, parent: ByCheckpoint, final_deficit: float) -> Comparison:
+def compare(trial: Trial, losses: ByCheckpoint, parent: ByCheckpoint, final_deficit: float) -> CurveComparison:
     """What a finished trial made up from each checkpoint to its end.
 
     Args:
@@ -186,10 +186,10 @@ def compare(trial: Trial, losses: ByCheckpoint, parent: ByCheckpoint, final_defi
     """
     deficits = (relative_deficit(own, other) for own, other in zip(losses, parent, strict=True))
     recoveries = tuple(None if deficit is None else deficit - final_deficit for deficit in deficits)
-    return Comparison(trial_id=trial.trial_id, parent_trial_id=trial.parent_trial_id, recoveries=recoveries)
+    return CurveComparison(trial_id=trial.trial_id, parent_trial_id=trial.parent_trial_id, recoveries=recoveries)
 
 
-def margins(known: Sequence[Comparison], incumbent_trial_id: str, noise: float) -> ByCheckpoint:
+def margins(known: Sequence[CurveComparison], incumbent_trial_id: str, noise: float) -> ByCheckpoint:
     """What a training may still make up, as a share of the incumbent's loss: the same at every checkpoint.
 
     Args:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.journal import Journal
 from agents.lesson_writer import MAX_TOKENS, MOST_SKIPPED, ModelCurator, accepted, lesson_messages
 from agents.model.config import load_models
 from agents.registry import make_curator
+from agents.transcript import Transcript
 from memory.lineage.lessons import LIMIT, lesson_for
 from memory.records import Trial
 from rails.errors import DiskFullError, UserError
@@ -35,8 +35,8 @@ from tests.support.chat_server import (
     reset,
     tool_call,
 )
-from tests.support.journals import Notes
 from tests.support.proposals import make_trial
+from tests.support.transcripts import Notes
 
 GOOD = "Deeper is slower than it learns: 3 layers cost 2.00 %. Stay at 2 and look elsewhere."
 TRIAL = make_trial(
@@ -58,7 +58,7 @@ def curator_at(server: ChatServer, folder: Path, **keys: Any) -> ModelCurator:
 def write(
     curator: ModelCurator, notes: Notes, trial: Trial = TRIAL, stopping: Callable[[], bool] = never
 ) -> str | None:
-    return curator.write(trial, lesson_for(trial) or "", notes.journal(), stopping)
+    return curator.write(trial, lesson_for(trial) or "", notes.transcript(), stopping)
 
 
 def test_a_model_writes_the_line(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_the_call_is_on_record_before_it_is_used(tmp_path: Path) -> None:
         raise DiskFullError("no room")
 
     with ChatServer([ok(GOOD)]) as server, pytest.raises(DiskFullError):
-        curator_at(server, tmp_path).write(TRIAL, RULE, Journal((), full), never)
+        curator_at(server, tmp_path).write(TRIAL, RULE, Transcript((), full), never)
 
 
 def test_what_it_cost_is_on_record(tmp_path: Path) -> None:

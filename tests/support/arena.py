@@ -165,12 +165,12 @@ class World:
     def run(self, asked: dict[str, Any]) -> dict[str, Any]:
         """One trial, from its launch until nothing of it is left."""
         from trainer.sandbox.levels import Isolation
-        from trainer.sandbox.permissions import Limits, Policy
+        from trainer.sandbox.permissions import Limits, Permissions
         from trainer.sandbox.processes import remove_scratch, scrubbed_environment
 
         scratch = Path(tempfile.mkdtemp(prefix="trial-", dir=self.base / "scratch"))
         limits = Limits(memory_bytes=asked.get("memory_mib", 2048) * MIB, processes=asked.get("processes", 64))
-        policy = Policy(
+        permissions = Permissions(
             level=Isolation(asked["level"]),
             scratch=scratch,
             readable=self.readable,
@@ -185,7 +185,7 @@ class World:
         (scratch / "facts.json").write_text(json.dumps(self.facts(asked)))
         reading, writing = os.pipe()
         started = time.perf_counter()
-        child = self.launcher.launch(scratch / "train.py", policy, scrubbed_environment(scratch, 1, {}), writing)
+        child = self.launcher.launch(scratch / "train.py", permissions, scrubbed_environment(scratch, 1, {}), writing)
         launch_ms = 1e3 * (time.perf_counter() - started)
         os.close(writing)
         output = self._output_until(child, reading, asked.get("until"))

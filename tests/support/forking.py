@@ -14,7 +14,7 @@ from pathlib import Path
 from trainer.sandbox import bubblewrap
 from trainer.sandbox.control_group import ControlGroup
 from trainer.sandbox.levels import Isolation
-from trainer.sandbox.permissions import Limits, Policy, readable_paths
+from trainer.sandbox.permissions import Limits, Permissions, readable_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = Limits(memory_bytes=64 * 2**20, processes=5)
@@ -46,9 +46,9 @@ def in_child(work: Callable[[], str]) -> str:
     return said
 
 
-def namespaced(scratch: str) -> Policy:
-    """A policy at L3 with this folder."""
-    return Policy(
+def namespaced(scratch: str) -> Permissions:
+    """Permissions at L3 with this folder."""
+    return Permissions(
         level=Isolation.L3,
         scratch=Path(scratch),
         readable=readable_paths("cpu"),

@@ -18,7 +18,7 @@ import graph.campaign.open
 import graph.runner
 import trainer.trial.process
 from agents.base import ProposalContext, Reply, local_call
-from agents.journal import CallInfo, Journal
+from agents.transcript import CallInfo, Transcript
 from graph.campaign.options import RunOptions
 from graph.night import run_night
 from graph.state import Node
@@ -118,12 +118,12 @@ class NoteTaker:
     def __init__(self, asked: Path) -> None:
         self._asked = asked
 
-    def write(self, trial: Trial, rule: str, journal: Journal, stopping: Callable[[], bool]) -> str | None:
-        """The rule's line, from the journal if it is there."""
-        call = journal.next_answer()
+    def write(self, trial: Trial, rule: str, transcript: Transcript, stopping: Callable[[], bool]) -> str | None:
+        """The rule's line, from the transcript if it is there."""
+        call = transcript.next_answer()
         if call is None:
             call = self.ask(trial, rule)
-            journal.record(call)
+            transcript.record(call)
         return f"In short: {call.raw_reply}"[:160]
 
     def ask(self, trial: Trial, rule: str) -> CallInfo:

@@ -10,7 +10,7 @@ import pytest
 from trainer.launch.child import Child
 from trainer.launch.fork_server import preloads
 from trainer.launch.launcher import Launcher
-from trainer.sandbox.permissions import Policy
+from trainer.sandbox.permissions import Permissions
 
 
 class LentLauncher(Launcher):
@@ -26,13 +26,13 @@ class LentLauncher(Launcher):
     def launch(
         self,
         source_file: Path,
-        policy: Policy,
+        permissions: Permissions,
         environment: dict[str, str],
         output_fd: int,
         pass_fds: Sequence[int] = (),
     ) -> Child:
         """Start a program as the owner does."""
-        return self._owner.launch(source_file, policy, environment, output_fd, pass_fds)
+        return self._owner.launch(source_file, permissions, environment, output_fd, pass_fds)
 
     def close(self) -> None:
         """Nothing: the owner goes on."""

@@ -25,7 +25,7 @@ from typing import Any
 from rails.errors import HaltError
 from trainer.launch.output import last_error
 from trainer.sandbox import processes
-from trainer.sandbox.permissions import Policy
+from trainer.sandbox.permissions import Permissions
 
 START_WITHIN_S = 120.0
 FORK_WITHIN_S = 60.0
@@ -47,12 +47,12 @@ class Order:
     """One trial to start; descriptors travel beside it.
 
     Args:
-        source_file: the program, in the policy's scratch folder.
+        source_file: the program, in the permissions' scratch folder.
         procs_files: of the control groups that the supervisor must join.
     """
 
     source_file: Path
-    policy: Policy
+    permissions: Permissions
     environment: dict[str, str]
     procs_files: tuple[Path, ...]
 
@@ -132,7 +132,7 @@ class ForkServer:
 
         Raises:
             ServerGone: the server has ended; another one may do better.
-            HaltError: the trial could not be confined as the policy says, or not be started.
+            HaltError: the trial could not be confined as its permissions say, or not be started.
         """
         others = processes.present()
         report, theirs = os.pipe()

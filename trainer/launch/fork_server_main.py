@@ -84,7 +84,7 @@ def serve(control: socket.socket) -> Callable[[], NoReturn] | None:
         lifeline, report, *passed = fds
         try:
             check_fit_to_fork()
-            confine.prepare(order.policy)
+            confine.prepare(order.permissions)
             fork_supervisor = os.fork()
         except (OSError, RuntimeError) as error:
             supervisor.tell(report, error=f"{type(error).__name__}: {error}")

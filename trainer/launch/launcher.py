@@ -13,7 +13,7 @@ from trainer.launch.fork_server import ForkServer, Order, ServerGone, Started, p
 from trainer.sandbox import processes
 from trainer.sandbox.control_group import ControlGroup
 from trainer.sandbox.levels import Isolation
-from trainer.sandbox.permissions import Policy
+from trainer.sandbox.permissions import Permissions
 
 
 def can_fork() -> bool:
@@ -61,40 +61,42 @@ class Launcher:
     def launch(
         self,
         source_file: Path,
-        policy: Policy,
+        permissions: Permissions,
         environment: dict[str, str],
         output_fd: int,
         pass_fds: Sequence[int] = (),
     ) -> Child:
-        """Start a program in its scratch folder, in a session of its own, confined as the policy says.
+        """Start a program in its scratch folder, in a session of its own, confined as its permissions say.
 
         Args:
-            source_file: the program, in `policy.scratch`.
-            policy: what it may do.
+            source_file: the program, in `permissions.scratch`.
+            permissions: what it may do.
             environment: all of its environment variables.
             output_fd: for its stdout and stderr.
             pass_fds: what else it gets, in this order, under the numbers from `processes.FIRST_FD` on.
 
         Raises:
-            HaltError: it could not be started, or not be confined as the policy says.
+            HaltError: it could not be started, or not be confined as its permissions say.
             OSError: it could not be started.
         """
         if self._cold:
-            if policy.level is not Isolation.L1:
-                raise ValueError(f"a new process cannot be confined at {policy.level}")
+            if permissions.level is not Isolation.L1:
+                raise ValueError(f"a new process cannot be confined at {permissions.level}")
             program, others = [sys.executable, source_file.name], processes.present()
             process = processes.spawn(
                 program,
-                scratch=policy.scratch,
+                scratch=permissions.scratch,
                 environment=environment,
                 output=output_fd,
                 pass_fds=tuple(pass_fds),
-                limits=policy.limits,
+                limits=permissions.limits,
             )
             return SpawnedChild(process, others)
-        group = ControlGroup.create(policy.limits) if policy.level >= Isolation.L4 else None
+        group = ControlGroup.create(permissions.limits) if permissions.level >= Isolation.L4 else None
         procs_files = () if group is None else tuple(group.procs_files)
-        order = Order(source_file=source_file, policy=policy, environment=environment, procs_files=procs_files)
+        order = Order(
+            source_file=source_file, permissions=permissions, environment=environment, procs_files=procs_files
+        )
         try:
             return self._fork(order, group, output_fd, pass_fds)
         except BaseException:

@@ -62,7 +62,7 @@ def supervise(order: Order, lifeline: int, report: int, passed: Sequence[int]) -
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
         for path in order.procs_files:
             path.write_text("0")
-        holder = bubblewrap.start(order.policy) if order.policy.level >= Isolation.L3 else None
+        holder = bubblewrap.start(order.permissions) if order.permissions.level >= Isolation.L3 else None
         if holder is not None:
             holder.join()
         supervisor = os.getpid()
@@ -94,10 +94,10 @@ def _become_trial(order: Order, supervisor: int, report: int, passed: Sequence[i
         os.setsid()
         ctypes.CDLL(None).prctl(PR_SET_NAME, TRIAL, 0, 0, 0)
         report = _arrange_descriptors(report, passed)
-        os.chdir(order.policy.scratch)
+        os.chdir(order.permissions.scratch)
         os.environ.clear()
         os.environ.update(order.environment)
-        confine.enter(order.policy)
+        confine.enter(order.permissions)
     except BaseException as error:  # noqa: BLE001 — whatever it is, what is not confined must not run
         tell(report, error=f"{type(error).__name__}: {error}")
         os._exit(1)

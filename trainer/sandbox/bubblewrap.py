@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.sandbox.permissions import Policy
+from trainer.sandbox.permissions import Permissions
 
 READY_WITHIN_S = 20.0
 END_WITHIN_S = 20.0
@@ -105,8 +105,8 @@ class Holder:
                 time.sleep(0.0005)
 
 
-def start(policy: Policy) -> Holder:
-    """Make the namespaces of a policy.
+def start(permissions: Permissions) -> Holder:
+    """Make the namespaces of permissions.
 
     Call it in a process with one thread. It marks every open descriptor from 3 on to be closed in other programs.
 
@@ -121,15 +121,18 @@ def start(policy: Policy) -> Holder:
             if int(name) > 2:
                 os.set_inheritable(int(name), False)
     with _Pipes() as pipes:
-        users = [pipes.holding(text) for text in _users(policy.scratch)]
+        users = [pipes.holding(text) for text in _users(permissions.scratch)]
         passed = [pipes.life_out, pipes.ready_in, pipes.errors_in, pipes.info_in, *users]
         actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(passed)]
-        command = ["bwrap", "--info-fd", "3", *arguments(policy, *range(4, 6)), *HOLD]
+        command = ["bwrap", "--info-fd", "3", *arguments(permissions, *range(4, 6)), *HOLD]
         pid = os.posix_spawn(program, command, {"PATH": "/usr/bin:/bin"}, file_actions=actions)
         pipes.close_passed(passed)
         try:
             return Holder(
-                pid, _wait_until_ready(pipes), os.dup(pipes.life_in), covers(policy.readable, policy.out_of_sight)
+                pid,
+                _wait_until_ready(pipes),
+                os.dup(pipes.life_in),
+                covers(permissions.readable, permissions.out_of_sight),
             )
         except BaseException:
             with suppress(ProcessLookupError):
@@ -138,28 +141,28 @@ def start(policy: Policy) -> Holder:
             raise
 
 
-def arguments(policy: Policy, passwd: int, group: int) -> list[str]:
+def arguments(permissions: Permissions, passwd: int, group: int) -> list[str]:
     """What bubblewrap is told, but for the program it runs.
 
     Args:
-        policy: what the trial may do.
+        permissions: what the trial may do.
         passwd: file descriptor of the user database that the trial sees.
         group: likewise of the group database.
     """
-    memory = policy.limits.memory_bytes
+    memory = permissions.limits.memory_bytes
     found = ["--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--cap-drop", "ALL"]
     found += ["--unshare-cgroup"] if _has_cgroup_namespaces() else []
     found += ["--die-with-parent", "--hostname", "trial"]
     found += [*_tmpfs("/tmp", int(TMP_SHARE * memory), 0o1777), *_tmpfs("/dev", SMALL_BYTES, 0o755)]
     found += _tmpfs("/dev/shm", int(SHM_SHARE * memory), 0o1777)
-    for name in device_nodes(policy.device):
+    for name in device_nodes(permissions.device):
         found += ["--dev-bind", name, name]
     for name, target in LINKS.items():
         found += ["--symlink", target, name]
     found += ["--proc", "/proc", "--perms", "0444", "--file", str(passwd), "/etc/passwd"]
     found += ["--perms", "0444", "--file", str(group), "/etc/group"]
-    found += _visible(policy.readable)
-    found += ["--bind", str(policy.scratch), str(policy.scratch), "--remount-ro", "/dev", "--remount-ro", "/"]
+    found += _visible(permissions.readable)
+    found += ["--bind", str(permissions.scratch), str(permissions.scratch), "--remount-ro", "/dev", "--remount-ro", "/"]
     return [*found, "--chdir", "/"]
 
 
@@ -169,10 +172,10 @@ def device_nodes(device: str) -> list[str]:
     return found + sorted(map(str, Path("/dev").glob("nvidia*"))) if device == "cuda" else found
 
 
-def prepare(policy: Policy) -> None:
+def prepare(permissions: Permissions) -> None:
     """Work out once, in the process that forks the supervisors, what is shown and what is covered: it is cached."""
-    _visible(policy.readable)
-    covers(policy.readable, policy.out_of_sight)
+    _visible(permissions.readable)
+    covers(permissions.readable, permissions.out_of_sight)
 
 
 @dataclass(frozen=True, slots=True)

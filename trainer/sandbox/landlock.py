@@ -1,4 +1,4 @@
-"""Landlock by ctypes: reads only what a policy lists, writes only in the scratch folder, no TCP, no signals outwards.
+"""Landlock by ctypes: reads only what permissions list, writes only in the scratch folder, no TCP, no signals outwards.
 
 Interface: the kernel's "Landlock: unprivileged access control" (userspace-api/landlock). A rule grants rights on a
 file or on all that is below a folder; there is no rule that takes one away. So a folder with hidden files in it is
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.sandbox.levels import Isolation
-from trainer.sandbox.permissions import Policy
+from trainer.sandbox.permissions import Permissions
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 """System calls; the numbers are the same on every architecture."""
@@ -73,7 +73,7 @@ def abi() -> int:
     return max(0, int(version))
 
 
-def prepare(policy: Policy) -> int | None:
+def prepare(permissions: Permissions) -> int | None:
     """Make the ruleset that keeps hidden files unread, in the process that forks the trials.
 
     It takes thousands of rules, far too many for each trial to make: the children inherit it. Idempotent.
@@ -82,16 +82,16 @@ def prepare(policy: Policy) -> int | None:
         The file descriptor that children must keep open until `restrict`, which is faster then; None where the level
         needs none.
     """
-    if policy.level != Isolation.L2:
+    if permissions.level != Isolation.L2:
         return None  # below it nothing is hidden, and above it hidden files are covered by mounts
-    key = (policy.readable, policy.out_of_sight, policy.scratch.parent, policy.device)
+    key = (permissions.readable, permissions.out_of_sight, permissions.scratch.parent, permissions.device)
     if key not in _prepared:
-        _prepared[key] = _ruleset(HIDING, _unhidden(policy))
+        _prepared[key] = _ruleset(HIDING, _unhidden(permissions))
     return _prepared[key]
 
 
-def restrict(policy: Policy) -> None:
-    """Confine the calling thread, and all that it starts, to the policy.
+def restrict(permissions: Permissions) -> None:
+    """Confine the calling thread, and all that it starts, to its permissions.
 
     Two layers at L2, and a process may do what both allow: one says which files can be read, minus the hidden ones,
     and is made once for all trials (`prepare`); the other says everything else, and the trial's own folder.
@@ -101,23 +101,23 @@ def restrict(policy: Policy) -> None:
     """
     if abi() == 0:
         raise OSError(errno.ENOSYS, "this kernel has no Landlock, or it is switched off")
-    if (hiding := prepare(policy)) is not None:
+    if (hiding := prepare(permissions)) is not None:
         try:
             _enter(hiding)
         except OSError:  # the caller has closed it: make it again
             _prepared.clear()
-            _enter(_ruleset(HIDING, _unhidden(policy)))
-    _enter(_ruleset(ALL_BY_ABI[min(abi(), max(ALL_BY_ABI))], rules(policy)))
+            _enter(_ruleset(HIDING, _unhidden(permissions)))
+    _enter(_ruleset(ALL_BY_ABI[min(abi(), max(ALL_BY_ABI))], rules(permissions)))
 
 
-def rules(policy: Policy) -> list[Rule]:
-    """All that the policy allows, but for hidden files."""
-    found = [Rule(str(path), READ) for path in dict.fromkeys(path.resolve() for path in policy.readable)]
-    found += [Rule(str(policy.scratch), WRITE), *_own(policy.device)]
-    namespaced = policy.level >= Isolation.L3
+def rules(permissions: Permissions) -> list[Rule]:
+    """All that the permissions allow, but for hidden files."""
+    found = [Rule(str(path), READ) for path in dict.fromkeys(path.resolve() for path in permissions.readable)]
+    found += [Rule(str(permissions.scratch), WRITE), *_own(permissions.device)]
+    namespaced = permissions.level >= Isolation.L3
     if namespaced:
         found += [Rule("/tmp", WRITE), Rule("/dev/shm", WRITE)]
-    if policy.device == "cuda":
+    if permissions.device == "cuda":
         # The driver names its threads by writing below /proc. Outside a namespace only below its own part of it:
         # settings of the machine and of other processes lie beside it.
         found.append(Rule("/proc" if namespaced else f"/proc/{os.getpid()}", READ | WRITE_FILE))
@@ -133,12 +133,12 @@ def _own(device: str) -> list[Rule]:
     return found
 
 
-def _unhidden(policy: Policy) -> list[Rule]:
+def _unhidden(permissions: Permissions) -> list[Rule]:
     """What may be read, minus what is hidden, and the folder that trials have their own folders in."""
     return [
-        *_readable_rules(policy.readable, policy.out_of_sight),
-        Rule(str(policy.scratch.parent), HIDING),
-        *_own(policy.device),
+        *_readable_rules(permissions.readable, permissions.out_of_sight),
+        Rule(str(permissions.scratch.parent), HIDING),
+        *_own(permissions.device),
     ]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from trainer.sandbox import bubblewrap, confine, seccomp
 from trainer.sandbox.control_group import ControlGroup
 from trainer.sandbox.levels import Isolation
-from trainer.sandbox.permissions import Limits, Policy, readable_paths
+from trainer.sandbox.permissions import Limits, Permissions, readable_paths
 
 SECRET = "secret"
 LIMITS = Limits(memory_bytes=256 * 2**20)
@@ -30,32 +30,32 @@ def main() -> None:
         scratch.mkdir()
         (outside / SECRET).write_text("")
         found = {
-            level: attempt(_policy(level, scratch), outside)
+            level: attempt(_permissions(level, scratch), outside)
             for level, attempt in ((Isolation.L2, landlocked), (Isolation.L3, namespaced), (Isolation.L4, grouped))
         }
     json.dump(found, sys.stdout)
 
 
-def landlocked(policy: Policy, outside: Path) -> str:
+def landlocked(permissions: Permissions, outside: Path) -> str:
     """Why Landlock and seccomp do not confine a child here; empty when they do."""
     if not seccomp.supported():
         return f"the system call filter is written for x86_64 and aarch64, not for {os.uname().machine}"
-    why = _looked_into(outside, _in_child(lambda: _confined(policy, outside)))
+    why = _looked_into(outside, _in_child(lambda: _confined(permissions, outside)))
     if "no Landlock" in why:
         return f"{why}; use Linux 5.13 or newer with 'landlock' in the kernel's lsm= list"
     return why
 
 
-def namespaced(policy: Policy, outside: Path) -> str:
+def namespaced(permissions: Permissions, outside: Path) -> str:
     """Why bubblewrap cannot give a child namespaces of its own here; empty when it can."""
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed: apt install bubblewrap (or your system's like)"
 
     def supervise() -> str:
-        holder = bubblewrap.start(policy)
+        holder = bubblewrap.start(permissions)
         try:
             holder.join()
-            return _in_child(lambda: _confined(policy, outside))
+            return _in_child(lambda: _confined(permissions, outside))
         finally:
             holder.end()
 
@@ -70,10 +70,10 @@ def namespaced(policy: Policy, outside: Path) -> str:
     return why
 
 
-def grouped(policy: Policy, outside: Path) -> str:
+def grouped(permissions: Permissions, outside: Path) -> str:
     """Why no control group can be made here; empty when one can."""
     try:
-        group = ControlGroup.create(policy.limits)
+        group = ControlGroup.create(permissions.limits)
     except OSError as error:
         return f"{error}; as an ordinary user, run under: systemd-run --user --scope nightshift …"
     try:
@@ -83,8 +83,10 @@ def grouped(policy: Policy, outside: Path) -> str:
         group.remove()
 
 
-def _policy(level: Isolation, scratch: Path) -> Policy:
-    return Policy(level=level, scratch=scratch, readable=readable_paths("cpu"), hidden=(), device="cpu", limits=LIMITS)
+def _permissions(level: Isolation, scratch: Path) -> Permissions:
+    return Permissions(
+        level=level, scratch=scratch, readable=readable_paths("cpu"), hidden=(), device="cpu", limits=LIMITS
+    )
 
 
 def _looked_into(outside: Path, why: str) -> str:
@@ -93,10 +95,10 @@ def _looked_into(outside: Path, why: str) -> str:
     return why if kept_out or why else "a confined process could write outside its folder: Landlock does not hold here"
 
 
-def _confined(policy: Policy, outside: Path) -> str:
+def _confined(permissions: Permissions, outside: Path) -> str:
     """Confine the calling process, and see that it can do what it must and nothing else."""
-    confine.enter(policy)
-    (policy.scratch / "mine").write_text("")
+    confine.enter(permissions)
+    (permissions.scratch / "mine").write_text("")
     os.listdir(os.path.dirname(os.__file__))
     with suppress(OSError):
         (outside / "written").write_text("")  # in namespaces it is another folder of that name

@@ -57,7 +57,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Permissions:
     """What one trial process may do.
 
     Args:
@@ -101,7 +101,7 @@ def readable_paths(device: str) -> tuple[Path, ...]:
 
 @functools.cache
 def out_of_sight(readable: tuple[Path, ...], hidden: tuple[Path, ...]) -> frozenset[Path]:
-    """See `Policy.out_of_sight`. Cached: a fork server computes it once for all its children."""
+    """See `Permissions.out_of_sight`. Cached: a fork server computes it once for all its children."""
     found: set[Path] = set()
     for path in hidden:
         real = path.resolve()

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trainer.sandbox.levels import Isolation
-from trainer.sandbox.permissions import Policy
+from trainer.sandbox.permissions import Permissions
 
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 24, 38, 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -22,19 +22,19 @@ FIRST_TO_GO = "1000"
 """When the machine runs out of memory the kernel ends this process before any other."""
 
 
-def limit(policy: Policy) -> None:
+def limit(permissions: Permissions) -> None:
     """Set the resource limits, hard and soft alike. Address space has none: CUDA reserves huge ranges.
 
     Raises:
         OSError: a limit cannot be set.
     """
-    limits = policy.limits
+    limits = permissions.limits
     wanted = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: limits.disk_bytes,
         resource.RLIMIT_NOFILE: limits.open_files,
     }
-    if policy.level >= Isolation.L3:
+    if permissions.level >= Isolation.L3:
         # Counted per user namespace there. Without one it would count all that the person runs. Root is exempt.
         wanted[resource.RLIMIT_NPROC] = limits.tasks
     for number, value in wanted.items():

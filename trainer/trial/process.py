@@ -300,7 +300,7 @@ class TrialProcess:
             extra = {SPEC_VARIABLE: told.to_json()}
             child = self._launcher.launch(
                 self._scratch / PROGRAM,
-                spec.policy(self._scratch),
+                spec.permissions(self._scratch),
                 processes.scrubbed_environment(self._scratch, spec.threads, extra),
                 their_output,
                 fds,

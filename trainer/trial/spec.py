@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trainer.budget import Budget, Caps
 from trainer.sandbox.levels import Isolation
-from trainer.sandbox.permissions import Limits, Policy, readable_paths
+from trainer.sandbox.permissions import Limits, Permissions, readable_paths
 from trainer.trial.wire import Progress, Scalar, SharedLayout
 
 CPU_EVAL_BYTES = 16 * 2**20
@@ -50,9 +50,9 @@ class TrialSpec:
     isolation: Isolation = Isolation.L1
     hidden: tuple[Path, ...] = ()
 
-    def policy(self, scratch: Path) -> Policy:
+    def permissions(self, scratch: Path) -> Permissions:
         """What the process may do that works in `scratch`."""
-        return Policy(
+        return Permissions(
             level=self.isolation,
             scratch=scratch,
             readable=readable_paths(self.device),

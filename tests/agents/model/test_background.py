@@ -13,8 +13,8 @@ from agents.model.background import AbandonedError, in_background
 from agents.model.config import load_models
 from agents.planner.planner import Planner
 from tests.support.chat_server import GOOD, Answer, ChatServer, Received, hang, ok, tool_call
-from tests.support.journals import Notes, refused
 from tests.support.proposals import make_context
+from tests.support.transcripts import Notes, refused
 
 
 class Asked:
@@ -58,7 +58,7 @@ def test_an_answer_within_the_grace_time_is_on_record(tmp_path: Path) -> None:
 
     with ChatServer([slow]) as server:
         planner = planner_at(server, tmp_path, 20.0)
-        reply = planner.propose(make_context(stopping=stop, journal=notes.journal()))
+        reply = planner.propose(make_context(stopping=stop, transcript=notes.transcript()))
     assert reply.raw == GOOD == notes[0].raw_reply
 
 

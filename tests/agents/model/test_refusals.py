@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from agents.base import NoReplyError, NoReplyKind
-from agents.journal import CallInfo, Journal
 from agents.model.config import load_models
 from agents.model.endpoint import Endpoint, Request
 from agents.model.refusals import retry_after_s
 from agents.planner.planner import Planner
+from agents.transcript import CallInfo, Transcript
 from rails.errors import DiskFullError, UserError
 from tests.support.chat_server import (
     GOOD,
@@ -28,8 +28,8 @@ from tests.support.chat_server import (
     raw_body,
     reset,
 )
-from tests.support.journals import noted, refused
 from tests.support.proposals import make_context
+from tests.support.transcripts import noted, refused
 
 KEY = "sk-very-secret-0123456789"
 
@@ -161,7 +161,7 @@ def test_a_failure_is_on_record_before_it_is_told(tmp_path: Path) -> None:
         raise DiskFullError("no room")
 
     with ChatServer([failing(500)]) as server, pytest.raises(DiskFullError):
-        planner_at(server, tmp_path).propose(make_context(journal=Journal((), full)))
+        planner_at(server, tmp_path).propose(make_context(transcript=Transcript((), full)))
 
 
 def test_the_key_is_sent_and_never_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from agents.model.messages import protocol_message, read_completion, read_messag
 from agents.planner.planner import Planner
 from rails.guard import RailContext, Rails
 from tests.support.chat_server import GOOD, ChatServer, completion, ok, raw_body, tool_call
-from tests.support.journals import Notes, noted
 from tests.support.proposals import make_context, make_task
+from tests.support.transcripts import Notes, noted
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:typer")
 

@@ -23,8 +23,8 @@ from tests.support.chat_server import (
     rejecting,
     tool_call,
 )
-from tests.support.journals import noted
 from tests.support.proposals import make_context, make_task
+from tests.support.transcripts import noted
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:typer")
 

@@ -10,8 +10,8 @@ from memory.reader import QueryResult
 from rails.errors import UserError
 from rails.status import Status
 from tests.support.chat_server import GOOD, Answer, Behaviour, ChatServer, Received, failing, ok, tool_call
-from tests.support.journals import noted
 from tests.support.proposals import make_context, make_trial
+from tests.support.transcripts import noted
 from tools.trajectory import Ideas, Trajectory
 
 TRIALS = (make_trial(1, "depth", 3, Status.DISCARD, -0.02), make_trial(2, "depth", 1, Status.KEEP, 0.016))

@@ -14,7 +14,7 @@ from memory.keep.hopeless import (
     PAIRS_NEEDED,
     PAIRS_WITH_INCUMBENT,
     ByCheckpoint,
-    Comparison,
+    CurveComparison,
     Trace,
     Yardstick,
     compare,
@@ -40,10 +40,10 @@ def trace(losses: list[float], every: int = 1) -> Trace:
     return Trace(((every * i + len(chunk)) / STEPS, sum(chunk) / len(chunk)) for i, chunk in enumerate(chunks))
 
 
-def known(recoveries: list[float], parent: str = "p") -> list[Comparison]:
+def known(recoveries: list[float], parent: str = "p") -> list[CurveComparison]:
     """Finished trials that made up so much from every checkpoint."""
     every = [(recovery,) * len(CHECKPOINTS) for recovery in recoveries]
-    return [Comparison(trial_id=f"t{i}", parent_trial_id=parent, recoveries=row) for i, row in enumerate(every)]
+    return [CurveComparison(trial_id=f"t{i}", parent_trial_id=parent, recoveries=row) for i, row in enumerate(every)]
 
 
 def first_stop(yardstick: Yardstick, losses: ByCheckpoint) -> int:
@@ -113,7 +113,7 @@ def test_what_was_made_up_before_could_be_made_up_again(recoveries: list[float],
 
 @given(st.lists(st.lists(RECOVERY, min_size=13, max_size=13), min_size=PAIRS_NEEDED, max_size=15))
 def test_the_margin_is_what_was_made_up_from_anywhere(rows: list[list[float]]) -> None:
-    comparisons = [Comparison(trial_id="t", parent_trial_id="p", recoveries=tuple(row)) for row in rows]
+    comparisons = [CurveComparison(trial_id="t", parent_trial_id="p", recoveries=tuple(row)) for row in rows]
     found = [margin for margin in margins(comparisons, "p", 0.01) if margin is not None]
     assert len(set(found)) == 1
     assert found[0] >= max(0.0, *(recovery for row in rows for recovery in row))
@@ -133,7 +133,7 @@ def test_nothing_is_stopped_while_too_little_is_known() -> None:
     own = known([0.0] * PAIRS_WITH_INCUMBENT)
     assert margins([*others, *own[1:]], "p", 0.01) == off
     assert None not in margins([*others, *own], "p", 0.01)
-    unreached = [Comparison(trial_id="t", parent_trial_id="p", recoveries=off)] * 50
+    unreached = [CurveComparison(trial_id="t", parent_trial_id="p", recoveries=off)] * 50
     assert margins(unreached, "p", 0.01) == off
 
 

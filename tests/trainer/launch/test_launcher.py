@@ -20,15 +20,17 @@ from trainer.launch.fork_server import preloads
 from trainer.launch.launcher import Launcher
 from trainer.sandbox import processes
 from trainer.sandbox.levels import Isolation
-from trainer.sandbox.permissions import Limits, Policy, readable_paths
+from trainer.sandbox.permissions import Limits, Permissions, readable_paths
 
 ROOT = Path(__file__).resolve().parents[3]
 LEVELS = each_level()
 
 
-def policy(level: Isolation, scratch: Path, memory_bytes: int = 2**30) -> Policy:
+def permissions(level: Isolation, scratch: Path, memory_bytes: int = 2**30) -> Permissions:
     limits = Limits(memory_bytes=memory_bytes)
-    return Policy(level=level, scratch=scratch, readable=readable_paths("cpu"), hidden=(), device="cpu", limits=limits)
+    return Permissions(
+        level=level, scratch=scratch, readable=readable_paths("cpu"), hidden=(), device="cpu", limits=limits
+    )
 
 
 def start(
@@ -41,7 +43,7 @@ def start(
     environment = processes.scrubbed_environment(scratch, 1, {"EXTRA": "1"})
     read, write = os.pipe()
     try:
-        return launcher.launch(program, policy(level, scratch), environment, write, pass_fds), read
+        return launcher.launch(program, permissions(level, scratch), environment, write, pass_fds), read
     finally:
         os.close(write)
 
@@ -381,7 +383,7 @@ def test_what_cannot_be_confined_does_not_run(launcher: Launcher, scratch: Path)
     witness = scratch / "witness"
     scratch.mkdir()
     program.write_text(f"open({str(witness)!r}, 'w')")
-    missing = policy(Isolation.L1, scratch / "missing")
+    missing = permissions(Isolation.L1, scratch / "missing")
     with pytest.raises(HaltError, match="could not be started: FileNotFoundError"):
         launcher.launch(program, missing, {}, 1)
     assert not witness.exists()
@@ -390,7 +392,7 @@ def test_what_cannot_be_confined_does_not_run(launcher: Launcher, scratch: Path)
 
 def test_a_cold_launcher_refuses_what_it_cannot_do(scratch: Path) -> None:
     with Launcher(threads=1, cold=True) as cold, pytest.raises(ValueError, match="cannot be confined at L2"):
-        cold.launch(scratch / "train.py", policy(Isolation.L2, scratch), {}, 1)
+        cold.launch(scratch / "train.py", permissions(Isolation.L2, scratch), {}, 1)
 
 
 def descriptors(process: psutil.Process) -> int:

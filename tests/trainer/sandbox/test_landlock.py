@@ -1,4 +1,4 @@
-"""Which rules a policy becomes. Whether the kernel keeps them: `test_isolation_conformance`."""
+"""Which rules permissions become. Whether the kernel keeps them: `test_isolation_conformance`."""
 
 import os
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from trainer.sandbox import confine, landlock
 from trainer.sandbox.levels import Isolation
-from trainer.sandbox.permissions import Limits, Policy, other_pythons, readable_paths
+from trainer.sandbox.permissions import Limits, Permissions, other_pythons, readable_paths
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def library(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def policy(library: Path, tmp_path: Path) -> Policy:
-    return Policy(
+def permissions(library: Path, tmp_path: Path) -> Permissions:
+    return Permissions(
         level=Isolation.L2,
         scratch=tmp_path / "trials" / "one",
         readable=(library,),
@@ -36,14 +36,14 @@ def policy(library: Path, tmp_path: Path) -> Policy:
     )
 
 
-def unhidden(policy: Policy) -> set[str]:
-    base = policy.readable[0].parent
-    rules = landlock._unhidden(policy)  # pyright: ignore[reportPrivateUsage]
+def unhidden(permissions: Permissions) -> set[str]:
+    base = permissions.readable[0].parent
+    rules = landlock._unhidden(permissions)  # pyright: ignore[reportPrivateUsage]
     return {str(Path(rule.path).relative_to(base)) for rule in rules if Path(rule.path).is_relative_to(base)}
 
 
-def test_a_folder_with_something_hidden_is_granted_child_by_child(policy: Policy) -> None:
-    assert unhidden(policy) == {
+def test_a_folder_with_something_hidden_is_granted_child_by_child(permissions: Permissions) -> None:
+    assert unhidden(permissions) == {
         "library/open",
         "library/mixed/shown.py",
         "library/mixed/__pycache__/shown.cpython-311.pyc",
@@ -52,40 +52,42 @@ def test_a_folder_with_something_hidden_is_granted_child_by_child(policy: Policy
     }
 
 
-def test_what_is_below_something_hidden_is_not_granted_by_being_named(policy: Policy, library: Path) -> None:
-    landlocked = replace(policy, readable=(library, library / "mixed/closed"))
+def test_what_is_below_something_hidden_is_not_granted_by_being_named(permissions: Permissions, library: Path) -> None:
+    landlocked = replace(permissions, readable=(library, library / "mixed/closed"))
     assert "library/mixed/closed" not in unhidden(landlocked)
-    assert "library" not in unhidden(replace(policy, hidden=(library,)))
+    assert "library" not in unhidden(replace(permissions, hidden=(library,)))
 
 
-def test_compiled_forms_are_hidden_whether_they_are_there_or_not(policy: Policy, library: Path) -> None:
+def test_compiled_forms_are_hidden_whether_they_are_there_or_not(permissions: Permissions, library: Path) -> None:
     cache = library / "mixed/__pycache__"
-    assert cache / "held.cpython-311.pyc" in policy.out_of_sight
+    assert cache / "held.cpython-311.pyc" in permissions.out_of_sight
     (cache / "held.cpython-311.pyc").unlink()
-    again = replace(policy, readable=(library, library / "open"))
+    again = replace(permissions, readable=(library, library / "open"))
     assert any(path.name.startswith("held.") and path.parent == cache for path in again.out_of_sight)
 
 
-def test_only_scratch_may_be_written(policy: Policy) -> None:
-    writing = {rule.path for rule in landlock.rules(policy) if rule.rights & (landlock.WRITE_FILE | landlock.MAKE_REG)}
-    assert writing == {str(policy.scratch), *landlock.DEVICES}
+def test_only_scratch_may_be_written(permissions: Permissions) -> None:
+    writing = {
+        rule.path for rule in landlock.rules(permissions) if rule.rights & (landlock.WRITE_FILE | landlock.MAKE_REG)
+    }
+    assert writing == {str(permissions.scratch), *landlock.DEVICES}
     namespaced = {
         rule.path
-        for rule in landlock.rules(replace(policy, level=Isolation.L3))
+        for rule in landlock.rules(replace(permissions, level=Isolation.L3))
         if rule.rights & (landlock.WRITE_FILE | landlock.MAKE_REG)
     }
     assert namespaced == writing | {"/tmp", "/dev/shm"}
 
 
-def test_no_devices_can_be_made_anywhere(policy: Policy) -> None:
+def test_no_devices_can_be_made_anywhere(permissions: Permissions) -> None:
     for level in (Isolation.L2, Isolation.L3):
-        rules = landlock.rules(replace(policy, level=level, device="cuda"))
+        rules = landlock.rules(replace(permissions, level=level, device="cuda"))
         assert not any(rule.rights & (landlock.MAKE_CHAR | landlock.MAKE_BLOCK) for rule in rules)
 
 
-def test_cuda_may_write_its_own_part_of_proc_and_all_of_it_only_in_a_namespace(policy: Policy) -> None:
+def test_cuda_may_write_its_own_part_of_proc_and_all_of_it_only_in_a_namespace(permissions: Permissions) -> None:
     def writable(level: Isolation) -> set[str]:
-        rules = landlock.rules(replace(policy, device="cuda", level=level))
+        rules = landlock.rules(replace(permissions, device="cuda", level=level))
         return {rule.path for rule in rules if rule.path.startswith("/proc") and rule.rights & landlock.WRITE_FILE}
 
     assert writable(Isolation.L2) == {f"/proc/{os.getpid()}"}
@@ -124,10 +126,10 @@ def test_other_installations_of_python_are_found(tmp_path: Path) -> None:
     assert running not in other_pythons(readable_paths("cpu"))
 
 
-def test_the_prepared_ruleset_is_made_once_and_only_where_it_is_needed(policy: Policy) -> None:
+def test_the_prepared_ruleset_is_made_once_and_only_where_it_is_needed(permissions: Permissions) -> None:
     if landlock.abi() == 0:
         pytest.skip("this kernel has no Landlock")
-    (fd,) = confine.prepare(policy)
-    assert confine.prepare(policy) == (fd,)
+    (fd,) = confine.prepare(permissions)
+    assert confine.prepare(permissions) == (fd,)
     os.fstat(fd)
-    assert confine.prepare(replace(policy, level=Isolation.L1)) == ()
+    assert confine.prepare(replace(permissions, level=Isolation.L1)) == ()

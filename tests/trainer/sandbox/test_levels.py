@@ -11,7 +11,7 @@ import pytest
 
 from trainer.sandbox import landlock, level_trial, levels
 from trainer.sandbox.levels import Isolation, best_isolation, probe
-from trainer.sandbox.permissions import Policy
+from trainer.sandbox.permissions import Permissions
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 """Newer Pythons warn of forking beside threads; the children here only make system calls."""
@@ -89,7 +89,7 @@ def test_a_kernel_without_landlock(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         raise OSError("this kernel has no Landlock, or it is switched off")
 
     monkeypatch.setattr(level_trial.confine, "enter", none)
-    assert "Linux 5.13" in level_trial.landlocked(policy(tmp_path), tmp_path)
+    assert "Linux 5.13" in level_trial.landlocked(permissions(tmp_path), tmp_path)
 
 
 def test_a_confinement_that_does_not_hold_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -97,14 +97,14 @@ def test_a_confinement_that_does_not_hold_is_seen(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(level_trial.confine, "enter", nothing)
     (tmp_path / "secret").write_text("")
-    assert "does not hold" in level_trial.landlocked(policy(tmp_path), tmp_path)
+    assert "does not hold" in level_trial.landlocked(permissions(tmp_path), tmp_path)
 
 
 def test_another_architecture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(level_trial.seccomp, "AUDIT_ARCH", {})
-    assert "x86_64 and aarch64" in level_trial.landlocked(policy(tmp_path), tmp_path)
+    assert "x86_64 and aarch64" in level_trial.landlocked(permissions(tmp_path), tmp_path)
 
 
-def policy(tmp_path: Path) -> Policy:
+def permissions(tmp_path: Path) -> Permissions:
     (tmp_path / "scratch").mkdir()
-    return level_trial._policy(Isolation.L2, tmp_path / "scratch")  # pyright: ignore[reportPrivateUsage]
+    return level_trial._permissions(Isolation.L2, tmp_path / "scratch")  # pyright: ignore[reportPrivateUsage]

@@ -1,7 +1,7 @@
 """What was asked and answered in one attempt of a trial: a reply that was paid for is never asked for again.
 
-A proposer that talks to a model tells its journal of every request the moment that it is over, and takes what the
-journal holds already instead of asking. Whoever asks decides where the journal is kept; by default, nowhere.
+A proposer that talks to a model tells its transcript of every request the moment that it is over, and takes what the
+transcript holds already instead of asking. Whoever asks decides where the transcript is kept; by default, nowhere.
 """
 
 from collections import deque
@@ -33,7 +33,7 @@ def forget(call: CallInfo) -> None:
     """Keep nothing of a call."""
 
 
-class Journal:
+class Transcript:
     """The answers of an attempt so far, and the place for those to come.
 
     Args:

@@ -1,4 +1,4 @@
-"""A reply that was paid for is never asked for again: whatever is cut off goes on from the journal."""
+"""A reply that was paid for is never asked for again: whatever is cut off goes on from the transcript."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from agents.base import NoReplyError
-from agents.journal import CallInfo, Journal
 from agents.model.config import load_models
 from agents.planner.planner import Planner
+from agents.transcript import CallInfo, Transcript
 from rails.errors import DiskFullError
 from tests.support.chat_server import GOOD, Answer, ChatServer, Received, failing, ok, refusal, reset, tool_call
-from tests.support.journals import Notes
 from tests.support.proposals import make_context
+from tests.support.transcripts import Notes
 
 CONTEXT = make_context()
 CONVERSATION = [
@@ -50,10 +50,12 @@ def test_a_conversation_cut_off_after_any_answer_goes_on_without_asking_twice(co
     notes = Notes()
     with ChatServer(CONVERSATION) as server:
         with pytest.raises(Killed):
-            planner_at(server, tmp_path).propose(replace(CONTEXT, journal=Journal((), killed_after(notes, count))))
+            planner_at(server, tmp_path).propose(
+                replace(CONTEXT, transcript=Transcript((), killed_after(notes, count)))
+            )
         assert len(server.requests) == len(notes) == count
-        reply = planner_at(server, tmp_path).propose(replace(CONTEXT, journal=notes.journal()))
-        again = planner_at(server, tmp_path).propose(replace(CONTEXT, journal=notes.journal()))
+        reply = planner_at(server, tmp_path).propose(replace(CONTEXT, transcript=notes.transcript()))
+        again = planner_at(server, tmp_path).propose(replace(CONTEXT, transcript=notes.transcript()))
         assert len(server.requests) == len(CONVERSATION)
         sent = [request.messages for request in server.requests]
     with ChatServer(CONVERSATION) as server:
@@ -68,8 +70,8 @@ def test_a_failure_between_two_answers_costs_only_itself(tmp_path: Path) -> None
         planner = planner_at(server, tmp_path)
         for _ in range(2):
             with pytest.raises(NoReplyError):
-                planner.propose(replace(CONTEXT, journal=notes.journal()))
-        assert planner.propose(replace(CONTEXT, journal=notes.journal())).raw == GOOD
+                planner.propose(replace(CONTEXT, transcript=notes.transcript()))
+        assert planner.propose(replace(CONTEXT, transcript=notes.transcript())).raw == GOOD
         assert len(server.requests) == len(script)
     assert [call.error is None for call in notes] == [True, False, False, True, True]
 
@@ -80,7 +82,7 @@ def test_nothing_is_asked_before_the_last_answer_is_on_record(tmp_path: Path) ->
 
     with ChatServer(CONVERSATION) as server:
         with pytest.raises(DiskFullError):
-            planner_at(server, tmp_path).propose(replace(CONTEXT, journal=Journal((), full)))
+            planner_at(server, tmp_path).propose(replace(CONTEXT, transcript=Transcript((), full)))
         assert len(server.requests) == 1
 
 
@@ -88,9 +90,9 @@ def test_a_conversation_goes_on_as_it_was_sent_even_if_a_tool_answers_differentl
     notes = Notes()
     with ChatServer([tool_call("read_source", {"containing": "depth"}), CONVERSATION[0], ok()]) as server:
         with pytest.raises(Killed):
-            planner_at(server, tmp_path).propose(replace(CONTEXT, journal=Journal((), killed_after(notes, 2))))
+            planner_at(server, tmp_path).propose(replace(CONTEXT, transcript=Transcript((), killed_after(notes, 2))))
         other = replace(CONTEXT, source=CONTEXT.source.replace("depth: int = 2", "depth: int = 7"), program_md="new")
-        planner_at(server, tmp_path).propose(replace(other, journal=notes.journal()))
+        planner_at(server, tmp_path).propose(replace(other, transcript=notes.transcript()))
         assert len(server.requests) == 3
         assert server.requests[2].messages[:4] == server.requests[1].messages
 
@@ -103,8 +105,8 @@ def test_an_odd_answer_is_taken_from_the_journal_too(
 ) -> None:
     notes = Notes()
     with ChatServer([behaviour]) as server:
-        first = planner_at(server, tmp_path).propose(replace(CONTEXT, journal=notes.journal()))
-        again = planner_at(server, tmp_path).propose(replace(CONTEXT, journal=notes.journal()))
+        first = planner_at(server, tmp_path).propose(replace(CONTEXT, transcript=notes.transcript()))
+        again = planner_at(server, tmp_path).propose(replace(CONTEXT, transcript=notes.transcript()))
         assert len(server.requests) == 1
     assert first.raw == (first.raw if raw is None else raw)
     assert again.raw == notes[0].raw_reply
