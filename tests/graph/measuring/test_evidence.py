@@ -1,6 +1,7 @@
 """How old the incumbent's control is, told from the seeds in the store and from nobody's clock."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -42,6 +43,7 @@ class Night:
     def age(self, trial: Trial) -> int:
         task = SimpleNamespace(budget=SimpleNamespace(kind=self.kind))
         services = SimpleNamespace(store=self.store, task=task, campaign=self.campaign)
+        services.measured = partial(Services.measured, cast(Services, services))
         found = clock_evidence(cast(Services, services), trial)
         assert found["wall_clock"] == (self.kind == "seconds")
         return found["since_control"]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -67,13 +68,12 @@ def test_view_and_function_agree(tmp_path: Path):
     @settings(max_examples=5, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 25), st.integers(0, 99)), min_size=1, max_size=2))
     def check(nights: list[tuple[int, int]]):
-        path = tmp_path / "store.duckdb"
-        path.unlink(missing_ok=True)
+        folder = Path(mkdtemp(dir=tmp_path))
         # Without what was shown to models: two nights of the same text would write it twice.
         made = [replace(make_records(*night, tag=f"night{n}"), blocks=[]) for n, night in enumerate(nights)]
-        with Store.open(fill_store(path, *made)) as store:
-            publish(store, tmp_path / "snapshot")
-            with Reader.open(tmp_path / "snapshot") as reader:
+        with Store.open(fill_store(folder / "store.duckdb", *made)) as store:
+            publish(store, folder / "snapshot")
+            with Reader.open(folder / "snapshot") as reader:
                 for campaign in store.campaigns():
                     noise = store.noise(campaign.campaign_id)
                     found = near_misses(store.trials(campaign.campaign_id), noise)

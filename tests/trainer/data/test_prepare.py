@@ -41,7 +41,7 @@ def entries(cache: Path) -> list[str]:
 PREPARE = """
 import os, resource, signal, sys
 from pathlib import Path
-from trainer.data import cache, progress
+from trainer.data import cache as data_cache, progress
 from trainer.data.prepare import DataSpec, prepare
 progress.INTERVAL_S = 1e9  # a report for every 0.2 s would be a step more on a busy machine
 corpus, cache, kill_at, most_bytes = sys.argv[1:]
@@ -53,7 +53,7 @@ def step(*_):
     if seen == int(kill_at):
         os.kill(os.getpid(), signal.SIGKILL)
 for name in ("mkdtemp", "_sync", "train_dir", "private_dir"):
-    where = cache.tempfile if name == "mkdtemp" else data_cache
+    where = data_cache.tempfile if name == "mkdtemp" else data_cache
     def counted(*args, original=getattr(where, name), **options):
         result = original(*args, **options)
         step()
