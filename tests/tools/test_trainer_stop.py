@@ -16,7 +16,7 @@ from memory.records import Measurement, MeasurementState, Trial
 from rails.errors import TrialError
 from rails.status import Status
 from tests.support.variants import first
-from tests.support.workspaces import STANDIN, make_quick_workspace, standin_campaign
+from tests.support.workspaces import STANDIN, make_quick_workspace, make_standin_workspace, standin_campaign
 from tools.trainer_tool import Progress, TrainedModel, TrainerTool
 
 ANSWER = '        """[r, T] → [r, T, V]."""\n'
@@ -42,8 +42,13 @@ class Acting(Observer):
         self._act()
 
 
-def one_trial(folder: Path, source: str = "", baseline_seeds: int = 1) -> Path:
-    return make_quick_workspace(folder, source=source, baseline_seeds=baseline_seeds)
+def one_trial(folder: Path, baseline_seeds: int = 1) -> Path:
+    return make_quick_workspace(folder, baseline_seeds=baseline_seeds)
+
+
+def slow_trial(folder: Path) -> Path:
+    """Scoring takes seconds: each answer a fifth of one, and the text is long."""
+    return make_standin_workspace(folder, source=slow(0.2))
 
 
 def trained(services: Services) -> TrainedModel:
@@ -98,7 +103,7 @@ def test_a_scoring_and_its_probes_finish_within_the_grace_and_no_training_starts
 
 @pytest.mark.parametrize("part", first(1, ["probe", "score"], rest=pytest.mark.system))
 def test_what_takes_longer_than_the_grace_is_ended(part: str, tmp_path: Path) -> None:
-    with standin_campaign(one_trial(tmp_path, slow(0.2))) as services, trained(services) as model:
+    with standin_campaign(slow_trial(tmp_path)) as services, trained(services) as model:
         if part == "probe":
             services.trainer.score(model)
         services.trainer.stop(0.5)
@@ -112,7 +117,7 @@ def test_what_takes_longer_than_the_grace_is_ended(part: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("part", first(1, ["probe", "score"], rest=pytest.mark.system))
 def test_the_second_stop_ends_it_at_once(part: str, tmp_path: Path) -> None:
-    with standin_campaign(one_trial(tmp_path, slow(0.2))) as services, trained(services) as model:
+    with standin_campaign(slow_trial(tmp_path)) as services, trained(services) as model:
         if part == "probe":
             services.trainer.score(model)
         services.trainer.stop(LONG)
