@@ -23,6 +23,7 @@ KEPT = next(point for point in POINTS if point.name == "after the commit of deci
 TRAINING = next(point for point in POINTS if point.name == "report 9 of training")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("age_s", first(1, [60, 0]), ids=["old", "fresh"])
 @pytest.mark.parametrize("point", first(1, [KEPT, TRAINING], rest=pytest.mark.system), ids=["kept", "training"])
 def test_locks_are_removed_when_nobody_holds_them(matrix: Matrix, point: Point, age_s: float) -> None:
@@ -37,6 +38,7 @@ def test_locks_are_removed_when_nobody_holds_them(matrix: Matrix, point: Point, 
     matrix.check(point, meddle=leave_locks)
 
 
+@pytest.mark.system
 def test_half_written_objects_and_files_are_no_trouble(matrix: Matrix) -> None:
     def leave_halves(root: Path) -> None:
         folder = root / ".git" / "objects" / "ab"

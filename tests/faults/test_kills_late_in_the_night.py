@@ -18,6 +18,7 @@ def test_killed_there_it_goes_on_as_if_nothing_had_happened(matrix: Matrix, poin
     matrix.check(point)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("point", walked([p for p in HERE if p.ended]))
 def test_killed_when_all_was_over_the_record_is_whole(matrix: Matrix, point: Point) -> None:
     """There is nothing to go on with, and whoever asks for the same campaign again still gets all of it published."""

@@ -32,6 +32,7 @@ def marks(number: int) -> list[pytest.MarkDecorator]:
     return [pytest.mark.slow if number % 6 else pytest.mark.system]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     "pair", [pytest.param(pair, id=name(pair), marks=marks(number)) for number, pair in enumerate(DOUBLES)]
 )

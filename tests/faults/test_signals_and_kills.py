@@ -245,6 +245,7 @@ def test_a_second_signal_stops_at_once_and_nothing_is_lost(tmp_path: Path, refer
     assert digest(root) == reference
 
 
+@pytest.mark.system
 def test_two_signals_at_once_exit_with_130_and_leave_no_process(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     process = start(root)
@@ -277,6 +278,7 @@ def test_a_closed_terminal_ends_the_night_in_good_order(tmp_path: Path) -> None:
     assert status["events"][-1]["text"] == "SIGHUP stopped the loop"
 
 
+@pytest.mark.system
 def test_a_night_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     process = start(root, "--trials", 1)

@@ -61,6 +61,7 @@ def test_a_second_loop_is_refused_until_the_first_is_dead(tmp_path: Path) -> Non
     assert third.document["stop_reason"] == "limit of 1 trials reached"
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", first(1, ["after the commit of decided of a keep", "report 9 of training"]))
 def test_a_branch_that_a_person_moved_is_left_alone_until_it_is_back(matrix: Matrix, name: str) -> None:
     root = killed(matrix, name)

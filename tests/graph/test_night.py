@@ -42,6 +42,7 @@ def test_a_limit_ends_the_night_with_a_reason_and_is_finished_with(root: Path) -
     assert again.campaign_id != campaign.campaign_id
 
 
+@pytest.mark.system
 def test_a_recording_that_is_used_up_ends_the_night_with_its_result(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, final_seeds=1)
     (root / "replay.jsonl").write_text(json.dumps({"raw": rows(32)}) + "\n")
@@ -192,6 +193,7 @@ def test_a_pause_waits_while_the_result_is_measured(tmp_path: Path) -> None:
     assert campaign.final["n"] == 1
 
 
+@pytest.mark.system
 def test_a_pause_survives_a_kill_and_a_request_to_stop_ends_the_wait(root: Path) -> None:
     workspace = Workspace(root)
     with pytest.raises(Killed):
@@ -234,6 +236,7 @@ class Jumping(datetime):
         return cls.fromtimestamp(real.timestamp(), tz)
 
 
+@pytest.mark.system
 def test_a_clock_that_jumps_changes_no_trial_and_no_limit(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

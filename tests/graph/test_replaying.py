@@ -103,6 +103,7 @@ def test_an_incumbent_that_failed_for_this_trial_is_not_asked_again_when_it_is_g
     assert record(cut)[0][1].decision == trial.decision
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("after", first(1, [1, 2]))
 def test_a_repaired_trial_is_repaired_as_before(after: int, tmp_path: Path) -> None:
     whole, cut = (make_quick_workspace(tmp_path / name) for name in ("whole", "cut"))

@@ -149,6 +149,7 @@ def test_it_memorises_one_batch() -> None:
     assert session.losses[-1] < 0.1
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("threads", first(1, [2, 1], rest=pytest.mark.system))
 def test_same_seed_and_steps_give_the_same_bits(threads: int) -> None:
     def weights(seed: int) -> tuple[list[torch.Tensor], list[float]]:

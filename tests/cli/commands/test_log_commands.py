@@ -127,6 +127,7 @@ def test_compare_gives_the_stable_keys(tmp_path: Path, ask: Any) -> None:
     assert any("one campaign an arm" in warning for warning in found["warnings"])
 
 
+@pytest.mark.system
 def test_arms_of_several_sources(tmp_path: Path, ask: Any) -> None:
     nights = [make_night(tmp_path / f"n{n}", many_trials(30, n)) for n in range(6)]
     found = ask("compare", ",".join(map(str, nights[:3])), ",".join(map(str, nights[3:])))

@@ -50,6 +50,7 @@ def slow_source(tmp_path: Path) -> str:
     return slow.replace("def train(", "def wait() -> None:\n    import time\n\n    time.sleep(0.05)\n\n\ndef train(", 1)
 
 
+@pytest.mark.system
 def test_it_follows_a_loop_from_before_its_start_to_after_its_death(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, source=slow_source(tmp_path))
     with in_terminal("watch", root) as terminal:

@@ -237,6 +237,7 @@ def test_what_does_not_pass_ends_the_campaign_after_a_few_tries(behaviour: Behav
         assert services.campaign.state is CampaignState.WAITING
 
 
+@pytest.mark.system
 def test_what_does_not_pass_is_outlived_with_a_fallback(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     with ChatServer([failing(401)]) as server, night(root, server, trials=6, fallback="tpe") as services:

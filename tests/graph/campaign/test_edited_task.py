@@ -46,6 +46,7 @@ def test_a_new_campaign_takes_the_edited_task_and_leaves_the_file_alone(root: Pa
     assert git(root, "show", "autoresearch/two:task.toml") == committed
 
 
+@pytest.mark.system
 def test_a_campaign_that_goes_on_keeps_its_task_and_says_so(root: Path) -> None:
     with pytest.raises(Killed):
         run_night(root, RunOptions(proposer="random", trials=3), Listener("decided 1", kill))

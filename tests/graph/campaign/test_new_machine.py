@@ -169,6 +169,7 @@ def test_baseline_and_incumbent_are_measured_again_before_the_next_trial(
     assert document["baseline"]["val_bpb"] == pytest.approx(baseline.metric)
 
 
+@pytest.mark.system
 def test_back_on_the_first_machine_what_was_measured_there_counts_again(tmp_path: Path, away: list[str]) -> None:
     night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     night.run([BETTER], 3, watching=Watching(stop_after=1))

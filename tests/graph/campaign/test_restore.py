@@ -14,7 +14,7 @@ from memory.records import EventKind, Trial
 from rails.errors import BusyError, HaltError, UserError
 from tests.support.git_workspace import git
 from tests.support.nights import Endpoint, Killed, Listener, kill, kinds, record, rows
-from tests.support.workspaces import make_standin_workspace
+from tests.support.workspaces import make_quick_workspace
 
 BRANCH = "autoresearch/night"
 KEPT = "keep: rows=32: because"
@@ -22,7 +22,7 @@ KEPT = "keep: rows=32: because"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return make_standin_workspace(tmp_path)
+    return make_quick_workspace(tmp_path)
 
 
 def damage(root: Path) -> bytes:
@@ -38,10 +38,11 @@ def outcomes(trials: list[Trial]) -> list[tuple[object, ...]]:
     return [(trial.seq, trial.status, trial.edit_key, trial.metric, trial.gain) for trial in trials]
 
 
+@pytest.mark.system
 def test_a_night_whose_store_is_damaged_goes_on_at_the_right_trial(root: Path, tmp_path: Path) -> None:
     options = RunOptions(proposer="random", trials=4, tag="night")
     (tmp_path / "other").mkdir()
-    undisturbed = make_standin_workspace(tmp_path / "other")
+    undisturbed = make_quick_workspace(tmp_path / "other")
     run_night(undisturbed, options, Listener())
     with pytest.raises(Killed):
         run_night(root, options, Listener("training 3", kill))

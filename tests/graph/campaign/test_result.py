@@ -117,6 +117,7 @@ def test_when_nothing_was_kept_nothing_is_measured_and_status_says_so(tmp_path: 
     assert "no result was measured on fresh seeds: nothing was kept" in status_sentence(document)
 
 
+@pytest.mark.system
 def test_a_killed_finale_goes_on_and_ends_like_one_that_was_not(tmp_path: Path, reference: dict[str, Any]) -> None:
     def kill() -> None:
         raise KeyboardInterrupt

@@ -154,6 +154,7 @@ def test_a_campaign_stores_energy_by_part(tmp_path: Path) -> None:
     assert searched[1].propose_joules == pytest.approx(2 * (searched[0].propose_joules or 0.0))  # it was corrected
 
 
+@pytest.mark.system
 def test_a_trial_killed_in_training_has_no_energy_but_the_next_one_has(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, baseline_seeds=3)
     with (
