@@ -48,7 +48,8 @@ def wait_for(path: Path, holds: Callable[[LiveState], bool]) -> LiveState:
     raise AssertionError(f"it still says {read_live(path)}")
 
 
-def test_it_follows_a_trial_from_node_to_node(tmp_path: Path) -> None:
+def test_it_follows_a_trial_from_node_to_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graph.watching.live.EVERY_S", 0.05)
     path = tmp_path / "live.json"
     task = {"budget": {"kind": "steps", "amount": 100}}
     campaign = make_campaign().model_copy(update={"task": task, "active_s": 60.0})
