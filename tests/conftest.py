@@ -4,16 +4,22 @@ import os
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: its threads must not spin while trial processes work
+os.environ.pop(
+    "PYTHONDONTWRITEBYTECODE", None
+)  # where it is set, every process compiles everything anew
 
 import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 import pytest
 
 from tests.support.examples import try_few
+
+sys.dont_write_bytecode = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

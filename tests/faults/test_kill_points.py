@@ -53,6 +53,7 @@ def test_the_list_covers_every_kind_of_write_to_the_store() -> None:
     assert writing - covered == set()
 
 
+@pytest.mark.system
 def test_everything_that_can_happen_to_a_trial_happens_in_the_reference(matrix: Matrix) -> None:
     reference = matrix.reference(NIGHT[-1].name)
     campaign = reference["Campaign"][-1]

@@ -9,7 +9,6 @@ from tests.support.killing_digest import check_whole, compare, digest
 from tests.support.killing_matrix import Matrix
 from tests.support.killing_night import WHOLE
 from tests.support.killing_points import FOLDING, POINTS, RECOVERY
-from tests.support.variants import first
 
 POOL = [point for point in POINTS if point.chapter != "first" and not point.ended]
 EVERY = 6
@@ -40,7 +39,8 @@ def test_killed_twice_it_goes_on_as_if_nothing_had_happened(matrix: Matrix, pair
     matrix.check(pair[0], again=[pair[1]])
 
 
-@pytest.mark.parametrize("second", first(1, FOLDING, rest=pytest.mark.system), ids=[point.when for point in FOLDING])
+@pytest.mark.system
+@pytest.mark.parametrize("second", FOLDING, ids=[point.when for point in FOLDING])
 def test_killed_while_the_journal_is_folded_it_is_folded_by_the_next(matrix: Matrix, second: Point) -> None:
     (launched,) = (point for point in POINTS if point.name == "after the process is launched")
     matrix.check(launched, again=[second, second])

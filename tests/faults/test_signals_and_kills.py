@@ -202,6 +202,7 @@ def test_a_scoring_under_way_is_finished_and_decides_its_trial(
     assert digest(root) == reference
 
 
+@pytest.mark.system
 def test_a_signal_in_the_finale_leaves_it_open(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, final_seeds=1)
     script = ScriptedProposer([json.dumps({"knob": "rows", "new_value": 32, "reason": "more"})])
@@ -221,6 +222,7 @@ def test_a_terminal_that_closes_twice_is_one_request(tmp_path: Path) -> None:
     assert reason == "interrupted by a signal"
 
 
+@pytest.mark.system
 def test_nohup_is_respected(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -325,6 +327,7 @@ def test_a_pause_without_a_loop_is_ended_by_resume(tmp_path: Path) -> None:
     assert "nightshift run" in done.out
 
 
+@pytest.mark.system
 def test_a_paid_reply_is_not_asked_for_again(tmp_path: Path) -> None:
     """Stop right after the reply is stored; going on uses it."""
     asked: list[int] = []

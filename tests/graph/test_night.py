@@ -281,6 +281,7 @@ def test_a_limit_of_dollars_needs_prices(root: Path) -> None:
         run_night(root, RunOptions(proposer="random", fallback="local", usd=1.0), Observer())
 
 
+@pytest.mark.system
 def test_energy_is_stored_with_trials_and_campaign(root: Path) -> None:
     class Ten:
         joules = 0.0

@@ -115,6 +115,7 @@ def test_what_takes_longer_than_the_grace_is_ended(part: str, tmp_path: Path) ->
     assert 0.4 < took_s < 3
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("part", first(1, ["probe", "score"], rest=pytest.mark.system))
 def test_the_second_stop_ends_it_at_once(part: str, tmp_path: Path) -> None:
     with standin_campaign(slow_trial(tmp_path)) as services, trained(services) as model:

@@ -131,6 +131,7 @@ def test_a_counter_that_may_have_gone_round_unseen_is_no_measurement(powercap: P
         assert "lost" in meter.describe()
 
 
+@pytest.mark.system
 def test_it_is_read_without_being_asked_often_enough_to_see_it_go_round(powercap: Path) -> None:
     package = powercap / "intel-rapl:0"
     (package / "max_energy_range_uj").write_text("4000000000")

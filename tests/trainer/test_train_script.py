@@ -54,6 +54,7 @@ def test_importing_it_does_nothing_and_needs_only_torch_numpy_and_the_session() 
     assert ours == {"trainer.session"}
 
 
+@pytest.mark.system
 def test_a_loss_that_is_not_a_number_ends_the_run() -> None:
     class Poisoned(TinySession):
         def start(self, **kwargs: Any) -> None:

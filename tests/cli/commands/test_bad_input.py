@@ -134,6 +134,7 @@ def test_an_unknown_proposer(root: Path) -> None:
     refused(nightshift("run", root, "--proposer", "tpee"), "tpee", "tpe")
 
 
+@pytest.mark.system
 def test_isolation_that_is_not_to_be_had(root: Path, tmp_path: Path) -> None:
     (tmp_path / "git").symlink_to(shutil.which("git") or "")
     without_bubblewrap = {"PATH": str(tmp_path)}

@@ -141,6 +141,7 @@ def test_an_endpoint_that_lets_requests_hang_costs_the_fallback_little_time(tmp_
     assert len(gaps) >= 1 and all(gap > 2.0 for gap in gaps[2:])
 
 
+@pytest.mark.system
 def test_an_unplugged_server_is_not_sent_requests_until_it_listens_again(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     with ChatServer([GOOD[0]]) as server:
@@ -209,6 +210,7 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks(wish: Callable[[int], str
     assert 0.95 <= second.at - first.at < 3
 
 
+@pytest.mark.system
 def test_a_server_may_not_ask_for_the_whole_night(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     with (

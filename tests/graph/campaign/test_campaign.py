@@ -203,6 +203,7 @@ def test_a_diff_is_a_proposal_like_any_other(tmp_path: Path) -> None:
     assert str(trials[1].edit_key).startswith("diff:")
 
 
+@pytest.mark.system
 def test_the_replicate_edge_measures_a_promising_candidate_again(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, rule="threshold", max_measurements=3)
     proposer = ScriptedProposer([knob("rows", 32), knob("bigram_weight", 0.0)])
@@ -230,6 +231,7 @@ def test_the_sequential_rule_measures_candidate_and_incumbent_until_it_is_sure(t
     assert trials[2].n_measurements == 1
 
 
+@pytest.mark.system
 def test_an_incumbent_that_failed_once_is_measured_again_for_the_next_candidate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,7 @@ def test_one_start_less_and_it_is_measured_as_ever(tmp_path: Path) -> None:
     assert measurement.attempt == MAX_ATTEMPTS
 
 
+@pytest.mark.system
 def test_a_baseline_that_takes_the_loop_down_halts(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     die_often(root, [], dies_in(0))

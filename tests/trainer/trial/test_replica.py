@@ -235,6 +235,7 @@ def test_a_replica_that_fails_says_so(tmp_path: Path, launcher: Launcher, code: 
     assert str(error).startswith(f"its replica failed: {what}")
 
 
+@pytest.mark.system
 def test_a_replica_that_hangs_is_ended(tmp_path: Path, launcher: Launcher) -> None:
     source = SOURCE.replace("        model.load(session.saved_state())", "        import time; time.sleep(1000)")
     error = replica_failure(trial_spec(tmp_path, source, caps=Caps(startup_s=3.0, score_s=0.2)), launcher)
@@ -270,6 +271,7 @@ def test_a_replica_can_be_stopped(tmp_path: Path, launcher: Launcher) -> None:
     assert caught.value.status is Status.INTERRUPTED
 
 
+@pytest.mark.system
 def test_a_slow_step_earns_time_but_not_much(tmp_path: Path, launcher: Launcher) -> None:
     """Steps of 0.3 s on a budget of 1 s: the one that begins before the end may be finished, and saved."""
     slow = SOURCE.replace(
