@@ -9,7 +9,7 @@ from pathlib import Path
 from agents.base import Proposer
 from graph.campaign.open import opened, ready_workspace
 from graph.campaign.options import RunOptions
-from graph.limits.disk import Ballast, room
+from graph.limits.disk import Ballast, has_room
 from graph.limits.pause import duration
 from graph.limits.stopping import StopRequest
 from graph.runner import Runner
@@ -109,7 +109,7 @@ class _Night:
         told = self._on_record(error)
         self._observer.note(f"paused: {error}")
         self._observer.state_changed(CampaignState.PAUSED, error.what)
-        while not room(self._workspace) and not self.stop.wait(LOOK_EVERY_S):
+        while not has_room(self._workspace) and not self.stop.wait(LOOK_EVERY_S):
             pass
 
         def begun(services: Services) -> None:

@@ -10,9 +10,7 @@ from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: its threads must not spin while trial processes work
-os.environ.pop(
-    "PYTHONDONTWRITEBYTECODE", None
-)  # where it is set, every process compiles everything anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # where it is set, every process compiles everything anew
 
 import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 import pytest

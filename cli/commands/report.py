@@ -12,7 +12,7 @@ from cli.inputs.sources import SOURCE_HELP
 if TYPE_CHECKING:
     from cli.report.gathered import Reading
     from cli.report.write import Written
-    from memory.figures.campaign import Story
+    from memory.figures.campaign import ReportData
     from memory.reader import Reader
     from memory.records import Campaign
 
@@ -51,7 +51,7 @@ def report(
 class _Read:
     """What was read, and where its report goes."""
 
-    story: "Story"
+    data: "ReportData"
     reading: "Reading"
     default: Path
     usd_per_kwh: float | None
@@ -68,7 +68,7 @@ def _write(source: str, output: Path | None, menu: Path | None, usd_per_kwh: flo
     read = _of_folder(source, path, tag, menu) if path.is_dir() else _of_log(path, menu)
     with progress("writing the report"):
         return write_report(
-            read.story,
+            read.data,
             chosen or read.default,
             reading=read.reading,
             usd_per_kwh=read.usd_per_kwh if usd_per_kwh is None else usd_per_kwh,
@@ -82,7 +82,7 @@ def _of_folder(source: str, path: Path, tag: str | None, menu: Path | None) -> _
     from cli.report.gathered import Reading
     from cli.report.write import HTML_NAME
     from cli.terminal.progress import progress
-    from memory.figures.reading import TABLES, read_story
+    from memory.figures.reading import TABLES, read_report_data
     from memory.importers.workspace import imported_record
     from memory.snapshot.manifest import MANIFEST
 
@@ -90,9 +90,9 @@ def _of_folder(source: str, path: Path, tag: str | None, menu: Path | None) -> _
     at_work = workspace is not None and holder_of(workspace) is not None
     imported = None if workspace is None else imported_record(workspace.root)
     with progress("reading the record"), open_reader(path, TABLES) as reader:
-        story = read_story(reader, with_menu(_campaign(reader, path, tag), menu))
+        data = read_report_data(reader, with_menu(_campaign(reader, path, tag), menu))
     return _Read(
-        story=story,
+        data=data,
         reading=Reading(
             source=str(path.resolve()) if tag is None else source,
             at_work=at_work,
@@ -128,12 +128,12 @@ def _campaign(reader: "Reader", path: Path, tag: str | None) -> "Campaign":
 def _of_log(path: Path, menu: Path | None) -> _Read:
     from cli.inputs.sources import read_file, with_menu
     from cli.report.gathered import Reading
-    from memory.figures.reading import story_of_records
+    from memory.figures.reading import data_of_records
 
     log = read_file(path)
     log.campaign = with_menu(log.campaign, menu)
     return _Read(
-        story=story_of_records(log.records),
+        data=data_of_records(log.records),
         reading=Reading(source=str(path.resolve()), unreadable=log.unreadable, notes=log.notes),
         default=_here(path.stem),
         usd_per_kwh=None,

@@ -6,12 +6,12 @@ from typing import Any
 
 from cli.show.status import state_text, uneven_text
 from memory.figures.analysis import Unreadable
-from memory.figures.campaign import Result, Story, result_of
+from memory.figures.campaign import ReportData, Result, result_of
 from memory.figures.costs import Costs, costs_of
 from memory.figures.failures import FailureKind, failures_of
 from memory.figures.knobs import Coverage, coverage_of
 from memory.figures.machine import UNEVEN, machine_spread
-from memory.figures.seconds import TimeStory, time_of
+from memory.figures.seconds import TimeSpent, time_of
 from memory.figures.trajectory import Trajectory, trajectory_of
 from memory.figures.tree import Branch, flattened, near_of, tree_of
 from memory.keep.near_misses import NearMiss
@@ -40,7 +40,7 @@ class Reading:
 class Gathered:
     """The figures of a report, before they are put into words and drawings."""
 
-    story: Story
+    data: ReportData
     reading: Reading
     state: str
     """What the loop does, or why it does no more."""
@@ -48,7 +48,7 @@ class Gathered:
     trajectory: Trajectory
     coverage: Coverage
     failures: tuple[FailureKind, ...]
-    time: TimeStory
+    time: TimeSpent
     tree: Sequence[tuple[int, Branch]]
     near: Sequence[NearMiss]
     combinations: Sequence[Combination]
@@ -58,64 +58,64 @@ class Gathered:
     """That the machine did not run evenly."""
 
 
-def gather(story: Story, reading: Reading, usd_per_kwh: float | None = None) -> Gathered:
+def gather(data: ReportData, reading: Reading, usd_per_kwh: float | None = None) -> Gathered:
     """Compute everything that a report shows.
 
     Args:
-        story: the campaign.
+        data: the campaign.
         reading: where it came from.
         usd_per_kwh: price of energy; None: the task's.
     """
-    tree = tree_of(story)
-    near = near_of(story)
-    combinations, opposites = _ideas(story, near)
+    tree = tree_of(data)
+    near = near_of(data)
+    combinations, opposites = _ideas(data, near)
     return Gathered(
-        story=story,
+        data=data,
         reading=reading,
-        state=_state(story, reading.at_work),
-        result=result_of(story),
-        trajectory=trajectory_of(story),
-        coverage=coverage_of(story),
-        failures=failures_of(story),
-        time=time_of(story),
+        state=_state(data, reading.at_work),
+        result=result_of(data),
+        trajectory=trajectory_of(data),
+        coverage=coverage_of(data),
+        failures=failures_of(data),
+        time=time_of(data),
         tree=[] if tree is None else flattened(tree),
         near=near,
         combinations=combinations,
         opposites=opposites,
-        costs=costs_of(story, usd_per_kwh),
-        uneven=_uneven(story),
+        costs=costs_of(data, usd_per_kwh),
+        uneven=_uneven(data),
     )
 
 
-def _ideas(story: Story, near: Sequence[NearMiss]) -> tuple[list[Combination], list[Opposite]]:
+def _ideas(data: ReportData, near: Sequence[NearMiss]) -> tuple[list[Combination], list[Opposite]]:
     """What the near misses and the losses suggest; nothing while there is nothing to build on."""
-    best = story.incumbent or story.baseline
+    best = data.incumbent or data.baseline
     if best is None:
         return [], []
-    prospects = Prospects(digest_of(story.campaign, story.trials), best)
-    nearest = [story.by_seq[miss.trial] for miss in near[:_NEAREST]]
+    prospects = Prospects(digest_of(data.campaign, data.trials), best)
+    nearest = [data.by_seq[miss.trial] for miss in near[:_NEAREST]]
     return prospects.combinations(nearest, 5), prospects.opposites(5)
 
 
 class _Measured:
-    """The story's measurements, as `machine_spread` asks for them."""
+    """The data's measurements, as `machine_spread` asks for them."""
 
-    def __init__(self, story: Story) -> None:
-        self._story = story
+    def __init__(self, data: ReportData) -> None:
+        self._data = data
 
     def measurements(self, trial_id: str) -> list[Measurement]:
         """Of one trial."""
-        return self._story.measurements_of.get(trial_id, [])
+        return self._data.measurements_of.get(trial_id, [])
 
 
-def _uneven(story: Story) -> str | None:
-    known: list[Trial] = [t for t in (story.baseline, story.incumbent) if t is not None]
-    spread = machine_spread(_Measured(story), story.campaign, known)
+def _uneven(data: ReportData) -> str | None:
+    known: list[Trial] = [t for t in (data.baseline, data.incumbent) if t is not None]
+    spread = machine_spread(_Measured(data), data.campaign, known)
     return uneven_text(spread) if spread is not None and spread["spread"] > UNEVEN else None
 
 
-def _state(story: Story, at_work: bool) -> str:
-    campaign = story.campaign
+def _state(data: ReportData, at_work: bool) -> str:
+    campaign = data.campaign
     if campaign.source is not None:
         return f"imported from {campaign.source}"
     document: dict[str, Any] = {

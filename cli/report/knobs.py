@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from cli.report import svg, text
-from memory.figures.knobs import KnobStory, Outcome, Value
+from memory.figures.knobs import KnobHistory, Outcome, Value
 from memory.figures.trajectory import quantile
 from rails.status import FINISHED, Status
 
@@ -15,7 +15,7 @@ _MOST_DOTS = 150
 """More trials than this on one knob are summed up by value."""
 
 
-def gain_range(knobs: Sequence[KnobStory]) -> tuple[float, float]:
+def gain_range(knobs: Sequence[KnobHistory]) -> tuple[float, float]:
     """The gains that all small drawings reach over: the best, zero, and losses but for the worst tenth."""
     gains = sorted(o.gain for knob in knobs for o in knob.outcomes if o.gain is not None)
     if not gains:
@@ -27,7 +27,7 @@ def gain_range(knobs: Sequence[KnobStory]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def panel(number: int, knob: KnobStory, gains: tuple[float, float]) -> Markup:
+def panel(number: int, knob: KnobHistory, gains: tuple[float, float]) -> Markup:
     """One knob: its values to the right, gains upwards, failures below; all in one scale with the other knobs."""
     y = svg.Scale(gains[0], gains[1], _BOTTOM, _TOP)
     places = _places(knob)
@@ -55,14 +55,14 @@ class Places:
         return _LEFT + (_RIGHT - _LEFT) * (index + 0.5) / slots
 
 
-def _places(knob: KnobStory) -> Places:
+def _places(knob: KnobHistory) -> Places:
     if knob.numeric and knob.low is not None and knob.high is not None:
         return Places(svg.Scale(knob.low, knob.high, _LEFT + 10, _RIGHT - 10, knob.logarithmic), ())
     known = list(dict.fromkeys([*knob.choices, *(o.value for o in knob.outcomes)]))
     return Places(None, known)
 
 
-def _describe(knob: KnobStory) -> str:
+def _describe(knob: KnobHistory) -> str:
     best = max((o for o in knob.outcomes if o.gain is not None), key=lambda o: o.gain or 0.0, default=None)
     words = f"{text.counted(knob.trials, 'trial')}, {text.counted(knob.keeps, 'keep')}"
     if best is None:
@@ -107,7 +107,7 @@ def _dot(outcome: Outcome, x: float, y: svg.Scale) -> Markup:
     return svg.circle(x, y(outcome.gain), 2.6, tip)
 
 
-def _summed(knob: KnobStory, places: Places, y: svg.Scale) -> list[Markup]:
+def _summed(knob: KnobHistory, places: Places, y: svg.Scale) -> list[Markup]:
     """By value: a line from lowest to highest gain, a box around the middle half, a stroke at the median; keeps."""
     made: list[Markup] = []
     for value in knob.values:
@@ -130,7 +130,7 @@ def _middle(value: Value, places: Places) -> float:
     return first if value.last is None else (first + places(value.last)) / 2
 
 
-def _default(knob: KnobStory, places: Places) -> list[Markup]:
+def _default(knob: KnobHistory, places: Places) -> list[Markup]:
     """Where the program began: a dotted line."""
     if knob.default is None:
         return []
@@ -138,7 +138,7 @@ def _default(knob: KnobStory, places: Places) -> list[Markup]:
     return [svg.tag("path", d=f"M{x} {svg.number(_TOP)}V{svg.number(_BOTTOM)}", class_="default")]
 
 
-def _value_axis(knob: KnobStory, places: Places) -> list[Markup]:
+def _value_axis(knob: KnobHistory, places: Places) -> list[Markup]:
     at = HEIGHT - 8
     if knob.numeric and knob.low is not None and knob.high is not None:
         ends = ((knob.low, "start", _LEFT), (knob.high, "end", _RIGHT))

@@ -39,11 +39,11 @@ def _write(root: Path, path: Path, campaign_id: str | None) -> Written | None:
     from cli.inputs.workspaces import open_reader
     from cli.report.gathered import Reading
     from cli.report.write import write_report
-    from memory.figures.reading import TABLES, read_story
+    from memory.figures.reading import TABLES, read_report_data
 
     with open_reader(root, TABLES) as reader:
         campaign = reader.latest_campaign() if campaign_id is None else reader.campaign(campaign_id)
         if campaign is None:
             return None
-        story = read_story(reader, campaign)
-    return write_report(story, path, reading=Reading(source=str(root)))
+        data = read_report_data(reader, campaign)
+    return write_report(data, path, reading=Reading(source=str(root)))

@@ -18,8 +18,8 @@ from markupsafe import Markup
 from cli.report import knobs, small, text, trajectory, words
 from cli.report.gathered import Gathered
 from cli.report.legend import legend
-from memory.figures.campaign import Story
-from memory.figures.knobs import KnobStory
+from memory.figures.campaign import ReportData
+from memory.figures.knobs import KnobHistory
 from memory.lineage.hurdles import hurdle_of
 from memory.records import Trial
 
@@ -82,42 +82,42 @@ def _filters() -> dict[str, Callable[..., object]]:
 
 
 def _context(g: Gathered, css: str, now: datetime) -> dict[str, Any]:
-    story, panels = g.story, g.coverage.knobs[:MOST_PANELS]
+    data, panels = g.data, g.coverage.knobs[:MOST_PANELS]
     drawn = None if g.trajectory.empty else trajectory.figures(g.trajectory)
     gains = small.forest_ends(
         [
-            *((t.gain, t.gain_low, t.gain_high) for t in story.keeps),
+            *((t.gain, t.gain_low, t.gain_high) for t in data.keeps),
             *((miss.gain, miss.gain_low, miss.gain_high) for miss in g.near[:MOST_ROWS]),
         ]
     )
     return {
         "g": g,
-        "story": story,
-        "campaign": story.campaign,
+        "data": data,
+        "campaign": data.campaign,
         "css": Markup(css),
         "policy": policy(css),
         "source": text.line_of(g.reading.source, 200),
         "now": now,
-        "headline": words.headline(story, g.result, g.time, g.costs),
-        "known": words.how_known(story, g.result),
+        "headline": words.headline(data, g.result, g.time, g.costs),
+        "known": words.how_known(data, g.result),
         "figures": drawn,
         "legend": legend(g.trajectory),
         "panels": [(knob, knobs.panel(n, knob, knobs.gain_range(panels))) for n, knob in enumerate(panels)],
         "values": _value_rows(g.coverage.knobs),
-        "windows": small.windows(story.analysis.repeats.windows) if story.analysis.repeats.windows else None,
+        "windows": small.windows(data.analysis.repeats.windows) if data.analysis.repeats.windows else None,
         "bar": small.bar,
         "forest": lambda row: small.forest(row.gain, row.gain_low, row.gain_high, gains),
         "strip": small.strip,
         "symbols": small.symbols(),
-        "keeps": story.keeps[-MOST_KEEPS:],
-        "told": {t.seq for t in story.keeps[-MOST_KEEPS:]},
-        "totals": _totals(story.keeps),
+        "keeps": data.keeps[-MOST_KEEPS:],
+        "told": {t.seq for t in data.keeps[-MOST_KEEPS:]},
+        "totals": _totals(data.keeps),
         "diff": lambda trial: diff_of(trial.diff),
-        "scores": lambda trial: [m for _, m in story.scores(trial)],
-        "hurdle": lambda trial: hurdle_of(trial, {"keep": story.part("keep")}),
-        "rows": story.decided[-MOST_ROWS:],
+        "scores": lambda trial: [m for _, m in data.scores(trial)],
+        "hurdle": lambda trial: hurdle_of(trial, {"keep": data.part("keep")}),
+        "rows": data.decided[-MOST_ROWS:],
         "costs": words.costs_lines(g.costs),
-        "environment": _environment(story),
+        "environment": _environment(data),
         "most_rows": MOST_ROWS,
     }
 
@@ -138,7 +138,7 @@ def _kind(line: str) -> str:
     return {"+": "add", "-": "del", "@": "hunk"}.get(line[:1], "same")
 
 
-def _value_rows(touched: Sequence[KnobStory]) -> list[tuple[KnobStory, Any]]:
+def _value_rows(touched: Sequence[KnobHistory]) -> list[tuple[KnobHistory, Any]]:
     return [(knob, value) for knob in touched for value in knob.values][:MOST_ROWS]
 
 
@@ -151,9 +151,9 @@ def _totals(keeps: Sequence[Trial]) -> dict[int, float]:
     return totals
 
 
-def _environment(story: Story) -> list[tuple[str, list[tuple[str, str]]]]:
+def _environment(data: ReportData) -> list[tuple[str, list[tuple[str, str]]]]:
     """Titled tables of what the night ran on."""
-    c, noise = story.campaign, story.noise
+    c, noise = data.campaign, data.noise
     spread = "not known" if noise.sd is None else f"{text.metric(noise.sd)} ({noise.df} degrees of freedom)"
     lineage = "on" if c.lineage else "off"
     search = [

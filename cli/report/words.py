@@ -1,22 +1,22 @@
 """The sentences of the report: the result first, and honestly how it is known."""
 
 from cli.report import text
-from memory.figures.campaign import MeasuredGain, Result, Story
+from memory.figures.campaign import MeasuredGain, ReportData, Result
 from memory.figures.costs import Costs
-from memory.figures.seconds import TimeStory
+from memory.figures.seconds import TimeSpent
 
 
-def headline(story: Story, result: Result, time: TimeStory, costs: Costs) -> str:
+def headline(data: ReportData, result: Result, time: TimeSpent, costs: Costs) -> str:
     """The sentence a person wants first."""
-    trials = text.counted(len(story.search), "trial")
-    keeps = text.counted(len(story.keeps), "keep")
+    trials = text.counted(len(data.search), "trial")
+    keeps = text.counted(len(data.keeps), "keep")
     spent = ["time not measured" if time.active_s is None else text.duration(time.active_s)]
     spent.append("energy not measured" if costs.energy.total is None else text.energy(costs.energy.total))
     match result.kind:
         case "unmeasured":
-            lead = f"No baseline yet: {trials}" if story.search else "No trial has been measured yet"
+            lead = f"No baseline yet: {trials}" if data.search else "No trial has been measured yet"
         case "nothing":
-            lead = f"Nothing was kept in {trials}" if story.search else "Only the baseline has been measured"
+            lead = f"Nothing was kept in {trials}" if data.search else "Only the baseline has been measured"
         case _:
             lead = f"{_gain(result.told)} over the baseline, {keeps} in {trials}"
     return f"{lead}, {', '.join(spent)}"
@@ -26,22 +26,22 @@ def _gain(found: MeasuredGain | None) -> str:
     return "An unknown gain" if found is None else text.gain(found.gain, found.margin)
 
 
-def how_known(story: Story, result: Result) -> list[str]:
+def how_known(data: ReportData, result: Result) -> list[str]:
     """What stands behind the headline: one paragraph a claim."""
     match result.kind:
         case "unmeasured":
             return ["The baseline has no score yet, so nothing can be compared with it."]
         case "nothing":
-            return [_nothing(story)]
+            return [_nothing(data)]
         case "fresh":
             return _fresh(result)
         case _:
-            return _searched(story, result)
+            return _searched(data, result)
 
 
-def _nothing(story: Story) -> str:
-    known = story.noise.sd is not None
-    scale = f" One measurement spreads by {text.metric(story.noise.sd)} (sd)." if known else ""
+def _nothing(data: ReportData) -> str:
+    known = data.noise.sd is not None
+    scale = f" One measurement spreads by {text.metric(data.noise.sd)} (sd)." if known else ""
     return f"The program is still the one that the night began with; no gain over it was proven.{scale}"
 
 
@@ -66,30 +66,30 @@ def _fresh(result: Result) -> list[str]:
     return told
 
 
-def _searched(story: Story, result: Result) -> list[str]:
+def _searched(data: ReportData, result: Result) -> list[str]:
     search = result.search
-    why = why_not_fresh(story)
+    why = why_not_fresh(data)
     if search is None:
         return [f"Trial {result.trial} was kept, but no measurement of it can be compared with the baseline. {why}"]
     counts = f"{_times(search.n_incumbent)} against {_times(search.n_baseline)} for the baseline"
     told = f"Estimated in the search, not re-measured: trial {result.trial}, measured {counts}"
     numbers = f"{text.metric(search.incumbent)} against {text.metric(search.baseline)}, gain {_with_interval(search)}"
     lines = [f"{told}, {numbers}. The search kept it because it looked good, so expect less.{_doubt(search)} {why}"]
-    return lines + _as_stated(story, search)
+    return lines + _as_stated(data, search)
 
 
-def _as_stated(story: Story, search: MeasuredGain) -> list[str]:
+def _as_stated(data: ReportData, search: MeasuredGain) -> list[str]:
     """The same gain as `nightshift analyze` has it, where a log's own baseline is not the mean of its draws."""
-    start = None if story.baseline is None else story.baseline.metric
-    if story.campaign.source is None or not start or start == search.baseline:
+    start = None if data.baseline is None else data.baseline.metric
+    if data.campaign.source is None or not start or start == search.baseline:
         return []
-    gain = (start - search.incumbent if story.direction == "minimize" else search.incumbent - start) / abs(start)
+    gain = (start - search.incumbent if data.direction == "minimize" else search.incumbent - start) / abs(start)
     return [f"Over the one baseline that the log states, {text.metric(start)}, it is {text.percent(gain)}."]
 
 
-def why_not_fresh(story: Story) -> str:
+def why_not_fresh(data: ReportData) -> str:
     """Why there is no result on fresh seeds."""
-    final, campaign = story.campaign.final, story.campaign
+    final, campaign = data.campaign.final, data.campaign
     if campaign.source is not None:
         return "This is another loop's log: nothing was measured on fresh seeds."
     if final is not None and final.get("state") == "running":

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cli.report.gathered import Reading, gather
-from memory.figures.campaign import Story
+from memory.figures.campaign import ReportData
 from memory.records import utc_now
 
 HTML_NAME = "report.html"
@@ -21,7 +21,7 @@ class Written:
 
 
 def write_report(
-    story: Story,
+    data: ReportData,
     path: Path,
     *,
     reading: Reading,
@@ -31,7 +31,7 @@ def write_report(
     """Write the page to `path`, and its main figure beside it; each appears whole or not at all.
 
     Args:
-        story: the campaign.
+        data: the campaign.
         path: ends in .html.
         reading: where the record came from.
         usd_per_kwh: price of energy; None: that of the campaign's task, which may be unknown.
@@ -45,9 +45,9 @@ def write_report(
     from cli.report.words import headline
     from memory.atomic import atomic_write_bytes, disk_errors
 
-    gathered = gather(story, reading, usd_per_kwh)
+    gathered = gather(data, reading, usd_per_kwh)
     page = render(gathered, now or utc_now())
-    picture = draw_png(gathered.trajectory, headline(story, gathered.result, gathered.time, gathered.costs))
+    picture = draw_png(gathered.trajectory, headline(data, gathered.result, gathered.time, gathered.costs))
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     written = Written(html=path, png=path.with_suffix(".png"))

@@ -47,7 +47,7 @@ def existing(path: Path) -> Path:
     return next(place for place in (path, *path.absolute().parents) if place.exists())
 
 
-def room(workspace: Workspace) -> bool:
+def has_room(workspace: Workspace) -> bool:
     """Whether the disk has enough to start a night or to go on with one: `MIN_FREE_BYTES`."""
     return too_full(workspace) is None
 

@@ -21,7 +21,7 @@ Kind: TypeAlias = Literal["fresh", "search", "nothing", "unmeasured"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Story:
+class ReportData:
     """Everything that a report tells of one campaign, read once; and what follows from it at once."""
 
     campaign: Campaign
@@ -184,17 +184,17 @@ class Result:
         return self.fresh or self.search
 
 
-def result_of(story: Story) -> Result:
+def result_of(data: ReportData) -> Result:
     """The incumbent against the baseline, by everything that was measured for it."""
-    baseline, incumbent = story.baseline, story.incumbent
+    baseline, incumbent = data.baseline, data.incumbent
     if baseline is None:
         return Result(kind="unmeasured", trial=None, fresh=None, test=None, search=None)
     if incumbent is None or incumbent.trial_id == baseline.trial_id:
         return Result(kind="nothing", trial=None, fresh=None, test=None, search=None)
-    final = story.campaign.final or {}
+    final = data.campaign.final or {}
     of_this = final.get("state") != "running" and final.get("incumbent") == incumbent.seq
     fresh, test = (_final(final, text) if of_this else None for text in ("val", "test"))
-    search = _searched(story, baseline, incumbent)
+    search = _searched(data, baseline, incumbent)
     kind: Kind = "fresh" if fresh is not None else "search"
     return Result(kind=kind, trial=incumbent.seq, fresh=fresh, test=test, search=search)
 
@@ -218,12 +218,12 @@ def _final(final: dict[str, Any], text: str) -> MeasuredGain | None:
     )
 
 
-def _searched(story: Story, baseline: Trial, incumbent: Trial) -> MeasuredGain | None:
+def _searched(data: ReportData, baseline: Trial, incumbent: Trial) -> MeasuredGain | None:
     """Over all draws of either program: what a lucky one comes down to."""
-    ours, theirs = story.scores(incumbent), story.scores(baseline)
+    ours, theirs = data.scores(incumbent), data.scores(baseline)
     if not ours or not theirs:
         return None
-    found, _ = compare(evidence_of(story.campaign, story.noise, ours, theirs))
+    found, _ = compare(evidence_of(data.campaign, data.noise, ours, theirs))
     return MeasuredGain(
         incumbent=found.candidate_mean,
         baseline=found.incumbent_mean,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from memory.figures.campaign import Story
+from memory.figures.campaign import ReportData
 
 JOULES_PER_KWH = 3.6e6
 
@@ -58,20 +58,20 @@ class Costs:
         return None if total is None or not self.confirmed else total / self.confirmed
 
 
-def costs_of(story: Story, usd_per_kwh: float | None = None) -> Costs:
+def costs_of(data: ReportData, usd_per_kwh: float | None = None) -> Costs:
     """The costs of a campaign.
 
     Args:
-        story: the campaign.
+        data: the campaign.
         usd_per_kwh: price of energy; None: that of the campaign's task, which may be unknown.
     """
-    price = _price(story) if usd_per_kwh is None else usd_per_kwh
-    energy = energy_of(story)
+    price = _price(data) if usd_per_kwh is None else usd_per_kwh
+    energy = energy_of(data)
     kwh = None if energy.total is None else energy.total / JOULES_PER_KWH
-    api_usd, requests, unpriced = _api(story)
+    api_usd, requests, unpriced = _api(data)
     return Costs(
-        keeps=len(story.keeps),
-        confirmed=len(story.confirmed),
+        keeps=len(data.keeps),
+        confirmed=len(data.confirmed),
         energy=energy,
         usd_per_kwh=price,
         energy_usd=None if kwh is None or price is None else kwh * price,
@@ -81,13 +81,13 @@ def costs_of(story: Story, usd_per_kwh: float | None = None) -> Costs:
     )
 
 
-def energy_of(story: Story) -> Energy:
+def energy_of(data: ReportData) -> Energy:
     """The energy of a campaign by part. A part is the sum over the trials that know it."""
-    total = story.campaign.joules
+    total = data.campaign.joules
     if total is None:
-        total = _sum([t.joules for t in story.decided])
+        total = _sum([t.joules for t in data.decided])
     parts = [
-        _sum([getattr(t, name) for t in story.decided]) for name in ("propose_joules", "train_joules", "score_joules")
+        _sum([getattr(t, name) for t in data.decided]) for name in ("propose_joules", "train_joules", "score_joules")
     ]
     known = [part for part in parts if part is not None]
     rest = None if total is None or len(known) < len(parts) else max(0.0, total - sum(known))
@@ -97,23 +97,23 @@ def energy_of(story: Story) -> Energy:
         training=parts[1],
         scoring=parts[2],
         rest=rest,
-        trials_measured=sum(t.joules is not None for t in story.decided),
+        trials_measured=sum(t.joules is not None for t in data.decided),
     )
 
 
-def _api(story: Story) -> tuple[float | None, int | None, int]:
+def _api(data: ReportData) -> tuple[float | None, int | None, int]:
     """Dollars, requests, and requests without a price."""
-    calls = story.calls
+    calls = data.calls
     if calls.requests:
         return calls.usd, calls.requests, calls.requests - calls.priced
-    priced = _sum([t.usd for t in story.decided])
-    if story.campaign.source is not None:
+    priced = _sum([t.usd for t in data.decided])
+    if data.campaign.source is not None:
         return priced, None, 0
     return priced or 0.0, 0, 0
 
 
-def _price(story: Story) -> float | None:
-    price = story.part("energy").get("usd_per_kwh")
+def _price(data: ReportData) -> float | None:
+    price = data.part("energy").get("usd_per_kwh")
     return float(price) if isinstance(price, int | float) and not isinstance(price, bool) else None
 
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from memory.figures.campaign import Story
+from memory.figures.campaign import ReportData
 from memory.records import Trial
 from rails.status import FINISHED, QUARANTINED, Status
 
@@ -36,10 +36,10 @@ class FailureKind:
     """Whether they say nothing about their hypotheses."""
 
 
-def failures_of(story: Story, most_reasons: int = 12) -> tuple[FailureKind, ...]:
+def failures_of(data: ReportData, most_reasons: int = 12) -> tuple[FailureKind, ...]:
     """The failures of the search by kind, the most frequent first; quarantined ones last."""
     kinds: dict[Status, list[Trial]] = {}
-    for trial in story.search:
+    for trial in data.search:
         if trial.status is not None and trial.status not in FINISHED:
             kinds.setdefault(trial.status, []).append(trial)
     made = [_kind(status, trials, most_reasons) for status, trials in kinds.items()]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from memory.figures.campaign import Story
+from memory.figures.campaign import ReportData
 from memory.figures.trajectory import quantile
 from memory.records import Trial
 from rails.status import FINISHED, QUARANTINED, Status
@@ -48,7 +48,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnobStory:
+class KnobHistory:
     """One knob of the menu."""
 
     name: str
@@ -83,18 +83,18 @@ class KnobStory:
 class Coverage:
     """The menu and what was tried of it."""
 
-    knobs: tuple[KnobStory, ...]
+    knobs: tuple[KnobHistory, ...]
     """Those that were touched, the most tried first."""
-    untouched: tuple[KnobStory, ...]
+    untouched: tuple[KnobHistory, ...]
     other_edits: int
     """Trials that changed the program otherwise than by one knob."""
 
 
-def coverage_of(story: Story) -> Coverage:
+def coverage_of(data: ReportData) -> Coverage:
     """What was tried of the menu; trials that say nothing about their hypothesis are left out."""
     found: dict[str, list[Outcome]] = {}
     others = 0
-    for trial in story.search:
+    for trial in data.search:
         if trial.status is None or trial.status in QUARANTINED:
             continue
         edit = trial.edit or {}
@@ -102,31 +102,31 @@ def coverage_of(story: Story) -> Coverage:
             others += bool(edit)
             continue
         outcome = Outcome(
-            trial=trial.seq, value=_scalar(edit.get("value")), status=trial.status, gain=_gain(story, trial)
+            trial=trial.seq, value=_scalar(edit.get("value")), status=trial.status, gain=_gain(data, trial)
         )
         found.setdefault(str(edit.get("knob")), []).append(outcome)
-    names = [*story.knobs, *(name for name in found if name not in story.knobs)]
-    knobs = [_knob(name, story.knobs.get(name, {}), found.get(name, [])) for name in names]
+    names = [*data.knobs, *(name for name in found if name not in data.knobs)]
+    knobs = [_knob(name, data.knobs.get(name, {}), found.get(name, [])) for name in names]
     touched = sorted((k for k in knobs if k.outcomes), key=lambda knob: -knob.trials)
     return Coverage(knobs=tuple(touched), untouched=tuple(k for k in knobs if not k.outcomes), other_edits=others)
 
 
-def _gain(story: Story, trial: Trial) -> float | None:
+def _gain(data: ReportData, trial: Trial) -> float | None:
     """As the decision stated it; of a log that states none, over its baseline."""
-    if trial.gain is not None or trial.metric is None or story.campaign.source is None:
+    if trial.gain is not None or trial.metric is None or data.campaign.source is None:
         return trial.gain
-    start = None if story.baseline is None else story.baseline.metric
+    start = None if data.baseline is None else data.baseline.metric
     if not start:
         return None
-    return (start - trial.metric if story.direction == "minimize" else trial.metric - start) / abs(start)
+    return (start - trial.metric if data.direction == "minimize" else trial.metric - start) / abs(start)
 
 
-def _knob(name: str, menu: dict[str, Any], outcomes: Sequence[Outcome]) -> KnobStory:
+def _knob(name: str, menu: dict[str, Any], outcomes: Sequence[Outcome]) -> KnobHistory:
     bounds, choices = _menu_values(menu)
     default = None if menu.get("default") is None else _scalar(menu["default"])
     if not bounds and not choices:
         bounds, choices = _observed([*(o.value for o in outcomes), *([] if default is None else [default])])
-    return KnobStory(
+    return KnobHistory(
         name=name,
         numeric=bool(bounds),
         low=bounds[0] if bounds else None,

@@ -6,16 +6,16 @@ from typing import Protocol
 
 from memory.database.queries import ModelCalls
 from memory.figures.analysis import analyze_rows, rows_of
-from memory.figures.campaign import Story
+from memory.figures.campaign import ReportData
 from memory.record_set import RecordSet
 from memory.records import Call, Campaign, Event, Measurement, Purpose, Span, Trial
 from memory.statistics.noise import Noise
 
 TABLES = ("trials", "measurements", "calls", "spans", "events")
-"""What `read_story` reads of a snapshot, besides its campaigns."""
+"""What `read_report_data` reads of a snapshot, besides its campaigns."""
 
 
-class StorySource(Protocol):
+class ReportSource(Protocol):
     """What a store and a reader of its snapshot have in common, as far as a report needs it."""
 
     def trials(self, campaign_id: str) -> list[Trial]:
@@ -47,10 +47,10 @@ class StorySource(Protocol):
         ...
 
 
-def read_story(source: StorySource, campaign: Campaign) -> Story:
+def read_report_data(source: ReportSource, campaign: Campaign) -> ReportData:
     """Read everything that a report of this campaign needs."""
     wanted = campaign.campaign_id
-    return Story(
+    return ReportData(
         campaign=campaign,
         trials=source.trials(wanted),
         measurements=source.campaign_measurements(wanted),
@@ -62,12 +62,12 @@ def read_story(source: StorySource, campaign: Campaign) -> Story:
     )
 
 
-def story_of_records(records: RecordSet) -> Story:
+def data_of_records(records: RecordSet) -> ReportData:
     """The same of records that stand in no store. The noise is that of their campaign alone."""
     searched = [m for m in records.measurements if m.purpose is Purpose.SEARCH]
     found = analyze_rows(rows_of(records.trials, searched), []).noise
     noise = Noise(sd=found.sd, df=found.df)
-    return Story(
+    return ReportData(
         campaign=records.campaign,
         trials=records.trials,
         measurements=records.measurements,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from memory.figures.campaign import Story
+from memory.figures.campaign import ReportData
 
 PARTS = {
     ("propose", "proposer"): "proposing",
@@ -42,7 +42,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimeStory:
+class TimeSpent:
     """Where the time went; `parts` without `idle` add up to `active_s`."""
 
     active_s: float | None
@@ -58,42 +58,42 @@ class TimeStory:
     """Mean over the search's trials."""
 
 
-def time_of(story: Story) -> TimeStory:
+def time_of(data: ReportData) -> TimeSpent:
     """Where the time of a campaign went."""
-    seconds = story.analysis.seconds
-    active_s = story.campaign.active_s or seconds.total
+    seconds = data.analysis.seconds
+    active_s = data.campaign.active_s or seconds.total
     if active_s is None:
-        return TimeStory(active_s=None, parts=(), idle=None, by_status={}, failed_s=None, per_trial_s=None)
-    parts = _spans(story) if story.seconds_by_part else _columns(story)
+        return TimeSpent(active_s=None, parts=(), idle=None, by_status={}, failed_s=None, per_trial_s=None)
+    parts = _spans(data) if data.seconds_by_part else _columns(data)
     rest = active_s - sum(parts.values())
     if rest > 0.005 * active_s or rest > 60:
-        name = "between trials" if story.seconds_by_part else "not attributed"
+        name = "between trials" if data.seconds_by_part else "not attributed"
         parts[name] = rest
-    searched = [t.total_s for t in story.search if t.total_s]
-    return TimeStory(
+    searched = [t.total_s for t in data.search if t.total_s]
+    return TimeSpent(
         active_s=active_s,
         parts=tuple(Share(name=name, seconds=value, doc=DOC[name]) for name, value in parts.items() if value > 0),
-        idle=_idle(story, active_s),
+        idle=_idle(data, active_s),
         by_status=dict(sorted(seconds.by_status.items(), key=lambda item: -item[1])),
         failed_s=seconds.wasted,
         per_trial_s=sum(searched) / len(searched) if searched else None,
     )
 
 
-def _spans(story: Story) -> dict[str, float]:
+def _spans(data: ReportData) -> dict[str, float]:
     """What each trial's nodes waited for; their own work is what remains of the trials' whole time."""
-    spans = story.seconds_by_part
+    spans = data.seconds_by_part
     parts = {name: spans.get(key, 0.0) for key, name in PARTS.items()}
-    whole = spans.get(("trial", "total")) or sum(t.total_s for t in story.decided)
+    whole = spans.get(("trial", "total")) or sum(t.total_s for t in data.decided)
     parts["own"] = max(0.0, whole - sum(parts.values()))
     for node, name in APART.items():
         parts[name] = sum(s for (of, _), s in spans.items() if of == node)
     return parts
 
 
-def _columns(story: Story) -> dict[str, float]:
+def _columns(data: ReportData) -> dict[str, float]:
     """What the trials' rows say."""
-    decided = story.decided
+    decided = data.decided
     return {
         "proposing": sum(t.propose_s for t in decided),
         "training": sum(t.train_s for t in decided),
@@ -101,15 +101,15 @@ def _columns(story: Story) -> dict[str, float]:
     }
 
 
-def _idle(story: Story, active_s: float) -> Share | None:
-    if not story.campaign.active_s:
+def _idle(data: ReportData, active_s: float) -> Share | None:
+    if not data.campaign.active_s:
         return None
-    idle = (_last_moment(story) - story.campaign.created_at).total_seconds() - active_s
+    idle = (_last_moment(data) - data.campaign.created_at).total_seconds() - active_s
     name = "paused or not running"
     # The row's two times of day and the monotonic clock never agree to the second.
     return Share(name=name, seconds=idle, doc=DOC[name]) if idle > max(5.0, 0.01 * active_s) else None
 
 
-def _last_moment(story: Story) -> datetime:
-    known = [story.campaign.ended_at, *(t.decided_at for t in story.decided[-1:])]
-    return max([moment for moment in known if moment is not None], default=story.campaign.created_at)
+def _last_moment(data: ReportData) -> datetime:
+    known = [data.campaign.ended_at, *(t.decided_at for t in data.decided[-1:])]
+    return max([moment for moment in known if moment is not None], default=data.campaign.created_at)

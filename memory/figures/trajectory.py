@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memory.figures.campaign import Story, result_of
+from memory.figures.campaign import ReportData, result_of
 from memory.keep.evidence import CONFIDENCE, Direction, better
 from memory.records import Trial
 from memory.statistics.noise import Noise
@@ -104,25 +104,25 @@ class Trajectory:
         return self.baseline is None and not self.keeps and not self.points and not self.columns
 
 
-def trajectory_of(story: Story) -> Trajectory:
+def trajectory_of(data: ReportData) -> Trajectory:
     """The figure's data for a campaign."""
-    scored = [t for t in story.search if t.status is Status.DISCARD and t.metric is not None]
+    scored = [t for t in data.search if t.status is Status.DISCARD and t.metric is not None]
     points = [Point(trial=t.seq, metric=t.metric, label=_label(t)) for t in scored if t.metric is not None]
-    baseline = None if story.baseline is None else _mark(story, story.baseline)
-    keeps = tuple(_mark(story, trial) for trial in story.keeps if trial.metric is not None)
+    baseline = None if data.baseline is None else _mark(data, data.baseline)
+    keeps = tuple(_mark(data, trial) for trial in data.keeps if trial.metric is not None)
     many = len(points) > MOST_POINTS
     return Trajectory(
-        metric=story.metric_name,
-        direction=story.direction,
-        last=max((t.seq for t in story.trials), default=0),
+        metric=data.metric_name,
+        direction=data.direction,
+        last=max((t.seq for t in data.trials), default=0),
         baseline=baseline,
         keeps=keeps,
         points=() if many else tuple(points),
         columns=_columns(points) if many else (),
-        lanes=_lanes(story.search),
-        steps=_steps([*([baseline] if baseline else []), *keeps], story.noise, story.direction),
-        fresh=_fresh(story),
-        noise=story.noise,
+        lanes=_lanes(data.search),
+        steps=_steps([*([baseline] if baseline else []), *keeps], data.noise, data.direction),
+        fresh=_fresh(data),
+        noise=data.noise,
     )
 
 
@@ -140,11 +140,11 @@ def margin_of(noise: Noise, n: int) -> float | None:
     return t_quantile((1 + CONFIDENCE) / 2, noise.df) * noise.sd / math.sqrt(n)
 
 
-def _mark(story: Story, trial: Trial) -> Mark:
-    scores = [metric for _, metric in story.scores(trial)]
+def _mark(data: ReportData, trial: Trial) -> Mark:
+    scores = [metric for _, metric in data.scores(trial)]
     # A log may tell a metric without a measurement behind it.
     metric = math.fsum(scores) / len(scores) if scores else trial.metric or 0.0
-    return _marked(trial, metric, max(1, len(scores)), story.noise, confirmed=trial.seq in story.confirmed)
+    return _marked(trial, metric, max(1, len(scores)), data.noise, confirmed=trial.seq in data.confirmed)
 
 
 def _marked(trial: Trial, metric: float, n: int, noise: Noise, *, confirmed: bool) -> Mark:
@@ -160,16 +160,16 @@ def _marked(trial: Trial, metric: float, n: int, noise: Noise, *, confirmed: boo
     )
 
 
-def _fresh(story: Story) -> tuple[Mark, Mark] | None:
-    result = result_of(story)
-    if result.fresh is None or story.baseline is None or story.incumbent is None:
+def _fresh(data: ReportData) -> tuple[Mark, Mark] | None:
+    result = result_of(data)
+    if result.fresh is None or data.baseline is None or data.incumbent is None:
         return None
-    final, found = story.campaign.final or {}, result.fresh
+    final, found = data.campaign.final or {}, result.fresh
     sd, df = final.get("sd"), final.get("df")
     noise = Noise(sd=sd, df=df) if isinstance(sd, float) and isinstance(df, int) else Noise(sd=None, df=0)
     return (
-        _marked(story.baseline, found.baseline, found.n_baseline, noise, confirmed=True),
-        _marked(story.incumbent, found.incumbent, found.n_incumbent, noise, confirmed=found.proven),
+        _marked(data.baseline, found.baseline, found.n_baseline, noise, confirmed=True),
+        _marked(data.incumbent, found.incumbent, found.n_incumbent, noise, confirmed=found.proven),
     )
 
 

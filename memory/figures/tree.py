@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from memory.figures.campaign import Story
+from memory.figures.campaign import ReportData
 from memory.keep.near_misses import NearMiss, near_misses
 from memory.records import Trial
 from rails.status import FINISHED, QUARANTINED, Status
@@ -30,20 +30,20 @@ class Branch:
     """The keeps on top of it; the one on the main way last."""
 
 
-def tree_of(story: Story) -> Branch | None:
+def tree_of(data: ReportData) -> Branch | None:
     """The tree, from the baseline; None before there is one. A keep without a known parent grew on the baseline."""
-    root = next((t for t in story.decided if t.seq == 0), None)
+    root = next((t for t in data.decided if t.seq == 0), None)
     if root is None:
         return None
     children: dict[str, list[Trial]] = {}
-    for trial in story.search:
-        parent = story.by_id.get(trial.parent_trial_id or "")
+    for trial in data.search:
+        parent = data.by_id.get(trial.parent_trial_id or "")
         known = parent is not None and parent.seq < trial.seq and parent.status in {Status.KEEP, Status.BASELINE}
         children.setdefault(parent.trial_id if parent is not None and known else root.trial_id, []).append(trial)
-    near = {miss.trial for miss in near_of(story)}
-    main = {trial.trial_id for trial in main_way(story)}
+    near = {miss.trial for miss in near_of(data)}
+    main = {trial.trial_id for trial in main_way(data)}
     built: dict[str, Branch] = {}
-    for trial in [*reversed(story.keeps), root]:  # a child's number is higher, so it is built before its parent
+    for trial in [*reversed(data.keeps), root]:  # a child's number is higher, so it is built before its parent
         built[trial.trial_id] = _branch(trial, children.get(trial.trial_id, []), near, main, built)
     return built[root.trial_id]
 
@@ -60,20 +60,20 @@ def flattened(tree: Branch, depth: int = 0) -> list[tuple[int, Branch]]:
     return rows
 
 
-def main_way(story: Story) -> list[Trial]:
+def main_way(data: ReportData) -> list[Trial]:
     """From the baseline to the incumbent, each built on the one before."""
     way: list[Trial] = []
-    current = story.incumbent
+    current = data.incumbent
     while current is not None:
         way.append(current)
-        parent = story.by_id.get(current.parent_trial_id or "")
+        parent = data.by_id.get(current.parent_trial_id or "")
         current = parent if parent is not None and parent.seq < current.seq else None
     return way[::-1]
 
 
-def near_of(story: Story) -> list[NearMiss]:
+def near_of(data: ReportData) -> list[NearMiss]:
     """The near misses, best evidence first, as `nightshift near-misses` orders them."""
-    return near_misses(story.trials, story.own_noise)
+    return near_misses(data.trials, data.own_noise)
 
 
 def _branch(trial: Trial, children: list[Trial], near: set[int], main: set[str], built: dict[str, Branch]) -> Branch:

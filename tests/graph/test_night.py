@@ -90,7 +90,7 @@ def test_a_full_disk_pauses_the_night_and_it_goes_on_as_if_nothing_had_happened(
     options = RunOptions(proposer="random", trials=2, tag="night")
     run_night(other, options, Observer())
     looks = iter([False, False, True])
-    monkeypatch.setattr(graph.night, "room", lambda workspace: next(looks))
+    monkeypatch.setattr(graph.night, "has_room", lambda workspace: next(looks))
     monkeypatch.setattr(graph.night, "LOOK_EVERY_S", 0.01)
     ballast: list[bool] = []
 
@@ -116,7 +116,7 @@ def test_a_full_disk_pauses_the_night_and_it_goes_on_as_if_nothing_had_happened(
 
 @pytest.mark.system
 def test_a_request_to_stop_ends_the_wait_for_a_full_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph.night, "room", lambda workspace: False)
+    monkeypatch.setattr(graph.night, "has_room", lambda workspace: False)
     made: list[graph.night._Night] = []  # pyright: ignore[reportPrivateUsage]
 
     class Remembered(graph.night._Night):  # pyright: ignore[reportPrivateUsage]

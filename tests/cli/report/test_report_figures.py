@@ -12,7 +12,7 @@ from cli.report import small, svg, text
 from cli.report.png import draw_png
 from memory.figures.trajectory import trajectory_of
 from rails.status import Status
-from tests.support.stories import FINAL, Night, many_story
+from tests.support.report_data import FINAL, Night, many_trials_data
 
 NBSP, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
 
@@ -110,7 +110,7 @@ def test_many_windows_of_repeats_are_averaged() -> None:
 
 @pytest.mark.parametrize("trials", [0, 3, 60, 3000])
 def test_the_picture_is_a_png_of_the_same_data(trials: int) -> None:
-    picture = draw_png(trajectory_of(many_story(trials)), "a headline with $\\frac{1}{0}$ and <b>")
+    picture = draw_png(trajectory_of(many_trials_data(trials)), "a headline with $\\frac{1}{0}$ and <b>")
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = struct.unpack(">II", picture[16:24])
     assert (width, height > 700) == (1500, True)
@@ -119,13 +119,13 @@ def test_the_picture_is_a_png_of_the_same_data(trials: int) -> None:
 
 def test_the_picture_needs_no_font_of_the_machine() -> None:
     # Without a font all text is left out, and both pictures are the same.
-    nothing = trajectory_of(many_story(0))
+    nothing = trajectory_of(many_trials_data(0))
     assert draw_png(nothing, "one headline") != draw_png(nothing, "another headline")
 
 
 def test_a_long_headline_is_wrapped() -> None:
     def height(headline: str) -> int:
-        return struct.unpack(">I", draw_png(trajectory_of(many_story(0)), headline)[20:24])[0]
+        return struct.unpack(">I", draw_png(trajectory_of(many_trials_data(0)), headline)[20:24])[0]
 
     assert height("word " * 60) > height("word " * 20) == height("word")
 
@@ -136,17 +136,17 @@ def test_the_picture_of_a_night_with_everything_in_it_and_of_one_with_nothing() 
     night.add(Status.KEEP, [1.93], gain=0.01, gain_low=-0.01, gain_high=0.03)
     night.add(Status.DISCARD, [900.0])
     night.add(Status.CRASH, [])
-    assert draw_png(trajectory_of(night.story(final=FINAL)), "everything")
+    assert draw_png(trajectory_of(night.data(final=FINAL)), "everything")
     assert draw_png(
-        trajectory_of(night.story(task={"metric": {"name": "\N{PILE OF POO} $^"}})), "\x1b[31m \N{PILE OF POO}"
+        trajectory_of(night.data(task={"metric": {"name": "\N{PILE OF POO} $^"}})), "\x1b[31m \N{PILE OF POO}"
     )
     night.trials.clear()
-    assert draw_png(trajectory_of(night.story()), "nothing")
+    assert draw_png(trajectory_of(night.data()), "nothing")
 
 
 def test_higher_is_better_turns_the_picture_over() -> None:
     night = Night([0.5, 0.52], task={"metric": {"name": "accuracy", "direction": "maximize"}})
     night.add(Status.KEEP, [0.6], gain=0.2, gain_low=0.1, gain_high=0.3)
     night.add(Status.DISCARD, [0.001])
-    assert draw_png(trajectory_of(night.story()), "up")
-    assert math.isclose(trajectory_of(night.story()).steps[-1].metric, 0.6)
+    assert draw_png(trajectory_of(night.data()), "up")
+    assert math.isclose(trajectory_of(night.data()).steps[-1].metric, 0.6)

@@ -13,14 +13,14 @@ from cli.report.gathered import Gathered, Reading, gather
 from cli.report.page import MOST_KEEPS, MOST_LINES, diff_of, policy, render
 from memory.database.queries import ModelCalls
 from memory.figures.analysis import Unreadable
-from memory.figures.campaign import Story
-from memory.figures.reading import story_of_records
+from memory.figures.campaign import ReportData
+from memory.figures.reading import data_of_records
 from memory.record_set import RecordSet
 from memory.records import Call, CampaignState, Event, EventKind
 from rails.status import Status
 from tests.support.pages import Page, faults
+from tests.support.report_data import FINAL, Night, many_trials_data
 from tests.support.rows import START
-from tests.support.stories import FINAL, Night, many_story
 
 NOW = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
 SECTIONS = [
@@ -51,12 +51,12 @@ HOSTILE = [
 ]
 
 
-def page_of(story: Story, reading: Reading | None = None, usd_per_kwh: float | None = None) -> Page:
-    return Page(render(gathered(story, reading, usd_per_kwh), NOW))
+def page_of(data: ReportData, reading: Reading | None = None, usd_per_kwh: float | None = None) -> Page:
+    return Page(render(gathered(data, reading, usd_per_kwh), NOW))
 
 
-def gathered(story: Story, reading: Reading | None = None, usd_per_kwh: float | None = None) -> Gathered:
-    return gather(story, reading or Reading(source="night"), usd_per_kwh)
+def gathered(data: ReportData, reading: Reading | None = None, usd_per_kwh: float | None = None) -> Gathered:
+    return gather(data, reading or Reading(source="night"), usd_per_kwh)
 
 
 def small_night(**campaign: Any) -> Night:
@@ -74,7 +74,7 @@ def small_night(**campaign: Any) -> Night:
 
 @pytest.mark.parametrize("trials", [0, 3, 60, 2000])
 def test_the_page_is_sound_whatever_the_length_of_the_night(trials: int) -> None:
-    page = page_of(many_story(trials))
+    page = page_of(many_trials_data(trials))
     assert faults(page) == []
     assert [heading.text for heading in page.all("h2")] == SECTIONS
 
@@ -84,14 +84,14 @@ def test_a_log_with_an_odd_task_has_a_page_too() -> None:
     night = Night([2.0, 2.02], task=odd, final={"a": 1}, hardware={"a": {"b": [1, {"c": 2}]}}, limits={"x": None})
     night.add(Status.KEEP, [1.9], decision={"rule": "threshold"})
     night.add(Status.DISCARD, [1.9], gain=0.01, decision={"rule": "threshold"}, edit={})
-    assert faults(page_of(night.story(source="their.jsonl"))) == []
+    assert faults(page_of(night.data(source="their.jsonl"))) == []
 
 
 def test_a_night_without_any_trial_has_a_page_too() -> None:
     night = Night([2.0])
     night.trials.clear()
     night.measurements.clear()
-    page = page_of(night.story())
+    page = page_of(night.data())
     assert faults(page) == []
     assert page.one("h1").text.startswith("No trial has been measured yet")
     assert "Nothing has been measured yet." in page.words
@@ -99,11 +99,11 @@ def test_a_night_without_any_trial_has_a_page_too() -> None:
 
 @pytest.mark.system
 def test_ten_thousand_trials_stay_below_three_megabytes() -> None:
-    assert len(render(gathered(many_story(10_000)), NOW).encode()) < 3_000_000
+    assert len(render(gathered(many_trials_data(10_000)), NOW).encode()) < 3_000_000
 
 
 def test_nothing_can_run_or_load() -> None:
-    source = render(gathered(small_night().story()), NOW)
+    source = render(gathered(small_night().data()), NOW)
     page = Page(source)
     (csp,) = [
         m.attributes["content"] for m in page.all("meta") if m.attributes.get("http-equiv") == "Content-Security-Policy"
@@ -115,7 +115,7 @@ def test_nothing_can_run_or_load() -> None:
     assert "Content-Security-Policy" in head, "the policy must come before what it is about"
 
 
-def hostile_story(nasty: str) -> Story:
+def hostile_data(nasty: str) -> ReportData:
     """A night in which everything that is free text is the same nasty one."""
     night = Night(
         [2.0, 2.02],
@@ -165,7 +165,7 @@ def hostile_story(nasty: str) -> Story:
     )
     final = {**FINAL, "val": None, "test": None, "state": "failed", "failures": [nasty]}
     update = {"incumbent_trial_id": night.best.trial_id, "final": final}
-    return story_of_records(
+    return data_of_records(
         RecordSet(
             campaign=night.campaign.model_copy(update=update),
             trials=night.trials,
@@ -179,10 +179,10 @@ def hostile_story(nasty: str) -> Story:
 @pytest.mark.parametrize("nasty", HOSTILE)
 def test_text_of_models_and_crash_logs_stays_text(nasty: str) -> None:
     reading = Reading(source=nasty, unreadable=[Unreadable(line=3, why=nasty)], notes=[nasty])
-    page = page_of(hostile_story(nasty), reading)
+    page = page_of(hostile_data(nasty), reading)
     assert faults(page) == []
     assert [heading.text for heading in page.all("h2")] == SECTIONS
-    plain = page_of(hostile_story("plain"), Reading(source="p", unreadable=[Unreadable(line=3, why="p")], notes=["p"]))
+    plain = page_of(hostile_data("plain"), Reading(source="p", unreadable=[Unreadable(line=3, why="p")], notes=["p"]))
     assert {e.tag for e in page.elements} == {e.tag for e in plain.elements}
     assert {name for e in page.elements for name in e.attributes} == {n for e in plain.elements for n in e.attributes}
     classes = {e.attributes.get("class") for e in page.elements}
@@ -204,7 +204,7 @@ def test_a_diff_is_shown_as_it_is_but_for_what_cannot_be_seen(nasty: str) -> Non
 
 
 def test_the_first_sentence_tells_what_was_measured_again() -> None:
-    page = page_of(small_night(active_s=25_560.0, joules=1.116e6).story(final=FINAL))
+    page = page_of(small_night(active_s=25_560.0, joules=1.116e6).data(final=FINAL))
     assert (
         page.one("h1").text.replace("\N{NO-BREAK SPACE}", " ")
         == "+2.0 % ± 1.4 over the baseline, 1 keep in 4 trials, 7.1 h, 0.31 kWh"
@@ -216,7 +216,7 @@ def test_the_first_sentence_tells_what_was_measured_again() -> None:
 
 
 def test_the_first_sentence_is_honest_about_an_estimate() -> None:
-    page = page_of(small_night().story())
+    page = page_of(small_night().data())
     assert "energy not measured" in page.one("h1").text
     assert (
         "Estimated in the search, not re-measured: trial 1, measured 2 times against 3 times for the baseline"
@@ -228,7 +228,7 @@ def test_the_first_sentence_is_honest_about_an_estimate() -> None:
 def test_the_first_sentence_says_when_nothing_was_kept() -> None:
     night = Night([2.0, 2.02], active_s=100.0)
     night.add(Status.DISCARD, [2.01])
-    page = page_of(night.story())
+    page = page_of(night.data())
     assert (
         page.one("h1").text.replace("\N{NO-BREAK SPACE}", " ")
         == "Nothing was kept in 1 trial, 2 min, energy not measured"
@@ -252,19 +252,19 @@ def test_the_first_sentence_says_when_nothing_was_kept() -> None:
     ],
 )
 def test_the_state_is_told(campaign: dict[str, Any], said: str) -> None:
-    assert said in page_of(small_night().story(**campaign)).words
+    assert said in page_of(small_night().data(**campaign)).words
 
 
 def test_a_running_loop_is_running() -> None:
-    assert "running" in page_of(small_night().story(), Reading(source="night", at_work=True)).words
-    assert "no loop is at work" not in page_of(small_night().story(), Reading(source="night", at_work=True)).words
+    assert "running" in page_of(small_night().data(), Reading(source="night", at_work=True)).words
+    assert "no loop is at work" not in page_of(small_night().data(), Reading(source="night", at_work=True)).words
 
 
 def test_every_number_of_the_trials_table_is_the_records() -> None:
-    story = many_story(80)
-    page = page_of(story)
+    data = many_trials_data(80)
+    page = page_of(data)
     rows = [e.text for e in page.all("tr")]
-    for trial in story.decided:
+    for trial in data.decided:
         wanted = [text.metric(trial.metric), text.estimate(trial.gain, trial.gain_low, trial.gain_high)]
         assert any(row.startswith(str(trial.seq)) and all(w in row for w in wanted) for row in rows), trial.seq
 
@@ -274,7 +274,7 @@ def test_a_keep_is_told_with_its_diff_measurements_and_hypothesis() -> None:
     night.trials[1] = night.trials[1].model_copy(
         update={"hypothesis": "a higher rate learns faster", "proposer": "m-8b"}
     )
-    page = page_of(night.story())
+    page = page_of(night.data())
     (article,) = page.all("article")
     told = " ".join(article.text.replace("\N{NO-BREAK SPACE}", " ").split())
     for said in ("Trial 1: lr=0.02", "a higher rate learns faster", "+2.5 % [+1.0, +4.0]", "measured: 1.9400, 1.9600"):
@@ -292,26 +292,26 @@ def test_long_diffs_and_many_keeps_are_cut_and_say_so() -> None:
     night = Night([2.0, 2.02])
     for number in range(MOST_KEEPS + 3):
         night.add(Status.KEEP, [1.9 - 0.01 * number], diff="+x\n" * (MOST_LINES + 5))
-    page = page_of(night.story())
+    page = page_of(night.data())
     assert len(page.all("article")) == MOST_KEEPS
     assert f"The latest {MOST_KEEPS} of {MOST_KEEPS + 3} keeps" in page.words
     assert "5 more lines" in page.words
 
 
 def test_costs_are_told_and_what_is_not_known_says_so() -> None:
-    story = small_night(joules=7.2e6).story()
-    known = page_of(story, usd_per_kwh=0.25).words
+    data = small_night(joules=7.2e6).data()
+    known = page_of(data, usd_per_kwh=0.25).words
     for said in ("2.0 kWh", "$0.25 per kWh", "$0.50", "$0.00: no model was asked"):
         assert said in known, said
-    unknown = page_of(small_night().story()).words
+    unknown = page_of(small_night().data()).words
     assert "energy was not measured" in unknown and "not known: [energy] usd_per_kwh" in unknown
-    asked = Story(
-        campaign=story.campaign,
-        trials=story.trials,
-        measurements=story.measurements,
+    asked = ReportData(
+        campaign=data.campaign,
+        trials=data.trials,
+        measurements=data.measurements,
         events=(),
-        noise=story.noise,
-        own_noise=story.own_noise,
+        noise=data.noise,
+        own_noise=data.own_noise,
         seconds_by_part={},
         calls=ModelCalls(requests=9, priced=7, usd=0.42, prompt_tokens=1200, completion_tokens=80),
     )
@@ -322,13 +322,13 @@ def test_costs_are_told_and_what_is_not_known_says_so() -> None:
 
 def test_near_misses_failures_and_lines_that_could_not_be_read_are_listed() -> None:
     reading = Reading(source="x", unreadable=[Unreadable(line=17, why="cut short")], notes=["knobs are those observed"])
-    words = page_of(small_night().story(), reading).words
+    words = page_of(small_night().data(), reading).words
     for said in ("lr=0.03", "0.700", "out of memory at step 7", "line 17: cut short", "knobs are those observed"):
         assert said in words
 
 
 def test_the_page_reads_without_colour_and_in_the_dark() -> None:
-    page = page_of(small_night().story())
+    page = page_of(small_night().data())
     css = page.one("style").text
     for needed in ("prefers-color-scheme: dark", "@media print", "max-width: 47rem"):
         assert needed in css
@@ -340,7 +340,7 @@ def test_the_page_reads_without_colour_and_in_the_dark() -> None:
 
 
 def test_wide_and_narrow_drawings_show_the_same_trials() -> None:
-    page = page_of(many_story(60))
+    page = page_of(many_trials_data(60))
     drawings = [
         e
         for e in page.all("svg")

@@ -16,8 +16,8 @@ from graph.limits.disk import (
     PAUSE_BELOW_BYTES,
     Ballast,
     free_bytes,
+    has_room,
     require_room,
-    room,
     too_full,
 )
 from graph.workspace import Workspace
@@ -146,7 +146,7 @@ def test_the_loop_is_told_to_pause_below_the_mark(disk: Path, tmp_path: Path) ->
 
 def test_a_night_does_not_begin_on_a_disk_that_cannot_hold_it(disk: Path) -> None:
     workspace = workspace_in(disk / "night")
-    assert not room(workspace)
+    assert not has_room(workspace)
     with pytest.raises(UserError, match="are needed"):
         check_disk(workspace.root)
 
@@ -158,7 +158,7 @@ def test_the_ballast_counts_as_room(monkeypatch: pytest.MonkeyPatch, disk: Path)
     free = free_bytes(disk)
     monkeypatch.setattr("graph.limits.disk.MIN_FREE_BYTES", free)
     Ballast(workspace).restore()
-    assert room(workspace)
+    assert has_room(workspace)
     (disk / "other").write_bytes(b"\0" * MIB)
     assert too_full(workspace) == (workspace.root, free - MIB)
 

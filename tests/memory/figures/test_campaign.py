@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory.figures.campaign import result_of
-from memory.figures.reading import TABLES, read_story
+from memory.figures.reading import TABLES, read_report_data
 from memory.reader import Reader
 from memory.statistics.noise import Noise
 from memory.statistics.student_t import t_quantile
 from rails.status import Status
 from tests.support.many_trials import publish_campaigns
+from tests.support.report_data import FINAL, Night, data_of, many_trials_data
 from tests.support.rows import JSON_VALUES, make_records
-from tests.support.stories import FINAL, Night, many_story, story_of
 
 
 def kept() -> Night:
@@ -24,7 +24,7 @@ def kept() -> Night:
 
 
 def test_a_result_on_fresh_seeds_comes_before_the_estimate_of_the_search() -> None:
-    result = result_of(kept().story(final=FINAL))
+    result = result_of(kept().data(final=FINAL))
     assert result.kind == "fresh" and result.trial == 1
     assert result.told is result.fresh and result.fresh is not None and result.search is not None
     assert (result.fresh.gain, result.fresh.margin, result.fresh.proven) == (0.02, pytest.approx(0.014), True)
@@ -32,7 +32,7 @@ def test_a_result_on_fresh_seeds_comes_before_the_estimate_of_the_search() -> No
 
 
 def test_without_fresh_seeds_the_gain_is_that_of_all_measurements_of_the_search() -> None:
-    result = result_of(kept().story())
+    result = result_of(kept().data())
     assert result.kind == "search" and result.fresh is None and result.search is not None
     assert result.search.gain == pytest.approx((2.0 - 1.95) / 2.0)
     sd = ((0.02**2 + 0.02**2 + 0.01**2 + 0.01**2) / 3) ** 0.5
@@ -40,34 +40,34 @@ def test_without_fresh_seeds_the_gain_is_that_of_all_measurements_of_the_search(
 
 
 def test_a_final_that_is_not_done_or_is_of_another_trial_is_no_result() -> None:
-    assert result_of(kept().story(final={**FINAL, "state": "running"})).kind == "search"
-    assert result_of(kept().story(final={**FINAL, "incumbent": 7})).kind == "search"
-    assert result_of(kept().story(final={**FINAL, "val": None, "test": None, "state": "failed"})).kind == "search"
+    assert result_of(kept().data(final={**FINAL, "state": "running"})).kind == "search"
+    assert result_of(kept().data(final={**FINAL, "incumbent": 7})).kind == "search"
+    assert result_of(kept().data(final={**FINAL, "val": None, "test": None, "state": "failed"})).kind == "search"
 
 
 def test_measurements_on_fresh_seeds_are_no_part_of_the_search() -> None:
     night = kept()
-    before = result_of(night.story()).search
+    before = result_of(night.data()).search
     night.finals(night.best, [1.0, 1.0])
-    assert result_of(night.story()).search == before
-    assert night.story().noise == kept().story().noise
+    assert result_of(night.data()).search == before
+    assert night.data().noise == kept().data().noise
 
 
 def test_nothing_kept_and_nothing_measured() -> None:
     night = Night([2.0, 2.02])
     night.add(Status.DISCARD, [2.01])
-    assert result_of(night.story()).kind == "nothing"
+    assert result_of(night.data()).kind == "nothing"
     night.trials.clear()
     night.measurements.clear()
-    assert result_of(night.story()).kind == "unmeasured"
+    assert result_of(night.data()).kind == "unmeasured"
 
 
 def test_a_log_that_only_states_its_baseline_is_compared_with_what_it_states() -> None:
     night = Night([2.0])
     night.measurements.clear()
     night.add(Status.KEEP, [1.9])
-    assert result_of(night.story()).search is None, "our own loop measures, it does not state"
-    found = result_of(night.story(source="their.jsonl")).search
+    assert result_of(night.data()).search is None, "our own loop measures, it does not state"
+    found = result_of(night.data(source="their.jsonl")).search
     assert found is not None and found.gain == pytest.approx(0.05) and found.gain_low is None
 
 
@@ -75,27 +75,27 @@ def test_draws_of_one_program_in_several_trials_count_together_and_a_seed_once()
     night = Night([2.0])
     first = night.add(Status.KEEP, [1.80], program_key="same")
     night.add(Status.DISCARD, [1.90], program_key="same")  # seed 1000 again: no new information
-    story = night.story(incumbent_trial_id=first.trial_id)
-    assert story.scores(first) == ((0, 1.80),)
+    data = night.data(incumbent_trial_id=first.trial_id)
+    assert data.scores(first) == ((0, 1.80),)
     night.measurements[-1] = night.measurements[-1].model_copy(update={"seed": 7})
-    assert [metric for _, metric in night.story().scores(first)] == [1.80, 1.90]
+    assert [metric for _, metric in night.data().scores(first)] == [1.80, 1.90]
 
 
 def test_confirmed_keeps_are_those_whose_interval_is_above_zero() -> None:
     night = Night([2.0, 2.02, 1.98])
     night.add(Status.KEEP, [1.9], gain=0.05, gain_low=0.01, gain_high=0.09)
     night.add(Status.KEEP, [1.89], gain=0.005, gain_low=-0.03, gain_high=0.04)
-    story = night.story()
-    assert story.confirmed == {1}
-    assert story.analysis.unconfirmed_keeps == [2]
+    data = night.data()
+    assert data.confirmed == {1}
+    assert data.analysis.unconfirmed_keeps == [2]
 
 
-def test_a_snapshot_tells_the_same_story_as_the_records(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_snapshot_gives_the_same_data_as_the_records(tmp_path_factory: pytest.TempPathFactory) -> None:
     records = make_records(40, seed=3)
     directory = publish_campaigns(tmp_path_factory.mktemp("night") / "snapshot", records)
     with Reader.open(directory, TABLES) as reader:
-        read = read_story(reader, reader.campaign(records.campaign.campaign_id))
-    made = story_of(records)
+        read = read_report_data(reader, reader.campaign(records.campaign.campaign_id))
+    made = data_of(records)
     assert (read.campaign, read.trials) == (made.campaign, made.trials)
     assert sorted(read.measurements, key=lambda m: m.measurement_id) == sorted(
         made.measurements, key=lambda m: m.measurement_id
@@ -110,10 +110,10 @@ def test_a_snapshot_tells_the_same_story_as_the_records(tmp_path_factory: pytest
 
 @given(final=st.dictionaries(st.sampled_from(sorted(FINAL)), JSON_VALUES))
 def test_whatever_a_log_has_for_a_result_is_read_or_left_out(final: dict[str, object]) -> None:
-    result = result_of(kept().story(final={**final, "state": "done", "incumbent": 1}))
+    result = result_of(kept().data(final={**final, "state": "done", "incumbent": 1}))
     assert result.kind in {"fresh", "search"}
 
 
 def test_the_noise_of_an_empty_campaign_is_not_known() -> None:
-    assert many_story(0).own_noise != Noise(sd=None, df=0), "three baseline seeds"
-    assert Night([2.0]).story().own_noise == Noise(sd=None, df=0)
+    assert many_trials_data(0).own_noise != Noise(sd=None, df=0), "three baseline seeds"
+    assert Night([2.0]).data().own_noise == Noise(sd=None, df=0)

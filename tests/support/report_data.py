@@ -1,10 +1,10 @@
-"""Stories for reports, of made-up records: as a store would give them, without a store."""
+"""Data of reports, from made-up records: as a store would give them, without a store."""
 
 from datetime import timedelta
 from typing import Any
 
-from memory.figures.campaign import Story
-from memory.figures.reading import story_of_records
+from memory.figures.campaign import ReportData
+from memory.figures.reading import data_of_records
 from memory.record_set import RecordSet
 from memory.records import Campaign, Measurement, Phase, Purpose, Trial
 from rails.status import Status
@@ -26,9 +26,9 @@ FINAL: dict[str, Any] = {
 """A result on fresh seeds of a campaign that kept its first trial."""
 
 
-def story_of(records: CampaignRecords, **campaign: Any) -> Story:
-    """The story of a made-up campaign, with changes to its row."""
-    return story_of_records(
+def data_of(records: CampaignRecords, **campaign: Any) -> ReportData:
+    """The data of a made-up campaign, with changes to its row."""
+    return data_of_records(
         RecordSet(
             campaign=records.campaign.model_copy(update=campaign),
             trials=records.trials,
@@ -39,9 +39,9 @@ def story_of(records: CampaignRecords, **campaign: Any) -> Story:
     )
 
 
-def many_story(trials: int, **campaign: Any) -> Story:
+def many_trials_data(trials: int, **campaign: Any) -> ReportData:
     """A long made-up campaign."""
-    return story_of(many_trials(trials), **campaign)
+    return data_of(many_trials(trials), **campaign)
 
 
 class Night:
@@ -81,8 +81,8 @@ class Night:
             make_measurement(trial, 1000 + index, score, purpose=Purpose.FINAL) for index, score in enumerate(scores)
         ]
 
-    def story(self, **campaign: Any) -> Story:
+    def data(self, **campaign: Any) -> ReportData:
         """What it came to."""
         fields = {"incumbent_trial_id": self.best.trial_id, **campaign}
         records = CampaignRecords(self.campaign, self.trials, self.measurements)
-        return story_of(records, **fields)
+        return data_of(records, **fields)
