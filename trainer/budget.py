@@ -1,4 +1,4 @@
-"""What one training may spend, and how long the parent waits before it stops believing.
+"""What one training may spend, and how long the parent waits for each of its answers.
 
 The child reads `Budget.progress` to plan its schedule and to stop in time; the parent enforces `Caps` by its own
 monotonic clock, whatever the child says.

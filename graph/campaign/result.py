@@ -1,4 +1,4 @@
-"""The last word of a campaign: incumbent and baseline are measured again on fresh seeds, and once on the test text.
+"""Measures a campaign's result: incumbent and baseline once more, on fresh seeds, and once on the test text.
 
 The search keeps what looked best on the validation text, so its own numbers flatter. What a campaign reports is
 measured after it, on seeds that decided nothing: a pair of measurements a seed, in turns incumbent or baseline first,

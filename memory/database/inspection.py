@@ -1,4 +1,4 @@
-"""Is a store whole? Every row of every table is read, and the trials held against what was published."""
+"""Inspects whether a store is whole: every row is read, and the trials are held against what was published."""
 
 import json
 import os

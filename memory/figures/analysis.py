@@ -1,4 +1,4 @@
-"""Is the search getting anywhere? The figures of `nightshift analyze`, for our own campaigns and for other loops' logs.
+"""The figures of `nightshift analyze`: whether a search gets anywhere, in our own campaigns and in other loops' logs.
 
 Everything is a pure function of neutral rows, so that an importer only has to make those. Definitions:
 

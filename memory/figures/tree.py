@@ -1,4 +1,4 @@
-"""What grew on what: the keeps of a night as a tree, and how many trials branched off each of them."""
+"""The keeps of a night as a tree: what grew on what, and how many trials branched off each of them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The parent's ears: a trial's messages, its output and its end, in one wait, without threads."""
+"""Waits for a trial's messages, its output and its end in one place, without threads."""
 
 import os
 import selectors
