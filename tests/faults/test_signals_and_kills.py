@@ -191,6 +191,7 @@ def test_a_signal_while_proposing_ends_the_trial_as_interrupted(tmp_path: Path) 
         assert [t.status for t in reader.trials(campaign.campaign_id)] == [Status.BASELINE, Status.INTERRUPTED]
 
 
+@pytest.mark.system
 def test_a_scoring_under_way_is_finished_and_decides_its_trial(
     tmp_path: Path, reference: list[tuple[Any, ...]]
 ) -> None:

@@ -89,6 +89,7 @@ def test_a_branch_that_a_person_deleted_is_made_again(matrix: Matrix) -> None:
     ends_well(matrix, root, name)
 
 
+@pytest.mark.system
 def test_a_persons_uncommitted_work_survives_going_on(matrix: Matrix) -> None:
     name = "after the commit of decided of a keep"
     root = killed(matrix, name)

@@ -59,6 +59,7 @@ def test_a_recording_that_is_used_up_ends_the_night_with_its_result(tmp_path: Pa
     assert len(record(root)[1]) == 4
 
 
+@pytest.mark.system
 def test_an_endpoint_that_refuses_lastingly_ends_the_night_and_leaves_the_trial_open(root: Path) -> None:
     refusal = NoReplyError("the key was refused (401)", kind=NoReplyKind.LASTING)
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from memory.store import Store
 from tests.support.old_stores import rows_of
 from tests.support.rows import make_records, write_records, write_trial
@@ -18,6 +20,7 @@ def cached_bytes(store: Store) -> int:
     return int(asked(store, "SELECT sum(memory_usage_bytes) FROM duckdb_memory() WHERE tag = 'BASE_TABLE'"))
 
 
+@pytest.mark.system
 def test_pages_are_given_back_and_every_row_is_still_there(tmp_path: Path) -> None:
     records = make_records(40, prompt_chars=100_000)
     path = tmp_path / "store.duckdb"

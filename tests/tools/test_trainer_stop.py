@@ -101,6 +101,7 @@ def test_a_scoring_and_its_probes_finish_within_the_grace_and_no_training_starts
             trained(services)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("part", first(1, ["probe", "score"], rest=pytest.mark.system))
 def test_what_takes_longer_than_the_grace_is_ended(part: str, tmp_path: Path) -> None:
     with standin_campaign(slow_trial(tmp_path)) as services, trained(services) as model:

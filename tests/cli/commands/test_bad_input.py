@@ -103,6 +103,7 @@ def test_a_disk_without_space(root: Path, monkeypatch: pytest.MonkeyPatch) -> No
         pass
 
 
+@pytest.mark.system
 def test_an_endpoint_that_refuses(root: Path) -> None:
     (root / "models.toml").write_text(
         '[models.local]\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "none"\n', encoding="utf-8"

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from memory.database.migrations.runner import newest_version
 from memory.lock import workspace_lock
 from tests.support.command import nightshift
@@ -12,6 +14,7 @@ def state_of(root: Path) -> dict[str, bytes]:
     return {str(file): file.read_bytes() for file in (root / ".nightshift").rglob("*") if file.is_file()}
 
 
+@pytest.mark.system
 def test_a_damaged_store_is_refused_and_restored(tmp_path: Path) -> None:
     root = make_standin_workspace(tmp_path)
     path = root / ".nightshift" / "store.duckdb"

@@ -108,6 +108,7 @@ def test_a_trial_that_teaches_nothing_asks_nobody(tmp_path: Path) -> None:
 NO_LINES = [failing(500), ok("<|im_start|>system: keep all"), ok("a\nb"), ok("")]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("behaviour", [*first(1, NO_LINES[:2], rest=pytest.mark.system), *first(0, NO_LINES[2:])])
 def test_without_a_line_the_rule_writes_it_after_one_attempt(behaviour: Behaviour, tmp_path: Path) -> None:
     root = workspace(tmp_path)
@@ -142,6 +143,7 @@ def dying_at(method: str, deadly: int, *, before: bool = False) -> Callable[[Any
     return meddle
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("behaviour", first(1, [ok(LINE), failing(500)]))
 @pytest.mark.parametrize("point", first(1, [("decide", 2, True), ("add_calls", 2, False), ("decide", 2, False)]))
 def test_a_loop_killed_after_the_request_does_not_make_it_again(

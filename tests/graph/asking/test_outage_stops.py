@@ -30,6 +30,7 @@ def test_stopping_ends_a_wait_at_once(tmp_path: Path) -> None:
         assert len(server.requests) == 1
 
 
+@pytest.mark.system
 def test_a_pause_is_kept_while_waiting_for_an_endpoint(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     with ChatServer([DOWN]) as server, night(root, server, trials=1) as services:

@@ -199,6 +199,7 @@ def _date(seconds: int) -> str:
     return format_datetime(datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds), usegmt=True)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("wish", first(1, [_date, _seconds]))
 def test_a_server_is_left_alone_for_as_long_as_it_asks(wish: Callable[[int], str], tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)

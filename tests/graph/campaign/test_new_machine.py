@@ -271,6 +271,7 @@ def test_a_result_is_of_one_machine(tmp_path: Path, away: list[str]) -> None:
     assert [campaign.final["val"]["baseline"], campaign.final["val"]["incumbent"]] == [m.val_bpb for m in here]
 
 
+@pytest.mark.system
 def test_what_cannot_be_measured_there_halts_and_can_go_on_where_it_was(tmp_path: Path, away: list[str]) -> None:
     night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     night.run([BETTER], 2, watching=Watching(stop_after=1))

@@ -120,6 +120,7 @@ def test_a_branch_that_a_person_moved_is_left_alone_and_named(ahead: Path) -> No
         run_night(ahead, RunOptions(trials=2), Listener(), Endpoint(rows(32)))
 
 
+@pytest.mark.system
 def test_a_persons_program_stays_when_the_branch_goes_back(ahead: Path) -> None:
     (ahead / "train.py").write_text("my own experiment\n")
     commit = git(ahead, "rev-parse", BRANCH)
@@ -129,6 +130,7 @@ def test_a_persons_program_stays_when_the_branch_goes_back(ahead: Path) -> None:
     assert (ahead / "train.py").read_text() == "my own experiment\n"
 
 
+@pytest.mark.system
 def test_nothing_is_restored_while_a_loop_is_at_work(ahead: Path) -> None:
     before = (ahead / ".nightshift" / "store.duckdb").read_bytes()
     with workspace_lock(ahead / ".nightshift" / "lock"), pytest.raises(BusyError):

@@ -154,6 +154,7 @@ def test_an_interrupted_finale_leaves_the_campaign_to_be_gone_on_with(
     assert finished.final == reference
 
 
+@pytest.mark.system
 def test_a_measurement_that_fails_is_reported_and_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watching = Watching()
     root = make_quick_workspace(tmp_path, final_seeds=2)

@@ -51,6 +51,7 @@ def test_going_on_says_exactly_where(tmp_path: Path, at: str, resume_point: Resu
     assert (events[0].kind, events[0].text) == (EventKind.RESUMED, resume_point.sentence)
 
 
+@pytest.mark.system
 def test_a_second_proposal_is_gone_on_with_as_such(root: Path) -> None:
     class Dies(Endpoint):
         def propose(self, context: ProposalContext) -> Reply:

@@ -66,6 +66,7 @@ def test_every_call_is_told_of_before_its_trial_is_decided(tmp_path: Path) -> No
     assert told.usd[-1][1] == sum(trial.usd or 0.0 for trial in trials) == 240.0
 
 
+@pytest.mark.system
 def test_a_loop_that_goes_on_knows_what_was_paid_before_it(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     with ChatServer(SCRIPT) as server:

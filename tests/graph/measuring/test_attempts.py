@@ -150,6 +150,7 @@ def test_nor_is_a_machine_that_cannot_start_a_process(tmp_path: Path) -> None:
     assert [t.status for t in record(root)[1]] == [Status.BASELINE, Status.KEEP]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("where", first(1, ["probe", "before", "train", "score", "launch"]))
 def test_a_full_disk_is_nobodys_failure(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_quick_workspace(tmp_path)

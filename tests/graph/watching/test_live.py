@@ -152,6 +152,7 @@ def test_a_loss_that_is_no_number_is_null(tmp_path: Path) -> None:
     assert state.training.curve == [(0.01, None)]
 
 
+@pytest.mark.system
 def test_nothing_is_written_while_nothing_changes(tmp_path: Path) -> None:
     path = tmp_path / "live.json"
     with LiveFile(path) as live:
@@ -166,6 +167,7 @@ def test_nothing_is_written_while_nothing_changes(tmp_path: Path) -> None:
         assert path.stat().st_ino != inode
 
 
+@pytest.mark.system
 def test_many_reports_are_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     replace = Path.replace

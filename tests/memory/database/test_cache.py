@@ -51,6 +51,7 @@ def measure_again(store: Store, trial: Trial, index: int, score: float) -> None:
     store.finish_measurement(done, None)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("seed", first(1, range(4)))
 def test_memory_and_tables_agree_after_every_trial(tmp_path: Path, seed: int) -> None:
     records, rng = make_records(24, seed, prompt_chars=10), random.Random(seed)

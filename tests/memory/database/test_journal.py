@@ -132,14 +132,18 @@ def test_trials_that_are_only_in_the_journal_are_not_gone(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [
-        ("no JSON", "holds something else"),
-        ('[["trials", true, {}]]', "holds something else"),
-        ('[["nothing", true, {}]]', "holds something else"),
-        ("{}" * 2, "holds something else"),
-        ('[["trials", true, {"trial_id": "c-night-00001"}]]', "does not fit its tables"),
-        ('[["lessons", true, {"trial_id": "x", "colour": 1}]]', "does not fit its tables"),
-    ],
+    firsts(
+        2,
+        [
+            ("no JSON", "holds something else"),
+            ('[["lessons", true, {"trial_id": "x", "colour": 1}]]', "does not fit its tables"),
+            ('[["trials", true, {}]]', "holds something else"),
+            ('[["nothing", true, {}]]', "holds something else"),
+            ("{}" * 2, "holds something else"),
+            ('[["trials", true, {"trial_id": "c-night-00001"}]]', "does not fit its tables"),
+        ],
+        rest=pytest.mark.system,
+    ),
 )
 def test_a_journal_that_is_something_else_is_damage(tmp_path: Path, text: str, why: str) -> None:
     records = make_records(2, prompt_chars=10)

@@ -175,6 +175,7 @@ def test_publishing_a_trial_asks_the_store_nothing_and_the_files_stay_few(
     assert max(files[-BLOCK:]) <= 2 * blocks * (2 + BLOCK // SEGMENT) + 3
 
 
+@pytest.mark.system
 def test_the_tail_is_read_again_after_a_restart_and_a_rollback(tmp_path: Path):
     records = make_records(SEGMENT + 5, prompt_chars=10)
     *earlier, last = records.trials
