@@ -23,7 +23,7 @@ from rails.errors import HaltError
 from tests.support.examples import examples
 from tests.support.old_stores import rows_of
 from tests.support.rows import CampaignRecords, make_measurement, make_records, write_trial
-from tests.support.variants import first
+from tests.support.variants import first, firsts
 
 
 def written(store: Store, records: CampaignRecords, seed: int) -> None:
