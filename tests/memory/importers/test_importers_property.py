@@ -34,8 +34,8 @@ MAKERS = {"menu": menu_log, "wide": wide_log, "narrow": narrow_log}
 LAX = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
 FLAT = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_size=4), SCALARS, max_size=2)
-# Two levels by hand. Written with `st.recursive`, which draws again when it has too many leaves, a run once failed because
-# "data generation behaved differently between test cases"; what differed was not found.
+# Two levels by hand: with `st.recursive`, which draws again when it has too many leaves, one run failed because "data
+# generation behaved differently between test cases"; what differed was not found.
 JSON_VALUES = FLAT | st.lists(FLAT, max_size=2) | st.dictionaries(st.text(max_size=4), FLAT, max_size=2)
 
 
