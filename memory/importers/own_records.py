@@ -1,6 +1,7 @@
 """What a line of our JSONL or a row of our Parquet holds, checked: a trial with its records, a block, or an event."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -20,6 +21,9 @@ PARTS: tuple[tuple[str, type[Record]], ...] = (
     ("spans", Span),
 )
 """What stands beside a trial in its line."""
+
+_LONG = re.compile("[0-9]{19}")
+"""What a line with an integer of more than 64 bits has in it somewhere."""
 
 R = TypeVar("R", bound=Record)
 
@@ -45,9 +49,12 @@ def line_in(text: str) -> TrialLine | LineageBlock | Event:
         RowError: none of these.
     """
     try:
-        return TrialLine.model_validate_json(text)  # at once, without a Python object for every value
+        line = TrialLine.model_validate_json(text)  # at once, without a Python object for every value
     except ValidationError:
-        return _line_in_parts(object_in(text))
+        line = _line_in_parts(object_in(text))
+    if _LONG.search(text):
+        _check_integers(line)
+    return line
 
 
 def row_in(row: Mapping[str, Any]) -> TrialLine:
@@ -86,6 +93,21 @@ def _line_in_parts(found: Mapping[str, Any]) -> TrialLine | LineageBlock | Event
     if "event" in found:
         return record_in(Event, found["event"])
     raise RowError("it is neither a trial nor a lineage block nor an event")
+
+
+def _check_integers(line: TrialLine | LineageBlock | Event) -> None:
+    """Refuse what no column of a store can hold.
+
+    Raises:
+        RowError: an integer has more than 64 bits.
+    """
+    records = (
+        [line.trial, *(r for name, _ in PARTS for r in getattr(line, name))] if isinstance(line, TrialLine) else [line]
+    )
+    for record in records:
+        for name, value in record:
+            if type(value) is int and not -(2**63) <= value < 2**63:
+                raise RowError(f"{type(record).__name__.lower()} {name}: integers must fit into 64 bits")
 
 
 def _list(found: Mapping[str, Any], name: str) -> list[Any]:

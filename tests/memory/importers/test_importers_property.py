@@ -160,6 +160,15 @@ def test_every_line_of_our_own_export_is_read_or_told_of(
     assert len(log.records.trials) + len(log.unreadable) == len(lines) - 1
 
 
+def test_an_integer_that_no_column_can_hold_costs_its_line_alone(folder: Path, originals: dict[str, bytes]) -> None:
+    lines: list[Any] = [json.loads(line) for line in originals["jsonl"].decode().splitlines()]
+    lines[1]["trial"]["attempt"] = 2**63
+    log = read_bytes(folder, "\n".join(json.dumps(line) for line in lines).encode())
+    assert log is not None
+    assert [line.why for line in log.unreadable] == ["trial attempt: integers must fit into 64 bits"]
+    assert len(log.records.trials) == len(lines) - 2
+
+
 @LAX
 @given(data=st.data())
 def test_both_parsers_find_the_same(folder: Path, originals: dict[str, bytes], data: st.DataObject) -> None:
