@@ -34,7 +34,8 @@ def run_training(services: Services, trial: Trial, target: Trial, measurement: M
     hand, program, started = services.hands[trial.trial_id], services.source_of(target), time.monotonic()
     try:
         with hand.energy.part(EnergyPart.TRAIN):
-            services.trainer.warm_up(program)
+            if not services.stop.requested:  # a person who stops the loop is not kept waiting for imports
+                services.trainer.warm_up(program)
             started = time.monotonic()
             model = services.trainer.train(program, measurement.seed, report)
     except (TrialError, HopelessError) as ended:
