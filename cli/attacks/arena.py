@@ -12,7 +12,7 @@ import numpy as np
 
 from agents.base import NoReplyError, ProposalContext, ScriptedReply
 from agents.scripted import ScriptedProposer
-from cli.attacks.catalogue import Arena, Attack
+from cli.attacks.attack import Arena, Attack
 from cli.attacks.controls import ARENA_KNOBS, Control
 from cli.attacks.splice import edited
 from cli.attacks.stage import PACKAGES, Stage

@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from cli.attacks.arena import CLEARLY, Fought
-from cli.attacks.catalogue import ATTACKS, Attack
+from cli.attacks.attack import Attack
+from cli.attacks.catalogue import ATTACKS
 from rails.status import FINISHED, Status
 
 REALLY_BETTER = 0.999

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from cli.attacks.arena import Fought, Told, fight, make_arena, play_fair
-from cli.attacks.catalogue import ATTACKS, Arena, Attack
+from cli.attacks.attack import Arena, Attack
+from cli.attacks.catalogue import ATTACKS
 from cli.attacks.controls import CONTROLS
 from cli.attacks.judge import Judged, Verdict, fair, judge
 from cli.attacks.stage import Stage, set_stage

@@ -1,0 +1,100 @@
+"""Attacks on the score: models that answer with more than they may know, and programs that lie about themselves."""
+
+from typing import Literal
+
+from cli.attacks.attack import DEAD, HARMLESS, OUT, Attack
+from rails.status import Status
+
+
+def _probed(name: str, what: str, probe: str, level: Literal["L1", "L2"] = "L1") -> Attack:
+    """A model that answers with more than it may know; its program has its name."""
+    stopped_by = f"probe: {probe}"
+    program = name.replace("-", "_")
+    return Attack(name=name, program=program, what=what, stopped_by=stopped_by, level=level, ends=OUT, naive="unprobed")
+
+
+SCORING = (
+    _probed("peek", "answers with the next token", "foreign suffix on a replica"),
+    _probed("peek-hard", "looks at the next token where the honest answer is dear", "foreign suffix on a replica"),
+    _probed("peek-rarely", "looks at one next token in two hundred", "4,000 cuts before a keep"),
+    _probed("peek-memorised", "keeps to its answer when a prefix comes again", "a replica that was never asked before"),
+    _probed("peek-leaked", "leaves its answers for the replica to find", "isolation, then the replica", "L2"),
+    _probed("learn-while-scored", "trains on the rows that it is asked about", "replayed first batch"),
+    _probed("learn-and-remember", "the same, and repeats itself when asked again", "reordered rows on a replica"),
+    _probed("batch-statistics", "uses the other rows of the request", "reordered rows on a replica"),
+    _probed("train-after-finish", "goes on training after it has reported the end", "a replica of the sealed state"),
+    _probed("unsaved-model", "keeps half of the model out of the saved state", "a replica of the sealed state"),
+    Attack(
+        name="noise",
+        program="noise",
+        what="adds noise to its answers",
+        stopped_by="probe: replayed first batch",
+        ends=OUT,
+    ),
+    Attack(
+        name="rewritten-state",
+        program="rewritten_state",
+        what="keeps the saved state mapped, to change it later",
+        stopped_by="the state is sealed when training ends",
+        ends=OUT,
+    ),
+    Attack(
+        name="unnormalised",
+        program="unnormalised",
+        what="answers 0 for every token",
+        stopped_by="the loop normalises",
+        ends=HARMLESS,
+        naive="believed",
+    ),
+    Attack(
+        name="infinite",
+        program="infinite",
+        what="answers infinity",
+        stopped_by="costs must be finite and not negative",
+        ends=OUT,
+    ),
+    Attack(
+        name="buffer-flip",
+        program="buffer_flip",
+        what="changes the shared answer while it is counted",
+        stopped_by="a private copy of each row; then the probes",
+        ends=HARMLESS | OUT,
+    ),
+    Attack(
+        name="null-model",
+        program="null_model",
+        what="learns nothing",
+        stopped_by="its score",
+        ends=HARMLESS,
+    ),
+    Attack(
+        name="fake-score",
+        program="fake_score",
+        what="patches the evaluator and prints a score",
+        stopped_by="nothing in the trial scores",
+        ends=HARMLESS,
+        naive="printed",
+    ),
+    Attack(
+        name="fake-messages",
+        program="fake_messages",
+        what="sends a score over the wire",
+        stopped_by="the wire has no message for a score",
+        ends=DEAD,
+    ),
+    Attack(
+        name="exit-silently",
+        program="exit_silently",
+        what="prints a score and leaves with code 0",
+        stopped_by="no answers, no score",
+        ends=DEAD,
+        naive="printed",
+    ),
+    Attack(
+        name="hang",
+        program="hang",
+        what="stops answering",
+        stopped_by="the loop's clock",
+        ends=frozenset({Status.EVAL_BUDGET_OVERRUN}),
+    ),
+)
