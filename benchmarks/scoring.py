@@ -6,7 +6,7 @@ The same briefly trained GPT (trainer/train.py, its default knobs) is scored twi
 one would write (forward pass, cross-entropy), and in a real trial process by `TrialProcess.score`, which copies every
 logit and counts by itself. Tokens are random: the cost does not depend on what they say. The plain loop runs with the
 batch size of the trial process and with 8 rows, and the faster of the two is the one to compare with. Then the probes
-are timed: 128 cuts, and as many as before a keep.
+are timed, blind places included: as of every trial, and as before a keep.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,10 @@ from trainer.hardware import resolve_device, usable_cores
 from trainer.launch.launcher import Launcher
 from trainer.sandbox.levels import best_isolation
 from trainer.sandbox.permissions import Limits
-from trainer.scoring.probes import CAP_NATS, DEEP_CUTS, QUICK_CUTS, Probing, Witness
+from trainer.scoring.blind import reserve
+from trainer.scoring.probes import QUICK_CUTS, Depth, Probing, Sitting
+from trainer.scoring.report import CAP_NATS
+from trainer.scoring.witness import DEEP_CUTS, Witness
 from trainer.session import Session
 from trainer.train import GPT, Knobs
 from trainer.trial.process import TrialProcess
@@ -145,17 +148,21 @@ def measure(folder: Path, launcher: Launcher, shape: tuple[int, int], options: a
         arms = {rows: Plain(rows=rows, model=model) for rows in dict.fromkeys((spec.layout.rows, PLAIN_ROWS))}
         plain_s: dict[int, list[float]] = {rows: [] for rows in arms}
         trusted_s: list[float] = []
-        witness = Witness(eval_set, spec.layout.rows, vocab_size)
+        text = reserve(eval_set, b"benchmark")
+        witness = Witness(text, spec.layout.rows, vocab_size)
         score = process.score(eval_set)
+        shown = process.score(text.shown, witness.keep, text.sample)
+        witness.costs = replace(witness.costs, shown=shown.costs)
         plain_bpb = [arm.score(eval_set) for arm in arms.values()]
         for _ in range(options.rounds):
             for rows, arm in arms.items():
                 plain_s[rows].append(seconds(arm.score, eval_set))
-            trusted_s.append(seconds(process.score, eval_set, witness.keep))
+            trusted_s.append(seconds(process.score, eval_set, lambda first, logits: None))
         probes = {}
         for cuts in (QUICK_CUTS, DEEP_CUTS):
-            probing = Probing(witness, cuts=cuts, tolerance_nats=CAP_NATS, limit_s=3600.0)
-            probes[cuts] = probing.run(process, lambda: None, process.replica)
+            sitting = Sitting("val", witness, Depth(cuts=cuts, whole_blind=cuts == DEEP_CUTS))
+            probing = Probing([sitting], tolerance_nats=CAP_NATS, limit_s=3600.0)
+            (probes[cuts],) = probing.run(process, lambda: None, process.replica)
     plain = {rows: statistics.median(took) for rows, took in plain_s.items()}
     trusted = statistics.median(trusted_s)
     return {

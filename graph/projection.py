@@ -26,6 +26,8 @@ def project(services: Services, trial: Trial) -> None:
     if trial.candidate_commit is not None:
         services.ratchet.discard(trial.candidate_commit)
     services.ratchet.project(services.campaign.head_commit, results)
+    if trial.status not in {Status.KEEP, Status.BASELINE}:
+        services.costs.forget(trial.trial_id)
     services.publish()
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agents.base import Proposer
+from graph.costs import CostFiles
 from graph.limits.meters import Meter, Meters
 from graph.limits.patience import Outage, Patience
 from graph.limits.pause import LOOK_EVERY_S, duration, pause_asked
@@ -104,6 +105,11 @@ class Services:
             return self.trainer.fraction(Progress(step=step, tokens=tokens, elapsed_s=elapsed_s, loss=0.0))
 
         return KnownCurves(self.store, share)
+
+    @cached_property
+    def costs(self) -> CostFiles:
+        """What programs' answers cost by token."""
+        return CostFiles(self.workspace.costs_dir, self.campaign_id)
 
     @cached_property
     def lineage(self) -> Lineage:

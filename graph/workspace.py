@@ -36,6 +36,11 @@ class Workspace:
         return self.state_dir / "snapshot"
 
     @property
+    def costs_dir(self) -> Path:
+        """What programs' answers cost by token; see `graph/costs.py`."""
+        return self.state_dir / "costs"
+
+    @property
     def lock_path(self) -> Path:
         """Held by the loop that owns the workspace."""
         return self.state_dir / "lock"

@@ -1,9 +1,12 @@
 """The trainer tool: program text and a seed in, a trained model behind a process boundary out, then its score."""
 
+import hashlib
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -13,12 +16,15 @@ from rails.status import Status
 from rails.task import Task
 from trainer.budget import Budget, BudgetKind, Caps, Pace, Usage, caps_for
 from trainer.data.prepare import PreparedData
-from trainer.data.shards import EvalSet, load_eval_set
+from trainer.data.shards import load_eval_set, read_meta
 from trainer.hardware import Hardware, peak_flops
 from trainer.launch.launcher import Launcher
 from trainer.sandbox.levels import Isolation, best_isolation
 from trainer.sandbox.permissions import Limits
-from trainer.scoring.probes import ProbeReport, Probing, Witness
+from trainer.scoring.blind import HeldBack, reserve
+from trainer.scoring.probes import Depth, Probing, Sitting
+from trainer.scoring.report import ProbeReport
+from trainer.scoring.witness import Witness
 from trainer.trial.process import TrialProcess
 from trainer.trial.spec import TrainOutcome, TrialSpec
 from trainer.trial.wire import Progress
@@ -38,7 +44,8 @@ class TrainedModel:
     def __init__(self, process: TrialProcess, outcome: TrainOutcome, closed: Callable[[TrialProcess], None]) -> None:
         self.process, self._closed = process, closed
         self.outcome = outcome
-        self.witness: Witness | None = None
+        self.witnesses = dict[str, Witness]()
+        """What it answered about each text, `val` and `test`, that it was scored on."""
 
     def close(self) -> None:
         """Kill the process and remove its scratch folder."""
@@ -79,7 +86,7 @@ class TrainerTool:
         self.isolation = isolation or best_isolation()
         self._pace = pace
         self._launcher: Launcher | None = None
-        self._texts = dict[str, EvalSet]()
+        self._texts = dict[str, HeldBack]()
         self._processes = dict[TrialProcess, bool]()
         """Those that train, are scored or wait for it; and whether they train."""
         self._stop_at = math.inf
@@ -140,14 +147,12 @@ class TrainerTool:
         self._processes.pop(process, None)
 
     def score(self, model: TrainedModel) -> "Score":
-        """Bits per byte of a trained model on the validation split, measured from outside.
+        """Bits per byte of a trained model on the validation split, measured from outside, blind rows left out.
 
         Raises:
             TrialError: it hung, died, or answered with something that is not a distribution.
         """
-        text = self._text("val")
-        model.witness = Witness(text, model.process.layout.rows, self._data.vocab_size)
-        return model.process.score(text, model.witness.keep)
+        return self._score_on(model, "val")
 
     def score_test(self, model: TrainedModel) -> float:
         """Bits per byte on the held-back test split: for the end of a campaign. Before `probe`, which ends the process.
@@ -155,26 +160,47 @@ class TrainerTool:
         Raises:
             TrialError: as for `score`.
         """
-        return model.process.score(self._text("test")).val_bpb
+        return self._score_on(model, "test").val_bpb
 
-    def probe(self, model: TrainedModel, cuts: int, tolerance_nats: float) -> ProbeReport:
-        """See whether the score just given was honest, on a replica. The process that was scored is gone afterwards.
+    def _score_on(self, model: TrainedModel, name: Literal["val", "test"]) -> "Score":
+        text = self._text(name)
+        witness = Witness(text, model.process.layout.rows, self._data.vocab_size)
+        score = model.process.score(text.shown, witness.keep, text.sample)
+        witness.costs = replace(witness.costs, shown=score.costs)
+        model.witnesses[name] = witness
+        return score
+
+    def training_seed(self, campaign_seed: int, seed_index: int) -> int:
+        """The seed of a training, 31 bits that tell a program neither which campaign nor which measurement it is in.
+
+        The same for the same corpus, campaign seed and index, so that runs repeat; without the held-back text nobody
+        can work it out. Two of one campaign are the same once in a thousand million pairs.
+        """
+        told = b"seed:%d:%d:" % (campaign_seed, seed_index)
+        return int.from_bytes(hashlib.sha256(told + self._secret).digest()[:4]) >> 1
+
+    def probe(self, model: TrainedModel, depths: Mapping[str, Depth], tolerance_nats: float) -> list[ProbeReport]:
+        """See whether the scores just given were honest. The process that was scored is gone afterwards.
 
         Args:
             model: scored, and not probed yet.
-            cuts: at how many places to see whether it looks ahead; see `trainer.scoring.probes`.
+            depths: how closely to look, for each text that it was scored on; see `trainer.scoring.probes`.
             tolerance_nats: the effect that the device's rounding may have.
+
+        Returns:
+            One report a text; the costs of its blind places are in the model's witness then.
 
         Raises:
             ProbeError: it was not (status `disqualified`), with the report.
             TrialError: a process crashed, hung or was interrupted.
             ValueError: it was not scored before.
         """
-        if model.witness is None:
+        if not model.witnesses:
             raise ValueError("only a model that was scored can be probed")
-        share = cuts / len(model.witness.eval_set.rows)  # each cut is a row to ask about
+        sittings = [Sitting(name, witness, depths[name]) for name, witness in model.witnesses.items()]
+        share = sum(sitting.questions / len(sitting.witness.eval_set.rows) for sitting in sittings)
         limit_s = self._task.budget.score_s * max(1.0, share)
-        probing = Probing(model.witness, cuts=cuts, tolerance_nats=tolerance_nats, limit_s=limit_s)
+        probing = Probing(sittings, tolerance_nats=tolerance_nats, limit_s=limit_s)
 
         def retire() -> None:
             model.process.retire()
@@ -193,10 +219,16 @@ class TrainerTool:
             finally:
                 self._forget(replica)
 
-    def _text(self, split: Literal["val", "test"]) -> EvalSet:
+    @cached_property
+    def _secret(self) -> bytes:
+        """What no trial can know: it follows from the held-back text."""
+        return str(read_meta(self._data.private_dir)["seal"]).encode()
+
+    def _text(self, split: Literal["val", "test"]) -> HeldBack:
         if split not in self._texts:
             data = self._task.data
-            self._texts[split] = load_eval_set(self._data.private_dir, split, data.eval_seq_len, data.eval_tokens)
+            whole = load_eval_set(self._data.private_dir, split, data.eval_seq_len, data.eval_tokens)
+            self._texts[split] = reserve(whole, split.encode() + self._secret)
         return self._texts[split]
 
     def close(self) -> None:

@@ -8,9 +8,6 @@ from memory.records import INCUMBENT_FAILED, Measurement, MeasurementState, Phas
 from rails.errors import DiskFullError, HaltError, TrialError
 from rails.status import Status
 
-SEED_STRIDE = 10_000
-"""Campaign seed s uses training seeds 10,000·s, 10,000·s+1, …: disjoint between campaigns, shared within one."""
-
 MAX_ATTEMPTS = 5
 """Starts of one measurement that no loop has survived, until it is given up: it may be what takes the machine down.
 
@@ -44,7 +41,7 @@ def new_measurement(
         campaign_id=services.campaign_id,
         trial_id=target.trial_id,
         seed_index=seed_index,
-        seed=SEED_STRIDE * services.campaign.seed + seed_index,
+        seed=services.trainer.training_seed(services.campaign.seed, seed_index),
         state=MeasurementState.RUNNING,
         attempt=1 if before is None else before.attempt + 1,
         isolation=services.trainer.isolation,

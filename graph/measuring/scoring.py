@@ -21,7 +21,9 @@ from memory.records import (
 )
 from rails.errors import HaltError, TrialError
 from tools.trainer_tool import TrainedModel
-from trainer.scoring.probes import DEEP_CUTS, QUICK_CUTS, ProbeError, calibrated_tolerance
+from trainer.scoring.probes import QUICK_CUTS, Depth
+from trainer.scoring.report import ProbeError, calibrated_tolerance
+from trainer.scoring.witness import DEEP_CUTS
 
 
 def score_trained(services: Services, trial: Trial, measurement: Measurement, model: TrainedModel) -> Measurement:
@@ -100,29 +102,53 @@ def _probed(services: Services, trial: Trial, scored: Measurement, model: Traine
     """The measurement with what the probes found; one that failed them has no score, only the number it claimed."""
     started = time.monotonic()
     try:
-        report = services.trainer.probe(model, _cuts(services, trial, scored), tolerance_nats(services, scored))
+        reports = services.trainer.probe(model, _depths(services, trial, scored), tolerance_nats(services, scored))
     except ProbeError as error:
         found = {**error.report.to_json(), "claimed_bpb": scored.val_bpb}
         unbelieved = scored.model_copy(update={"val_bpb": None, "test_bpb": None, "total_nats": None, "probes": found})
         return fail(services, trial, unbelieved, error, model.outcome.train_s)
     finally:
         services.hands[trial.trial_id].waited(Node.EVALUATE, "probe", time.monotonic() - started)
-    return scored.model_copy(update={"probes": report.to_json(), "finished_at": utc_now()})
+    for text, witness in model.witnesses.items():
+        services.costs.add(scored.trial_id, scored.measurement_id, text, witness.costs)
+    val, *others = (report.to_json() for report in reports)
+    found = {**val, **{str(other["text"]): other for other in others}}
+    return scored.model_copy(update={"probes": found, "finished_at": utc_now()})
 
 
-def _cuts(services: Services, trial: Trial, scored: Measurement) -> int:
-    """At how many cuts to look: at all before a keep.
+def _depths(services: Services, trial: Trial, scored: Measurement) -> dict[str, Depth]:
+    """How closely to look at what was answered about each text."""
+    target = services.trial(scored.trial_id)
+    parent = services.costs.mean(target.parent_trial_id, "val")
+    if scored.purpose is not Purpose.FINAL:
+        deep = _is_deep(services, trial, scored)
+        # Of the baseline all blind places are asked once: every candidate is compared with it, or with what beat it.
+        first = target.kind is TrialKind.BASELINE and services.costs.mean(target.trial_id, "val") is None
+        return {"val": Depth(cuts=DEEP_CUTS if deep else QUICK_CUTS, whole_blind=deep or first, reference=parent)}
+    baseline = services.store.trial_by_seq(services.campaign_id, 0)
+    of_baseline = services.costs.mean(baseline.trial_id, "test") if baseline and baseline != target else None
+    # A result is probed as deeply as a keep, its measurements together: the search's scores have nothing to hide now,
+    # but here a program meets the test text for the first time.
+    ours = target.kind is not TrialKind.BASELINE
+    cuts = max(QUICK_CUTS, -(-DEEP_CUTS // max(1, services.task.final.seeds))) if ours else QUICK_CUTS
+    return {
+        "val": Depth(cuts=cuts, reference=parent),
+        "test": Depth(cuts=cuts, whole_blind=True, reference=of_baseline),
+    }
 
-    All, too, when only a measurement of the incumbent is missing: the candidate may be kept after it.
+
+def _is_deep(services: Services, trial: Trial, scored: Measurement) -> bool:
+    """Whether to look everywhere: before a keep.
+
+    Too, when only a measurement of the incumbent is missing: the candidate may be kept after it.
     """
     stored = services.measured(scored.trial_id)
     search = scored.trial_id == trial.trial_id and trial.phase is not Phase.DECIDED
     if not search or trial.kind is TrialKind.BASELINE or probed_deeply(stored):
-        return QUICK_CUTS
+        return False
     decision = services.rule.decide(evidence_for(services, trial, scored))
     may_be_kept = decision.action == "keep" or (decision.target == "incumbent" and len(stored) > 0)
-    sent_back = (trial.decision or {}).get("unprobed", False)
-    return DEEP_CUTS if may_be_kept or sent_back else QUICK_CUTS
+    return may_be_kept or bool((trial.decision or {}).get("unprobed", False))
 
 
 def tolerance_nats(services: Services, measured: Measurement) -> float:

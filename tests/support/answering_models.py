@@ -2,13 +2,19 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.shards import EvalSet
-from trainer.scoring.probes import Logits, ProbeReport, Probing, Witness
+from trainer.scoring.blind import Costs, HeldBack, reserve
+from trainer.scoring.cuts import Places
+from trainer.scoring.effects import Logits
+from trainer.scoring.evaluate import Tally
+from trainer.scoring.probes import Depth, Probing, Sitting
+from trainer.scoring.report import ProbeReport
+from trainer.scoring.witness import Witness
 
 VOCAB, LENGTH, BOS = 17, 24, 16
 BATCH = 8
@@ -132,12 +138,25 @@ class Noisy(Honest):
         return logits + self.rng.normal(scale=0.5, size=logits.shape).astype(np.float32)
 
 
-def score(model: Honest, eval_set: EvalSet) -> Witness:
+def score(model: Honest, eval_set: EvalSet, *, blind: bool = True) -> Witness:
     """Ask for everything once, as scoring does."""
-    witness = Witness(eval_set, BATCH, VOCAB)
-    for first in range(0, len(eval_set.rows), BATCH):
-        witness.keep(first, model.ask(eval_set.rows[first : first + BATCH, :-1]))
+    text = reserve(eval_set, b"secret") if blind else whole(eval_set)
+    witness, tally = Witness(text, BATCH, VOCAB), Tally(eval_set.token_bytes, text.sample)
+    for first in range(0, len(text.shown.rows), BATCH):
+        rows = text.shown.rows[first : first + BATCH]
+        logits = model.ask(rows[:, :-1])
+        tally.add(logits, rows[:, 1:])
+        witness.keep(first, logits)
+    witness.costs = replace(witness.costs, shown=tally.score(0.0, 0.0).costs)
     return witness
+
+
+def whole(eval_set: EvalSet) -> HeldBack:
+    """A text of which nothing is blind."""
+    none = np.zeros(0, np.int64)
+    rows = EvalSet(eval_set.rows[:0], eval_set.token_bytes)
+    flags = np.zeros(0, bool)
+    return HeldBack(eval_set, rows, Places(none, none), flags, flags, np.arange(len(eval_set.rows)))
 
 
 def probe(
@@ -147,6 +166,8 @@ def probe(
     tolerance_nats: float = 1e-3,
     eval_set: EvalSet | None = None,
     make_replica: Callable[[], Honest] | None = None,
+    whole_blind: bool = False,
+    reference: Costs | None = None,
 ) -> ProbeReport:
     """Score one model and probe it with another one as its replica."""
     scored = make()
@@ -156,5 +177,6 @@ def probe(
     def replica() -> Generator[Honest]:
         yield (make_replica or make)()
 
-    probing = Probing(witness, cuts=cuts, tolerance_nats=tolerance_nats, limit_s=60.0)
-    return probing.run(scored, lambda: None, replica)
+    sitting = Sitting("val", witness, Depth(cuts=cuts, whole_blind=whole_blind, reference=reference))
+    probing = Probing([sitting], tolerance_nats=tolerance_nats, limit_s=60.0)
+    return probing.run(scored, lambda: None, replica)[0]

@@ -18,6 +18,7 @@ from rails.status import Status
 from tests.support.variants import first
 from tests.support.workspaces import STANDIN, make_quick_workspace, make_standin_workspace, standin_campaign
 from tools.trainer_tool import Progress, TrainedModel, TrainerTool
+from trainer.scoring.probes import Depth
 
 ANSWER = '        """[r, T] → [r, T, V]."""\n'
 LONG = 60.0
@@ -96,7 +97,7 @@ def test_a_scoring_and_its_probes_finish_within_the_grace_and_no_training_starts
         with trained(services) as model:
             services.trainer.stop(LONG)
             assert services.trainer.score(model).val_bpb > 0
-            assert services.trainer.probe(model, 8, 0.05).cuts >= 8
+            assert services.trainer.probe(model, {"val": Depth(cuts=8)}, 0.05)[0].cuts >= 8
         with pytest.raises(TrialError, match="interrupted before training started"):
             trained(services)
 
@@ -137,7 +138,7 @@ def act(trainer: TrainerTool, model: TrainedModel, part: str) -> None:
     if part == "score":
         trainer.score(model)
     else:
-        trainer.probe(model, 512, 0.05)
+        trainer.probe(model, {"val": Depth(cuts=512)}, 0.05)
 
 
 def test_a_finished_scoring_of_the_baseline_is_stored_and_not_made_again(tmp_path: Path) -> None:

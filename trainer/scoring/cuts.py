@@ -67,17 +67,26 @@ def rounds(cuts: Places, rng: np.random.Generator) -> list[Indices]:
     return [rng.permutation(order[rank == n]) for n in range(int(rank.max(initial=-1)) + 1)]
 
 
-def foreign_suffixes(eval_set: EvalSet, cuts: Places, rng: np.random.Generator) -> NDArray[np.int32]:
+def foreign_suffixes(
+    eval_set: EvalSet, cuts: Places, rng: np.random.Generator, source: EvalSet | None = None
+) -> NDArray[np.int32]:
     """For each cut its row with other text after the cut: another token than its own next one, then any.
+
+    Args:
+        eval_set: whose rows are cut; nothing comes after a cut at the end of a row.
+        cuts: where.
+        rng: draws what comes after.
+        source: the text whose tokens are drawn; the same unless said otherwise.
 
     Returns:
         int32 [K, T].
     """
-    text_RT = eval_set.rows[:, :-1]
+    text_RT, drawn_RT = eval_set.rows[:, :-1], (source or eval_set).rows[:, :-1]
     own_KT = text_RT[cuts.rows]
-    foreign_KT = text_RT.ravel()[rng.integers(0, text_RT.size, own_KT.shape)]
-    k, following = np.arange(len(cuts)), cuts.positions + 1
-    foreign_KT[k, following] = _other_tokens(eval_set, own_KT[k, following], rng)
+    foreign_KT = drawn_RT.ravel()[rng.integers(0, drawn_RT.size, own_KT.shape)]
+    k = np.flatnonzero(cuts.positions + 1 < text_RT.shape[1])
+    following = cuts.positions[k] + 1
+    foreign_KT[k, following] = _other_tokens(source or eval_set, own_KT[k, following], rng)
     after_KT = np.arange(text_RT.shape[1]) > cuts.positions[:, None]
     return np.where(after_KT, foreign_KT, own_KT)
 

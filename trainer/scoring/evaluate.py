@@ -38,6 +38,8 @@ class Score:
     scored_tokens: int
     score_s: float
     answer_s: float
+    costs: NDArray[np.float32]
+    """[S, T] nats of the tokens in the rows that the tally was to keep; NaN for those of no byte."""
 
 
 def token_costs(logits: Logits, targets: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -73,10 +75,13 @@ class Tally:
 
     Args:
         token_bytes: int32 [V], how many bytes each token stands for. Targets of 0 bytes are not counted.
+        kept_rows: numbers of the rows whose costs by token are part of the score.
     """
 
-    def __init__(self, token_bytes: NDArray[np.int32]) -> None:
+    def __init__(self, token_bytes: NDArray[np.int32], kept_rows: NDArray[np.int64] | None = None) -> None:
         self._token_bytes = token_bytes
+        self._kept_rows = set[int]() if kept_rows is None else set[int](kept_rows.tolist())
+        self._costs = list[NDArray[np.float32]]()
         self._nats, self._bytes, self._tokens, self._rows = 0.0, 0, 0, 0
 
     def add(self, logits: Logits, targets: NDArray[np.int32]) -> None:
@@ -94,6 +99,9 @@ class Tally:
             counted = sizes > 0
             costs = token_costs(row_TV, target_T)[counted]
             self._judge(costs, np.flatnonzero(counted))
+            if self._rows in self._kept_rows:
+                self._costs.append(np.full(len(target_T), np.nan, np.float32))
+                self._costs[-1][counted] = np.maximum(costs, 0.0)
             self._nats += float(np.maximum(costs, 0.0).sum())
             self._bytes += int(sizes.sum())
             self._tokens += int(counted.sum())
@@ -114,6 +122,7 @@ class Tally:
             scored_tokens=self._tokens,
             score_s=score_s,
             answer_s=answer_s,
+            costs=np.stack(self._costs) if self._costs else np.empty((0, 0), np.float32),
         )
 
     def _judge(self, costs: NDArray[np.float64], positions: NDArray[np.intp]) -> None:

@@ -166,7 +166,12 @@ class TrialProcess:
             log_tail=self._channel.output.tail(),
         )
 
-    def score(self, eval_set: "EvalSet", keep: Callable[[int, NDArray[np.float32]], None] | None = None) -> "Score":
+    def score(
+        self,
+        eval_set: "EvalSet",
+        keep: Callable[[int, NDArray[np.float32]], None] | None = None,
+        kept_rows: NDArray[np.int64] | None = None,
+    ) -> "Score":
         """Ask the trained model about every row of `eval_set` and count what its answers cost.
 
         Each answer is copied out of the shared memory once, before it is looked at. While it is being counted, a
@@ -176,6 +181,7 @@ class TrialProcess:
             eval_set: the rows.
             keep: called with the number of the first row and the logits [r, T, V] that were counted for the rows from
                 there on. The array is used again afterwards: copy what is wanted of it.
+            kept_rows: numbers of the rows whose costs by token are wanted.
 
         Raises:
             TrialError: `eval_budget_overrun`, `disqualified` (the answers are no distribution), `crash` or
@@ -187,7 +193,7 @@ class TrialProcess:
         layout, rows = self._spec.layout, eval_set.rows
         if rows.shape[1] != layout.seq_len + 1:
             raise ValueError(f"rows of {rows.shape[1]} tokens cannot be scored with eval_seq_len {layout.seq_len}")
-        tally, started = Tally(eval_set.token_bytes), time.monotonic()
+        tally, started = Tally(eval_set.token_bytes, kept_rows), time.monotonic()
         phase = self._asking("scored", self._spec.caps.score_s)
         logits = np.empty((layout.rows, layout.seq_len, layout.vocab_size), np.float32)
         counted = 0

@@ -22,7 +22,8 @@ from tests.support.cheats import CHEATS, cheating, outside_its_state, proposal
 from tests.support.variants import firsts
 from tests.support.workspaces import make_quick_workspace, standin_campaign
 from tools.trainer_tool import TrainedModel
-from trainer.scoring.probes import CAP_NATS, FLOOR_NATS, QUICK_CUTS, ProbeReport
+from trainer.scoring.probes import QUICK_CUTS, Depth
+from trainer.scoring.report import CAP_NATS, FLOOR_NATS, ProbeReport
 
 BETTER = json.dumps({"knob": "rows", "new_value": 32, "reason": "x"})
 WORSE = json.dumps({"knob": "bigram_weight", "new_value": 0.0, "reason": "x"})
@@ -181,8 +182,8 @@ def test_the_tolerance_is_the_baselines(tmp_path: Path, monkeypatch: pytest.Monk
     with standin_campaign(root, proposer=ScriptedProposer([WORSE]), options=RunOptions(trials=1)) as services:
         probe = services.trainer.probe
 
-        def coarse(model: TrainedModel, cuts: int, tolerance: float) -> ProbeReport:
-            return replace(probe(model, cuts, tolerance), order_nats=5e-4)
+        def coarse(model: TrainedModel, depths: dict[str, Depth], tolerance: float) -> list[ProbeReport]:
+            return [replace(report, order_nats=5e-4) for report in probe(model, depths, tolerance)]
 
         monkeypatch.setattr(services.trainer, "probe", coarse)
         Runner(services).run()

@@ -28,20 +28,15 @@ from tests.support.answering_models import (
     made_up_text,
     probe,
     score,
+    whole,
 )
 from tests.support.variants import first
 from trainer.data.shards import EvalSet
 from trainer.scoring.cuts import draw_cuts, foreign_suffixes, rounds, secret_rng
-from trainer.scoring.probes import (
-    CAP_NATS,
-    DEEP_CUTS,
-    FLOOR_NATS,
-    ProbeError,
-    Probing,
-    Witness,
-    calibrated_tolerance,
-    compare,
-)
+from trainer.scoring.effects import compare
+from trainer.scoring.probes import Depth, Probing, Sitting
+from trainer.scoring.report import CAP_NATS, FLOOR_NATS, ProbeError, calibrated_tolerance
+from trainer.scoring.witness import DEEP_CUTS, Witness
 
 
 def failure(make: Callable[[], Honest], cuts: int = 128, **options: object) -> ProbeError:
@@ -181,7 +176,7 @@ def test_short_texts_can_be_probed_too(rows: int) -> None:
 
 def test_looking_ahead_is_told_with_its_size_and_its_worth() -> None:
     error = failure(Peeking)
-    assert "it looks ahead: at 128 of 128 cuts its answer changed with the text that follows, by up to" in error.what
+    assert " cuts its answer changed with the text that follows, by up to" in error.what
     assert "nats (0.001 allowed), worth about" in error.what
     assert error.report.order_over == error.report.replay_over == 0
     assert error.report.lean_bpb > 1.0
@@ -260,8 +255,9 @@ def test_a_model_that_cheats_at_a_share_of_places_is_missed_as_often_as_stated()
     for _ in range(runs):
         witness = score(cheat, eval_set)
         for cuts in (20, 120):
-            probing = Probing(witness, cuts=cuts, tolerance_nats=FLOOR_NATS, limit_s=60.0)
-            found = probing._suffix(cheat)  # pyright: ignore[reportPrivateUsage]
+            sitting = Sitting("val", witness, Depth(cuts=cuts))
+            probing = Probing([sitting], tolerance_nats=FLOOR_NATS, limit_s=60.0)
+            found = probing._suffix(cheat, sitting)  # pyright: ignore[reportPrivateUsage]
             missed[cuts] += found.over(FLOOR_NATS) == 0
     expected = (1 - share) ** 20
     assert 0.25 < expected < 0.5
@@ -347,13 +343,15 @@ def test_the_scored_process_is_gone_before_its_replica_begins() -> None:
         def __exit__(self, *_: object) -> None:
             events.append("replica closed")
 
-    Probing(witness, cuts=8, tolerance_nats=1e-3, limit_s=60.0).run(Honest(), lambda: events.append("closed"), Context)
+    sitting = Sitting("val", witness, Depth(cuts=8))
+    probing = Probing([sitting], tolerance_nats=1e-3, limit_s=60.0)
+    probing.run(Honest(), lambda: events.append("closed"), Context)
     assert events == ["closed", "replica", "replica closed"]
 
 
 def test_probing_ends_in_time() -> None:
     witness = score(Honest(), made_up_text())
-    probing = Probing(witness, cuts=8, tolerance_nats=1e-3, limit_s=0.0)
+    probing = Probing([Sitting("val", witness, Depth(cuts=8))], tolerance_nats=1e-3, limit_s=0.0)
     with pytest.raises(TrialError, match="not probed within 0 s") as caught:
         probing.run(Honest(), lambda: None, lambda: pytest.fail("no replica is needed any more"))
     assert caught.value.status is Status.EVAL_BUDGET_OVERRUN
@@ -366,7 +364,7 @@ def test_the_replica_is_asked_in_batches_of_another_size() -> None:
 
 
 def test_only_the_secret_places_are_kept() -> None:
-    witness = Witness(made_up_text(), BATCH, VOCAB)
+    witness = Witness(whole(made_up_text()), BATCH, VOCAB)
     assert witness.cut_logits.shape == (len(witness.cuts), VOCAB)
     assert len(witness.first) == BATCH * LENGTH
     assert witness.first.rows.max() < BATCH
