@@ -21,6 +21,7 @@ from memory.records import (
 )
 from rails.errors import HaltError, TrialError
 from tools.trainer_tool import TrainedModel
+from trainer.scoring.blind import Costs
 from trainer.scoring.probes import QUICK_CUTS, Depth
 from trainer.scoring.report import ProbeError, calibrated_tolerance
 from trainer.scoring.witness import DEEP_CUTS
@@ -119,21 +120,29 @@ def _probed(services: Services, trial: Trial, scored: Measurement, model: Traine
 def _depths(services: Services, trial: Trial, scored: Measurement) -> dict[str, Depth]:
     """How closely to look at what was answered about each text."""
     target = services.trial(scored.trial_id)
-    parent = services.costs.mean(target.parent_trial_id, "val")
+    baseline = services.store.trial_by_seq(services.campaign_id, 0)
+    above = {target.parent_trial_id, baseline.trial_id if baseline else None} - {target.trial_id}
+
+    def references(text: str) -> tuple[Costs, ...]:
+        found = (services.costs.mean(trial_id, text) for trial_id in above)
+        return tuple(costs for costs in found if costs is not None)
+
     if scored.purpose is not Purpose.FINAL:
         deep = _is_deep(services, trial, scored)
         # Of the baseline all blind places are asked once: every candidate is compared with it, or with what beat it.
         first = target.kind is TrialKind.BASELINE and services.costs.mean(target.trial_id, "val") is None
-        return {"val": Depth(cuts=DEEP_CUTS if deep else QUICK_CUTS, whole_blind=deep or first, reference=parent)}
-    baseline = services.store.trial_by_seq(services.campaign_id, 0)
-    of_baseline = services.costs.mean(baseline.trial_id, "test") if baseline and baseline != target else None
+        return {
+            "val": Depth(
+                cuts=DEEP_CUTS if deep else QUICK_CUTS, whole_blind=deep or first, references=references("val")
+            )
+        }
     # A result is probed as deeply as a keep, its measurements together: the search's scores have nothing to hide now,
     # but here a program meets the test text for the first time.
     ours = target.kind is not TrialKind.BASELINE
     cuts = max(QUICK_CUTS, -(-DEEP_CUTS // max(1, services.task.final.seeds))) if ours else QUICK_CUTS
     return {
-        "val": Depth(cuts=cuts, reference=parent),
-        "test": Depth(cuts=cuts, whole_blind=True, reference=of_baseline),
+        "val": Depth(cuts=cuts, references=references("val")),
+        "test": Depth(cuts=cuts, whole_blind=True, references=references("test")),
     }
 
 

@@ -167,7 +167,7 @@ def probe(
     eval_set: EvalSet | None = None,
     make_replica: Callable[[], Honest] | None = None,
     whole_blind: bool = False,
-    reference: Costs | None = None,
+    references: tuple[Costs, ...] = (),
 ) -> ProbeReport:
     """Score one model and probe it with another one as its replica."""
     scored = make()
@@ -177,6 +177,6 @@ def probe(
     def replica() -> Generator[Honest]:
         yield (make_replica or make)()
 
-    sitting = Sitting("val", witness, Depth(cuts=cuts, whole_blind=whole_blind, reference=reference))
+    sitting = Sitting("val", witness, Depth(cuts=cuts, whole_blind=whole_blind, references=references))
     probing = Probing([sitting], tolerance_nats=tolerance_nats, limit_s=60.0)
     return probing.run(scored, lambda: None, replica)[0]

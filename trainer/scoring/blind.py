@@ -142,6 +142,11 @@ class Gap:
         """Whether the shown score was not earned."""
         return self.nats > self.allowed_nats
 
+    @property
+    def share(self) -> float:
+        """Of what is allowed."""
+        return self.nats / self.allowed_nats
+
 
 NO_GAP = Gap(places=0, nats=0.0, allowed_nats=math.inf)
 
@@ -154,7 +159,7 @@ class Blindness:
         blind: over all blind places that were asked.
         unseen: over those whose next token was never shown to any program: what an earlier trial passed on does not
             help there.
-        paired: whether differences to another program's costs were compared, or the costs themselves.
+        paired: whether differences to other programs' costs were compared, or the costs themselves.
     """
 
     blind: Gap
@@ -162,21 +167,31 @@ class Blindness:
     paired: bool
 
 
-def compare_blind(text: HeldBack, costs: Costs, reference: Costs | None, vocab_size: int) -> Blindness:
+def compare_blind(text: HeldBack, costs: Costs, references: Sequence[Costs], vocab_size: int) -> Blindness:
     """Compare what a program gained where it was shown the text with what it gained where it was blind.
 
     Args:
         text: the held-back text.
         costs: of the program.
-        reference: of the program that it is compared with, on the same tokens; None: nothing to compare with.
+        references: of programs that it is compared with, on the same tokens, each by itself. The incumbent alone would
+            not do: one that answers badly on purpose where it is blind, as badly as it may, gives its successor room,
+            and that one the next. Those of another text are left out; without any, the costs themselves are compared.
         vocab_size: V.
     """
-    paired = reference is not None and reference.fits(text)
     cap = CLIP * math.log(vocab_size)
-    shown_ST, blind_K = (np.minimum(part.astype(np.float64), cap) for part in (costs.shown, costs.blind))
-    if paired and reference is not None:
-        shown_ST = shown_ST - np.minimum(reference.shown, cap)
-        blind_K = blind_K - np.minimum(reference.blind, cap)
+    ours = [np.minimum(part.astype(np.float64), cap) for part in (costs.shown, costs.blind)]
+    found = [
+        _compare(text, ours[0] - np.minimum(reference.shown, cap), ours[1] - np.minimum(reference.blind, cap))
+        for reference in references
+        if reference.fits(text)
+    ]
+    gaps = found or [_compare(text, *ours)]
+    blind, unseen = (max(each, key=lambda gap: gap.share) for each in zip(*gaps, strict=True))
+    return Blindness(blind=blind, unseen=unseen, paired=bool(found))
+
+
+def _compare(text: HeldBack, shown_ST: Float64, blind_K: Float64) -> tuple[Gap, Gap]:
+    """The gaps over all blind places and over the unseen ones."""
     spread = _Spread.of(shown_ST)
     kind_K = _kinds(shown_ST.shape[1])[text.cuts.positions]
     excess_K = blind_K - spread.means[kind_K]
@@ -185,7 +200,7 @@ def compare_blind(text: HeldBack, costs: Costs, reference: Costs | None, vocab_s
     def gap(chosen_K: Bools) -> Gap:
         return _gap(excess_K[chosen_K], text.cuts.rows[chosen_K], kind_K[chosen_K], spread)
 
-    return Blindness(blind=gap(known_K), unseen=gap(known_K & text.unseen), paired=paired)
+    return gap(known_K), gap(known_K & text.unseen)
 
 
 def _kinds(length: int) -> Indices:

@@ -64,12 +64,12 @@ class Depth:
     Args:
         cuts: how many cuts to ask the replica about.
         whole_blind: ask about every blind place, not only the quick ones.
-        reference: what another program's answers cost on the same tokens.
+        references: what other programs' answers cost on the same tokens.
     """
 
     cuts: int
     whole_blind: bool = False
-    reference: Costs | None = None
+    references: tuple[Costs, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ class Probing:
             lean_nats=lean,
             lean_error_nats=error,
             lean_bpb=lean * bpb_per_nat,
-            blindness=compare_blind(witness.text, witness.costs, sitting.depth.reference, witness.vocab_size),
+            blindness=compare_blind(witness.text, witness.costs, sitting.depth.references, witness.vocab_size),
             bpb_per_nat=bpb_per_nat,
             tolerance_nats=tolerance,
             probe_s=time.monotonic() - self._started,

@@ -110,9 +110,9 @@ def test_what_an_earlier_trial_was_shown_helps_nowhere_after_the_last_cut() -> N
     text = reserve(whole, b"secret")
     costs = costs_of(text, lambda rows, t: np.full(t.shape, 0.01))
     costs.blind[text.unseen] = 3.0
-    found = compare_blind(text, costs, None, VOCAB)
+    found = compare_blind(text, costs, [], VOCAB)
     assert found.unseen.too_large
-    assert not compare_blind(text, costs_of(text, lambda rows, t: 3.0 + 0.0 * t), None, VOCAB).unseen.too_large
+    assert not compare_blind(text, costs_of(text, lambda rows, t: 3.0 + 0.0 * t), [], VOCAB).unseen.too_large
 
 
 def costs_of(text: HeldBack, nats: object) -> Costs:
@@ -134,7 +134,7 @@ def test_wild_answers_on_blind_places_hide_nothing() -> None:
     for share in (0.0, 0.02, 0.1, 0.3):
         blind = np.full(len(text.cuts), 3.0, np.float32) + np.random.default_rng(2).exponential(0.5, len(text.cuts))
         wild = np.random.default_rng(4).random(len(blind)) < share
-        found = compare_blind(text, Costs(leaking.shown, np.where(wild, 1e6, blind).astype(np.float32)), None, VOCAB)
+        found = compare_blind(text, Costs(leaking.shown, np.where(wild, 1e6, blind).astype(np.float32)), [], VOCAB)
         assert found.blind.too_large, share
 
 
@@ -142,7 +142,9 @@ def test_an_honest_gain_passes_whatever_it_is() -> None:
     whole = made_up_text(LONG)
     reference = score(Honest(seed=3), whole)
     for seed in range(20):
-        report = probe(lambda seed=seed: Honest(seed=seed), eval_set=whole, whole_blind=True, reference=reference.costs)
+        report = probe(
+            lambda seed=seed: Honest(seed=seed), eval_set=whole, whole_blind=True, references=(reference.costs,)
+        )
         assert not report.blindness.blind.too_large
 
 
@@ -166,6 +168,16 @@ def test_costs_of_another_cutting_are_not_compared_with() -> None:
     text = reserve(made_up_text(LONG), b"secret")
     costs = costs_of(text, lambda rows, t: 3.0 + 0.0 * t)
     other = Costs(costs.shown[:, 1:], costs.blind)
-    assert not compare_blind(text, costs, other, VOCAB).paired
-    assert compare_blind(text, costs, costs, VOCAB).paired
+    assert not compare_blind(text, costs, [other], VOCAB).paired
+    assert compare_blind(text, costs, [costs], VOCAB).paired
     assert BOS < VOCAB
+
+
+def test_an_incumbent_that_answers_badly_where_it_is_blind_gives_nobody_room() -> None:
+    text = reserve(made_up_text(400), b"secret")
+    baseline = costs_of(text, lambda rows, t: 3.0 + 0.0 * t)
+    pretending = Costs(baseline.shown, baseline.blind + np.float32(2.0))
+    leaking = costs_of(text, lambda rows, t: np.where(np.random.default_rng(3).random(t.shape) < 0.5, 0.0, 3.0))
+    leaking.blind[:] = baseline.blind
+    assert not compare_blind(text, leaking, [pretending], VOCAB).blind.too_large
+    assert compare_blind(text, leaking, [pretending, baseline], VOCAB).blind.too_large
