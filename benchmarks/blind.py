@@ -1,7 +1,7 @@
 """What blind scoring catches: leaks of known size, simulated on what real programs' answers cost, token by token.
 
 The CPU task's program is trained with three seeds, and changed versions of it with one each, for a number of steps.
-Each is scored on the whole validation text. Everything after that is arithmetic: secrets set other rows blind each time,
+Each is scored on the whole validation text. Everything after that is arithmetic: each secret sets other rows blind,
 and a leak makes a share of the shown tokens (and, for a leak from trial to trial, of the blind tokens that were ever
 shown) cost nothing.
 
@@ -88,7 +88,7 @@ def measured(source: str, seed: int, steps: int) -> Nats:
 def scenes(steps: int) -> tuple[EvalSet, list[Scene]]:
     """The real part: every program trained and scored."""
     profile = PROFILES["cpu"]
-    source = set_knobs(Path(train.__file__).read_text(encoding="utf-8"), "Knobs", dict(profile.knobs))
+    source = set_knobs(Path(train.__file__).read_text(encoding="utf-8"), "Knobs", profile.values)
     data = prepare(DataSpec(vocab_size=profile.vocab_size))
     whole = load_eval_set(data.private_dir, "val", profile.eval_seq_len, profile.eval_tokens)
     incumbent = np.mean([measured(source, seed, steps) for seed in SEEDS], axis=0)
@@ -171,16 +171,14 @@ def main() -> None:
     if options.json:
         print(json.dumps({"rows": len(whole.rows), "results": rows}))
         return
-    print(
-        "| compared with | places | leak | of tokens | caught | of | gap allowed, nats |\n|---|---|---|---|---|---|---|"
-    )
+    print("| compared with | places | leak | of tokens | caught | of | gap allowed, nats |")
+    print("|---|---|---|---|---|---|---|")
     for row in rows:
         name = "the incumbent" if row["paired"] else "nothing"
         depth = "before a keep" if row["deep"] else "every trial"
         share = "–" if row["kind"] == "honest" else f"{row['share']:.0%}"
-        print(
-            f"| {name} | {depth} | {row['kind']} | {share} | {row['caught']:.1%} | {row['of']} | {row['allowed_nats']:.3f} |"
-        )
+        numbers = f"{share} | {row['caught']:.1%} | {row['of']} | {row['allowed_nats']:.3f}"
+        print(f"| {name} | {depth} | {row['kind']} | {numbers} |")
 
 
 if __name__ == "__main__":

@@ -131,11 +131,8 @@ def _depths(services: Services, trial: Trial, scored: Measurement) -> dict[str, 
         deep = _is_deep(services, trial, scored)
         # Of the baseline all blind places are asked once: every candidate is compared with it, or with what beat it.
         first = target.kind is TrialKind.BASELINE and services.costs.mean(target.trial_id, "val") is None
-        return {
-            "val": Depth(
-                cuts=DEEP_CUTS if deep else QUICK_CUTS, whole_blind=deep or first, references=references("val")
-            )
-        }
+        cuts = DEEP_CUTS if deep else QUICK_CUTS
+        return {"val": Depth(cuts=cuts, whole_blind=deep or first, references=references("val"))}
     # A result is probed as deeply as a keep, its measurements together: the search's scores have nothing to hide now,
     # but here a program meets the test text for the first time.
     ours = target.kind is not TrialKind.BASELINE

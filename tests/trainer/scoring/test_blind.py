@@ -175,9 +175,9 @@ def test_costs_of_another_cutting_are_not_compared_with() -> None:
 
 def test_an_incumbent_that_answers_badly_where_it_is_blind_gives_nobody_room() -> None:
     text = reserve(made_up_text(400), b"secret")
-    baseline = costs_of(text, lambda rows, t: 3.0 + 0.0 * t)
+    baseline = costs_of(text, lambda rows, t: 1.5 + 0.0 * t)
     pretending = Costs(baseline.shown, baseline.blind + np.float32(2.0))
-    leaking = costs_of(text, lambda rows, t: np.where(np.random.default_rng(3).random(t.shape) < 0.5, 0.0, 3.0))
+    leaking = costs_of(text, lambda rows, t: np.where(np.random.default_rng(3).random(t.shape) < 0.5, 0.0, 1.5))
     leaking.blind[:] = baseline.blind
     assert not compare_blind(text, leaking, [pretending], VOCAB).blind.too_large
     assert compare_blind(text, leaking, [pretending, baseline], VOCAB).blind.too_large
