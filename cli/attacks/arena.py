@@ -29,6 +29,7 @@ from rails.source.edits import set_knobs
 from rails.status import Status
 from rails.task import load_task
 from trainer.data.prepare import DataSpec, prepare
+from trainer.scoring.blind import BLIND_ROWS
 
 STEPS, SECONDS = 30, 1.0
 """Budgets of the campaigns."""
@@ -49,7 +50,7 @@ score_s = 6
 corpus = "{corpus}"
 vocab_size = {vocab_size}
 eval_seq_len = 64
-eval_tokens = 4096
+eval_tokens = 8192
 [trial]
 device = "cpu"
 threads = 1
@@ -161,12 +162,14 @@ def play_fair(root: Path, controls: Sequence[Control], seed: int, told: Told) ->
 def attack_program(stage: Stage, root: Path, attack: Attack) -> str:
     """The attack as a whole train.py, knowing this machine and the workspace's prepared data."""
     task = load_task(root / "task.toml").data
+    rows = task.eval_tokens // task.eval_seq_len
     data = prepare(DataSpec(corpus=task.corpus, vocab_size=task.vocab_size))
     params = {
         **stage.params(attack.name, root),
         "train_dir": str(data.train_dir),
         "private_dir": str(data.private_dir),
         "hidden": [str(path) for path in data.hidden],
+        "shown_rows": rows - min(BLIND_ROWS, rows // 4),
     }
     return edited(arena_program(), attack.program, params)
 

@@ -41,6 +41,22 @@ MACHINE = (
         tries=True,
     ),
     Attack(
+        name="store-text",
+        program="store_text",
+        what="leaves the scored text for the next trial",
+        stopped_by="Landlock, seccomp, namespaces",
+        level="L2",
+        ends=HARMLESS,
+    ),
+    Attack(
+        name="fetch-text",
+        program="fetch_text",
+        what="saves what that one left with its weights, and answers from it",
+        stopped_by="Landlock, seccomp, namespaces; places that no program was ever shown",
+        level="L2",
+        ends=HARMLESS,
+    ),
+    Attack(
         name="rewrite-data",
         program="rewrite_data",
         what="writes to the prepared data",

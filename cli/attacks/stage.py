@@ -20,7 +20,7 @@ from graph.workspace import Workspace
 PACKAGES = Path(__file__).resolve().parents[2]
 PUBLIC_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run")
 """Where anybody may write; the programs know them too."""
-_SHARED = {"fetch-weights": "store-weights"}
+_SHARED = {"fetch-weights": "store-weights", "fetch-text": "store-text"}
 """Attacks that look for what another one left."""
 
 

@@ -8,6 +8,7 @@ from cli.attacks.arena import Fought, fight
 from cli.attacks.catalogue import ATTACKS
 from cli.attacks.judge import Verdict, judge
 from cli.attacks.stage import set_stage
+from rails.status import Status
 from trainer.sandbox.levels import Isolation
 
 OPEN_AT_L1 = [attack for attack in ATTACKS if attack.level > "L1" and attack.arena == "steps"]
@@ -33,9 +34,15 @@ def test_it_does_harm_where_nothing_stops_it(fights: dict[str, Fought], name: st
     assert judged.verdict is Verdict.OPEN, judged.why
 
 
-@pytest.mark.parametrize("name", ["peek-leaked", "read-validation", "train-before-start", "fetch-weights"])
+@pytest.mark.parametrize("name", ["read-validation", "train-before-start", "fetch-weights"])
 def test_there_it_is_worth_keeping(fights: dict[str, Fought], name: str) -> None:
     assert judge(fights[name]).kept
+
+
+@pytest.mark.parametrize("name", ["peek-leaked", "peek-scatter", "fetch-text"])
+def test_blind_rows_find_what_no_isolation_kept_apart(fights: dict[str, Fought], name: str) -> None:
+    assert fights[name].status is Status.DISQUALIFIED
+    assert "it knows text that it was not to know" in fights[name].reason
 
 
 def test_the_suite_cleans_up_after_them(fights: dict[str, Fought]) -> None:
