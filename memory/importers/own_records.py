@@ -1,6 +1,7 @@
 """What a line of our JSONL or a row of our Parquet holds, checked: a trial with its records, a block, or an event."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -24,6 +25,8 @@ PARTS: tuple[tuple[str, type[Record]], ...] = (
 
 _LONG = re.compile("[0-9]{19}")
 """What a line with an integer of more than 64 bits has in it somewhere."""
+_ENDLESS = re.compile("NaN|Infinity|[eE][+]?[0-9]{3}")
+"""What a line with a number that is not finite has in it somewhere."""
 
 R = TypeVar("R", bound=Record)
 
@@ -54,6 +57,8 @@ def line_in(text: str) -> TrialLine | LineageBlock | Event:
         line = _line_in_parts(object_in(text))
     if _LONG.search(text):
         _check_integers(line)
+    if _ENDLESS.search(text):
+        _check_finite(line)
     return line
 
 
@@ -65,7 +70,9 @@ def row_in(row: Mapping[str, Any]) -> TrialLine:
     """
     trial = _from_columns(TRIALS, row)
     measurements = tuple(_from_columns(MEASUREMENTS, item) for item in row.get("measurements") or [])
-    return TrialLine(trial=trial, measurements=measurements)
+    line = TrialLine(trial=trial, measurements=measurements)
+    _check_finite(line)
+    return line
 
 
 def record_in(kind: type[R], value: object) -> R:
@@ -101,13 +108,38 @@ def _check_integers(line: TrialLine | LineageBlock | Event) -> None:
     Raises:
         RowError: an integer has more than 64 bits.
     """
-    records = (
-        [line.trial, *(r for name, _ in PARTS for r in getattr(line, name))] if isinstance(line, TrialLine) else [line]
-    )
-    for record in records:
+    for record in _records(line):
         for name, value in record:
             if type(value) is int and not -(2**63) <= value < 2**63:
                 raise RowError(f"{type(record).__name__.lower()} {name}: integers must fit into 64 bits")
+
+
+def _check_finite(line: TrialLine | LineageBlock | Event) -> None:
+    """Refuse what no JSON column can hold; numbers of their own columns are checked with the record.
+
+    Raises:
+        RowError: an object or a list has a number in it that is not finite.
+    """
+    for record in _records(line):
+        for name, value in record:
+            if isinstance(value, dict | list) and not _is_finite(value):
+                raise RowError(f"{type(record).__name__.lower()} {name}: numbers must be finite")
+
+
+def _is_finite(value: Any) -> bool:
+    pending = [value]  # no recursion: nobody knows how deep a foreign object goes
+    while pending:
+        item = pending.pop()
+        if isinstance(item, float) and not math.isfinite(item):
+            return False
+        pending += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+    return True
+
+
+def _records(line: TrialLine | LineageBlock | Event) -> list[Record]:
+    if not isinstance(line, TrialLine):
+        return [line]
+    return [line.trial, *(record for name, _ in PARTS for record in getattr(line, name))]
 
 
 def _list(found: Mapping[str, Any], name: str) -> list[Any]:

@@ -160,6 +160,21 @@ def test_every_line_of_our_own_export_is_read_or_told_of(
     assert len(log.records.trials) + len(log.unreadable) == len(lines) - 1
 
 
+@pytest.mark.parametrize("endless", ["Infinity", "NaN", "1e999", "-1E+400"])
+def test_a_number_that_is_not_finite_costs_its_line_alone(
+    folder: Path, originals: dict[str, bytes], endless: str
+) -> None:
+    first, second, *others = originals["jsonl"].decode().splitlines()
+    trial: dict[str, Any] = json.loads(second)
+    trial["trial"]["decision"] = {"reason": "Infinity", "deep": [{"number": "HERE"}]}
+    for text, unreadable in ((f'"{endless}"', 0), (endless, 1)):
+        line = json.dumps(trial).replace('"HERE"', text)
+        log = read_bytes(folder, "\n".join([first, line, *others]).encode())
+        assert log is not None
+        assert [found.why for found in log.unreadable] == ["trial decision: numbers must be finite"] * unreadable
+        assert len(log.records.trials) == len(others) + 1 - unreadable
+
+
 def test_an_integer_that_no_column_can_hold_costs_its_line_alone(folder: Path, originals: dict[str, bytes]) -> None:
     lines: list[Any] = [json.loads(line) for line in originals["jsonl"].decode().splitlines()]
     lines[1]["trial"]["attempt"] = 2**63
