@@ -18,14 +18,18 @@ def project(services: Services, trial: Trial) -> None:
     refresh_parent(services, trial)
     store = services.store
     results = services.results.render(store.trials(trial.campaign_id), store.peak_bytes(trial.campaign_id))
+    head = services.campaign.head_commit
     if trial.status is Status.KEEP and trial.parent_commit and trial.commit_sha:
         for name in services.ratchet.advance(trial.parent_commit, trial.commit_sha):
             services.observer.note(
                 f"{name} has your uncommitted changes and stays as it is; the branch has what was kept"
             )
+    if trial.keep_undone and trial.commit_sha and trial.parent_commit == head:
+        for name in services.ratchet.take_back(trial.commit_sha, head):
+            services.observer.note(f"{name} has your uncommitted changes and stays as it is; the branch is back")
     if trial.candidate_commit is not None:
         services.ratchet.discard(trial.candidate_commit)
-    services.ratchet.project(services.campaign.head_commit, results)
+    services.ratchet.project(head, results)
     if trial.status not in {Status.KEEP, Status.BASELINE}:
         services.costs.forget(trial.trial_id)
     services.publish()
@@ -40,5 +44,7 @@ def refresh_parent(services: Services, trial: Trial) -> None:
 def refresh_metric(services: Services, trial_id: str) -> None:
     """An incumbent's measurements accumulate over the night, and its metric is the mean of those of this machine."""
     known, numbers = services.trial(trial_id), mean_metric(services, trial_id)
+    if known.keep_undone:
+        return  # what is disqualified has no metric
     if numbers and numbers != {"metric": known.metric, "n_measurements": known.n_measurements}:
         services.store.update_trial(trial_id, **numbers)

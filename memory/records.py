@@ -169,7 +169,7 @@ class Trial(Record):
     decision: dict[str, Any] | None = None
     """The evidence behind the last decision, as the keep rule stated it."""
     commit_sha: str | None = None
-    """The commit on the branch, for a kept trial."""
+    """The commit on the branch, for a kept trial; where the branch was, for one whose keep was undone."""
     lineage_sha256: str | None = None
     """The lineage block that the proposal saw; None when lineage was off."""
     lesson: str | None = None
@@ -198,6 +198,11 @@ class Trial(Record):
         if self.status not in FINISHED and not self.reason:
             raise ValueError(f"a trial with status {self.status} must have a reason")
         return self
+
+    @property
+    def keep_undone(self) -> bool:
+        """Whether it was kept, and was found out when the campaign's result was measured."""
+        return self.status is Status.DISQUALIFIED and self.commit_sha is not None
 
     @property
     def _stopped_early(self) -> bool:
@@ -341,6 +346,8 @@ class EventKind(StrEnum):
     DISK_FULL = "disk_full"
     DISK_FREE = "disk_free"
     MACHINE_CHANGED = "machine_changed"
+    KEEP_UNDONE = "keep_undone"
+    """What was kept was disqualified when the result was measured: incumbent and branch are what they were before."""
     RESTORED = "restored"
     """The store was damaged, and was rebuilt from what had been published of it."""
     STOPPED = "stopped"

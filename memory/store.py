@@ -46,6 +46,7 @@ from memory.records import (
     Verdict,
 )
 from rails.errors import DiskFullError, HaltError, NightshiftError
+from rails.status import Status
 
 _OUTCOME = ("status", "metric", "gain", "candidate_commit", "commit_sha")
 """What makes two decisions on a trial the same decision; times and seconds may differ after a repeat."""
@@ -145,7 +146,7 @@ class Store(Writer):
             self._insert(TRIALS, [trial])
 
     def update_trial(self, trial_id: str, **fields: Any) -> Trial:
-        """Change fields of a trial and return it. `decide` alone decides.
+        """Change fields of a trial and return it. `decide` alone decides, and `undo_keep` alone undoes that.
 
         Raises:
             KeyError: there is no such trial.
@@ -193,6 +194,39 @@ class Store(Writer):
                 self._update(CAMPAIGNS, self.campaign(trial.campaign_id), news)
             if lesson is not None:
                 self._insert(LESSONS, [lesson])
+
+    def undo_keep(self, undone: Trial, lesson: Lesson | None) -> None:
+        """Take back the keep of the campaign's incumbent, which was found to cheat, in one transaction.
+
+        The campaign's head and incumbent are again what it was kept over. What was decided on top of it stays as it is.
+        Undoing a keep again in the same way changes nothing.
+
+        Args:
+            undone: the whole record as it is from now on: disqualified, and with the commit that it was kept as.
+            lesson: what takes the place of the trial's lesson, if anything.
+
+        Raises:
+            KeyError: there is no such trial.
+            ValueError: the record is not that of an undone keep, or the trial is not the kept incumbent.
+        """
+        with self.transaction():
+            before, campaign = self.trial(undone.trial_id), self.campaign(undone.campaign_id)
+            if before == undone:
+                return
+            kept = before.status is Status.KEEP and campaign.incumbent_trial_id == before.trial_id
+            if not kept or not undone.keep_undone or before.commit_sha != undone.commit_sha:
+                raise ValueError(
+                    f"trial {before.seq}: only the keep of the incumbent can be undone, by disqualifying it"
+                )
+            self._update(TRIALS, before, dict(undone))
+            back = {"head_commit": before.parent_commit, "incumbent_trial_id": before.parent_trial_id}
+            self._update(CAMPAIGNS, campaign, back)
+            if lesson is not None:
+                stored = self._stored(LESSONS, lesson)
+                if stored is None:
+                    self._write_rows(LESSONS, [lesson])
+                else:
+                    self._update(LESSONS, stored, dict(lesson))
 
     # Proposals
 

@@ -17,6 +17,8 @@ def headline(data: ReportData, result: Result, time: TimeSpent, costs: Costs) ->
             lead = f"No baseline yet: {trials}" if data.search else "No trial has been measured yet"
         case "nothing":
             lead = f"Nothing was kept in {trials}" if data.search else "Only the baseline has been measured"
+            if data.undone:
+                lead = f"What was kept was disqualified: nothing is left of {trials}"
         case _:
             lead = f"{_gain(result.told)} over the baseline, {keeps} in {trials}"
     return f"{lead}, {', '.join(spent)}"
@@ -32,11 +34,29 @@ def how_known(data: ReportData, result: Result) -> list[str]:
         case "unmeasured":
             return ["The baseline has no score yet, so nothing can be compared with it."]
         case "nothing":
-            return [_nothing(data)]
+            told = [_nothing(data)]
         case "fresh":
-            return _fresh(result)
+            told = _fresh(result)
         case _:
-            return _searched(data, result)
+            told = _searched(data, result)
+    return told + _undone(data) + _looks(result)
+
+
+def _undone(data: ReportData) -> list[str]:
+    return [
+        f"Trial {trial.seq} was kept in the search, and disqualified when the result was measured, so its keep was "
+        f"undone: {text.line_of(trial.reason or '', 300)}."
+        for trial in data.undone
+    ]
+
+
+def _looks(result: Result) -> list[str]:
+    if not result.test_looks:
+        return []
+    return [
+        f"The held-back test text of this corpus had been scored {_times(result.test_looks)} by then, over all "
+        "campaigns in this store; each look makes the next less of a test."
+    ]
 
 
 def _nothing(data: ReportData) -> str:
@@ -60,7 +80,7 @@ def _fresh(result: Result) -> list[str]:
         )
     if test is not None:
         told.append(
-            f"On the held-back test text, scored once: {_with_interval(test)} "
+            f"On the held-back test text: {_with_interval(test)} "
             f"({text.metric(test.incumbent)} against {text.metric(test.baseline)}).{_doubt(test)}"
         )
     return told

@@ -78,6 +78,10 @@ class Lines(Observer):
             self._incumbent = trial
         self._say(f"trial {trial.seq}: {trial.status}: {trial.reason}")
 
+    def keep_undone(self, trial: Trial, incumbent: Trial) -> None:
+        """See `Observer`."""
+        self._incumbent = incumbent
+
     def measuring_result(self, target: Trial, seed_index: int) -> None:
         """See `Observer`."""
         self._say(result_step_text(target, seed_index))
@@ -182,6 +186,11 @@ class LiveView(Observer):
         if trial.status in {Status.KEEP, Status.BASELINE}:
             self._incumbent = trial
         self._trials.append(trial)
+
+    def keep_undone(self, trial: Trial, incumbent: Trial) -> None:
+        """See `Observer`."""
+        self._incumbent = incumbent
+        self._trials = [trial if shown.seq == trial.seq else shown for shown in self._trials]
 
     def measuring_result(self, target: Trial, seed_index: int) -> None:
         """See `Observer`."""

@@ -176,16 +176,37 @@ def result_lines(final: dict[str, Any] | None) -> list[str]:
     """The campaign's result, incumbent against baseline on fresh seeds, for a person; none while there is none."""
     if final is None:
         return []
+    undone = [f"trial {row['trial']} was disqualified, its keep undone: {row['reason']}" for row in _undone(final)]
     if final["state"] == "running":
-        return [f"result: trial {final['incumbent']} is being measured again on fresh seeds"]
-    failed = [f"measuring the result: {failure}" for failure in final["failures"]]
+        if final["incumbent"] is None:
+            return undone
+        return [f"result: trial {final['incumbent']} is being measured again on fresh seeds", *undone]
+    failed = [f"measuring the result: {failure}" for failure in final["failures"]] + undone + _looks_lines(final)
+    if final["incumbent"] is None:
+        return ["result: none, everything that was kept was disqualified when it was measured again", *failed]
     if final["val"] is None:
         return ["result: not measured", *failed]
     seeds = f"re-measured on {final['n']} fresh seed{'s' if final['n'] > 1 else ''}"
     lines = [f"result: trial {final['incumbent']} is {_result_text(final['val'])} on the baseline, {seeds}"]
     if final["test"] is not None:
-        lines.append(f"on the held-back test text, scored once: {_result_text(final['test'])}")
+        lines.append(f"on the held-back test text: {_result_text(final['test'])}")
     return lines + failed
+
+
+def _undone(final: dict[str, Any]) -> list[dict[str, Any]]:
+    """The keeps that were undone when the result was measured; a result of an older nightshift does not know any."""
+    return final.get("disqualified") or []
+
+
+def _looks_lines(final: dict[str, Any]) -> list[str]:
+    looks = final.get("test_looks")
+    return [f"the held-back test text: {looks_text(looks)}"] if looks else []
+
+
+def looks_text(looks: int) -> str:
+    """How often the test text was looked at, and what that means, for a person."""
+    times = "once" if looks == 1 else f"{looks} times"
+    return f"scored {times} so far, over all campaigns in this store; each look makes the next less of a test"
 
 
 def _result_text(side: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from cli.show.decision import evidence_lines
 from cli.terminal.output import bpb, cell, gain_text, printable, seconds, table
 from cli.terminal.plot import Frame, Series, draws_plain, plot
+from rails.status import Status
 
 _CURVE_LINES, _CURVE_WIDTH = 6, 78
 _ANSWER = 60
@@ -72,6 +73,8 @@ def _outcome(document: dict[str, Any]) -> Iterator[str]:
     yield _cost(trial)
     if trial["commit_sha"] or trial["candidate_commit"]:
         where = f"on the branch as {trial['commit_sha'][:12]}" if trial["commit_sha"] else "not on the branch"
+        if trial["commit_sha"] and trial["status"] == Status.DISQUALIFIED:
+            where = f"on the branch as {trial['commit_sha'][:12]} until its keep was undone"
         yield f"program: commit {(trial['candidate_commit'] or trial['commit_sha'])[:12]}, {where}"
     if trial["lesson"]:
         yield f"lesson: {trial['lesson']}"

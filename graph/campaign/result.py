@@ -1,13 +1,14 @@
 """Measures a campaign's result: incumbent and baseline once more, on fresh seeds, and once on the test text.
 
 The search keeps what looked best on the validation text, so its own numbers flatter. What a campaign reports is
-measured after it, on seeds that decided nothing: a pair of measurements a seed, in turns incumbent or baseline first,
-so that a machine that changes meanwhile hits both alike. Only here is the held-back test text ever scored.
+measured after it, on seeds that decided nothing: a pair of measurements a seed, in turns baseline or incumbent first,
+so that a machine that changes meanwhile hits both alike. Only here is the held-back test text ever scored; how often
+that has been done in this store is counted, for a text that is looked at again and again is no test any more.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
+from graph.campaign.disqualified import undo_keep, undone_keeps
 from graph.measuring.attempts import stored_measurement
 from graph.measuring.remeasure import measure
 from graph.services import Services
@@ -24,6 +25,8 @@ FIRST_SEED = 1000
 NODE = "finale"
 """Under which name its seconds are stored, beside those of the five nodes."""
 
+BASELINE_CHEATS = "the baseline itself was disqualified: there is nothing to compare with, and nothing to return to"
+
 INTERRUPTED = "interrupted by a signal"
 """The stop reason of a campaign that `run` goes on with."""
 
@@ -37,7 +40,8 @@ def unfinished_result(services: Services) -> str | None:
 def measure_result(services: Services, stop_reason: str) -> str:
     """Measure the campaign's result and store it with the campaign; go on where an earlier call was cut off.
 
-    Nothing is measured when nothing was kept. A measurement that fails is reported and left out.
+    Nothing is measured when nothing was kept. A measurement that fails is reported and left out. An incumbent that is
+    disqualified is none any more: its keep is undone, and the keep before it is measured, down to the baseline.
 
     Args:
         services: of the campaign, whose search is over.
@@ -47,61 +51,83 @@ def measure_result(services: Services, stop_reason: str) -> str:
         `stop_reason`, or that a signal came in between: then the campaign is gone on with from here.
 
     Raises:
-        HaltError: the record cannot be written.
+        HaltError: the record cannot be written, or a person moved the branch.
     """
-    pair = _pair(services)
-    if pair is None:
+    baseline = services.store.trial_by_seq(services.campaign_id, 0)
+    if baseline is None or not services.task.final.seeds or not _anything_to_tell(services):
         return stop_reason
-    baseline, incumbent = pair
-    begun = _result(services, baseline, incumbent, None)
-    _store(services, {**begun, "state": "running", "stop_reason": stop_reason})
-    services.publish()
     trouble: str | None = None
     try:
-        for target, seed_index in _plan(services, baseline, incumbent):
-            if services.stop.requested:
-                return INTERRUPTED
-            _measure(services, target, seed_index)
+        while (cheat := _measure_all(services, stop_reason)) is not None:
+            target, measured = cheat
+            if target.trial_id == baseline.trial_id:
+                trouble = BASELINE_CHEATS
+                break
+            undo_keep(services, target, measured)
     except TrialError as error:
         if error.status is not Status.INTERRUPTED:
             raise
         return INTERRUPTED
     except UserError as error:
         trouble = error.what
-    result = _result(services, baseline, incumbent, trouble)
+    result = _result(services, trouble)
     _store(services, {**result, "stop_reason": stop_reason})
     for failure in result["failures"]:
         services.observer.note(f"measuring the result: {failure}")
     return stop_reason
 
 
-def _pair(services: Services) -> tuple[Trial, Trial] | None:
-    """Baseline and incumbent, if there is a result to measure."""
-    baseline = services.store.trial_by_seq(services.campaign_id, 0)
-    incumbent_id = services.campaign.incumbent_trial_id
-    if baseline is None or incumbent_id is None or incumbent_id == baseline.trial_id or not services.task.final.seeds:
-        return None
-    return baseline, services.trial(incumbent_id)
+def planned_measurements(services: Services) -> list[tuple[Trial, int]]:
+    """Whom to measure with which seed, in this order; nothing when the incumbent is the baseline.
 
-
-def _plan(services: Services, baseline: Trial, incumbent: Trial) -> Iterator[tuple[Trial, int]]:
-    """Whom to measure with which seed, in this order."""
+    The baseline is the first of all: what the incumbent may cost on the test text is held against it.
+    """
+    baseline, incumbent = services.store.trial_by_seq(services.campaign_id, 0), _kept_incumbent(services)
+    if baseline is None or incumbent is None:
+        return []
+    plan: list[tuple[Trial, int]] = []
     for number in range(services.task.final.seeds):
-        pair = (incumbent, baseline) if number % 2 == 0 else (baseline, incumbent)
-        yield from ((target, FIRST_SEED + number) for target in pair)
+        pair = (baseline, incumbent) if number % 2 == 0 else (incumbent, baseline)
+        plan += [(target, FIRST_SEED + number) for target in pair]
+    return plan
 
 
-def _measure(services: Services, target: Trial, seed_index: int) -> None:
-    """One measurement of the result, unless it is stored already.
+def is_measured(services: Services, target: Trial, seed_index: int) -> bool:
+    """Whether this measurement of the result is stored, and is not to be made again."""
+    stored = stored_measurement(services, target, seed_index)
+    return stored is not None and _is_over(stored)
+
+
+def _measure_all(services: Services, stop_reason: str) -> tuple[Trial, Measurement] | None:
+    """Make what is planned and not stored yet, up to a measurement that disqualifies its program; that one, if any.
 
     Raises:
-        TrialError: interrupted; the measurement is made anew when the campaign goes on.
+        TrialError: interrupted; the measurement in hand is made anew when the campaign goes on.
     """
-    before = stored_measurement(services, target, seed_index)
-    if before is not None and _is_over(before):
-        return
-    services.observer.measuring_result(target, seed_index)
-    measure(services, target, seed_index, Purpose.FINAL, NODE)
+    _store(services, {**_result(services, None), "state": "running", "stop_reason": stop_reason})
+    services.publish()
+    for target, seed_index in planned_measurements(services):
+        if services.stop.requested:
+            raise TrialError(Status.INTERRUPTED, "interrupted between two measurements of the result")
+        if not is_measured(services, target, seed_index):
+            services.observer.measuring_result(target, seed_index)
+            measure(services, target, seed_index, Purpose.FINAL, NODE)
+        measured = stored_measurement(services, target, seed_index)
+        if measured is not None and measured.status is Status.DISQUALIFIED:
+            return target, measured
+    return None
+
+
+def _kept_incumbent(services: Services) -> Trial | None:
+    """The incumbent, if it is not the baseline."""
+    incumbent_id = services.campaign.incumbent_trial_id
+    incumbent = None if incumbent_id is None else services.trial(incumbent_id)
+    return incumbent if incumbent is not None and incumbent.seq else None
+
+
+def _anything_to_tell(services: Services) -> bool:
+    """Whether something is kept, or was until it was disqualified."""
+    return _kept_incumbent(services) is not None or bool(undone_keeps(services.store, services.campaign_id))
 
 
 def _is_over(measurement: Measurement) -> bool:
@@ -110,14 +136,15 @@ def _is_over(measurement: Measurement) -> bool:
     return measurement.state is MeasurementState.MEASURED
 
 
-def _result(services: Services, baseline: Trial, incumbent: Trial, trouble: str | None) -> dict[str, Any]:
-    """What is stored as `Campaign.final`, from the measurements in the store.
+def _result(services: Services, trouble: str | None) -> dict[str, Any]:
+    """What is stored as `Campaign.final`, from the rows of the store.
 
     The noise is that of all replicates in the store; on the test text it is taken to be the same, for it comes from
     training. Gains are relative to the baseline's mean here, not to that of the search.
     """
-    ours, theirs = _finals(services, incumbent), _finals(services, baseline)
-    seeds = sorted(_scored(ours).keys() & _scored(theirs).keys())
+    baseline, incumbent = services.store.trial_by_seq(services.campaign_id, 0), _kept_incumbent(services)
+    ours, theirs = ([] if trial is None else _finals(services, trial) for trial in (incumbent, baseline))
+    seeds = [] if trouble == BASELINE_CHEATS else sorted(_scored(ours).keys() & _scored(theirs).keys())
     failures = [
         f"{name}, seed {m.seed_index}: {m.status}: {m.reason}"
         for name, found in (("baseline", theirs), ("incumbent", ours))
@@ -131,13 +158,17 @@ def _result(services: Services, baseline: Trial, incumbent: Trial, trouble: str 
     }
     return {
         "state": "done" if seeds else "failed",
-        "incumbent": incumbent.seq,
+        "incumbent": None if incumbent is None else incumbent.seq,
         "n": len(seeds),
         "seeds": seeds,
         "sd": noise.sd,
         "df": noise.df,
         **compared,
         "failures": failures + ([trouble] if trouble else []),
+        "disqualified": [
+            {"trial": trial.seq, "reason": trial.reason} for trial in undone_keeps(services.store, services.campaign_id)
+        ],
+        "test_looks": services.store.test_looks(services.campaign.corpus_sha256),
     }
 
 

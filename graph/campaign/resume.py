@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from graph.campaign.result import FIRST_SEED, unfinished_result
+from graph.campaign.disqualified import undone_commits
+from graph.campaign.result import is_measured, planned_measurements, unfinished_result
 from graph.services import Services
 from graph.watching.events import Observer
 from graph.watching.resume_point import ResumePoint, Step
@@ -12,7 +13,6 @@ from memory.git.ratchet import Ratchet
 from memory.publish import publish
 from memory.records import Campaign, CampaignState, Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind
 from memory.store import Store
-from rails.status import Status
 from rails.task import LimitsConfig
 from trainer.sandbox.levels import Isolation
 
@@ -98,19 +98,15 @@ def _under_way(services: Services, trial: Trial) -> tuple[Trial, Measurement] | 
 
 def _in_finale(services: Services, trials: list[Trial]) -> ResumePoint:
     """Every fresh seed is measured twice, on incumbent and baseline, before the next one is."""
-    campaign = services.campaign
-    incumbent = next(t for t in trials if t.trial_id == campaign.incumbent_trial_id)
-    ids = {trials[0].trial_id, incumbent.trial_id}
-    final = [m for trial_id in ids for m in services.store.measurements(trial_id) if m.purpose is Purpose.FINAL]
-    over = {MeasurementState.MEASURED, MeasurementState.FAILED}
-    here = [m for m in final if m.machine == campaign.hardware_fingerprint and m.state in over]
-    stored = sum(m.status is not Status.INTERRUPTED for m in here)
+    incumbent_id = services.campaign.incumbent_trial_id
+    plan = planned_measurements(services)
+    open_seeds = [seed for target, seed in plan if not is_measured(services, target, seed)]
     return ResumePoint(
         step=Step.RESULT,
-        trial_seq=incumbent.seq,
-        seed_index=FIRST_SEED + stored // 2,
-        stored=stored,
-        planned=2 * services.task.final.seeds,
+        trial_seq=next(t.seq for t in trials if t.trial_id == incumbent_id),
+        seed_index=open_seeds[0] if open_seeds else None,
+        stored=len(plan) - len(open_seeds),
+        planned=len(plan),
     )
 
 
@@ -119,7 +115,7 @@ def roll_forward(store: Store, ratchet: Ratchet, workspace: Workspace, campaign:
 
     A result that was measured already is forgotten, for the search goes on; its measurements stay.
     """
-    ratchet.resume(campaign.tag, campaign.head_commit)
+    ratchet.resume(campaign.tag, campaign.head_commit, undone_commits(store, campaign))
     store.update_campaign(
         campaign.campaign_id,
         state=CampaignState.RUNNING,

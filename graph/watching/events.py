@@ -59,6 +59,9 @@ class Observer:
     def measuring_result(self, target: Trial, seed_index: int) -> None:
         """The search is over; incumbent or baseline is measured again, on a fresh seed."""
 
+    def keep_undone(self, trial: Trial, incumbent: Trial) -> None:
+        """What was kept was disqualified when the result was measured; the incumbent is again what was before it."""
+
     def spent(self, usd: float | None, joules: float | None) -> None:
         """What the campaign has used up so far, the trial in hand included; None without any price, without a meter."""
 
@@ -133,6 +136,11 @@ class Observers(Observer):
         """See `Observer`."""
         for observer in self._observers:
             observer.measuring_result(target, seed_index)
+
+    def keep_undone(self, trial: Trial, incumbent: Trial) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.keep_undone(trial, incumbent)
 
     def spent(self, usd: float | None, joules: float | None) -> None:
         """See `Observer`."""

@@ -39,7 +39,8 @@ class ResumePoint:
     def sentence(self) -> str:
         """The same for people."""
         if self.step is Step.RESULT:
-            return f"going on with the result: seed {self.seed_index}, {self._stored}"
+            seed = "" if self.seed_index is None else f"seed {self.seed_index}, "
+            return f"going on with the result: {seed}{self._stored}"
         if self.step is Step.OPEN:
             return f"going on with trial {self.trial_seq}" + ("" if self.trial_seq else ", the baseline")
         what = {

@@ -252,6 +252,18 @@ class Queries:
             self._noise_of_ended[campaign.campaign_id] = self.noise(campaign.campaign_id)
         return self._noise_of_ended[campaign.campaign_id]
 
+    def test_looks(self, corpus_sha256: str) -> int:
+        """How often a program was scored on the held-back test text of this corpus, over all campaigns of the store.
+
+        What was disqualified there has no score on record, but has been looked at.
+        """
+        sql = (
+            "SELECT count(*) FROM raw.measurements m JOIN raw.campaigns c USING (campaign_id) "
+            "WHERE c.corpus_sha256 = ? AND m.purpose = 'final' "
+            "AND (m.test_bpb IS NOT NULL OR m.status = 'disqualified')"
+        )
+        return int(self._fetch(sql, [corpus_sha256])[0][0])
+
     def peak_bytes(self, campaign_id: str) -> dict[str, int]:
         """Trial id to the most memory that its measurements took: of the accelerator where there is one."""
         sql = (

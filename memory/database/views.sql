@@ -17,7 +17,7 @@ SELECT
     baseline_commit, -- git commit that the search started from
     head_commit, -- git commit that the branch must point at: the incumbent's
     stop_reason, -- why it is over, in one sentence; null while it is not
-    final, -- its result, incumbent against baseline measured again at the end, as an object; null before that, or when nothing was kept
+    final, -- its result, incumbent against baseline measured again at the end, as an object (its keys: docs/report.md); null before that, or when nothing was kept
     created_at, -- when it began
     ended_at, -- when its last loop ended; null while one runs
     task, -- the resolved task.toml, as it was at the start, as an object
@@ -72,7 +72,7 @@ SELECT
     t.train_joules, -- of those, joules while something was trained, the incumbent on its behalf included; null where not all is known
     t.score_joules, -- of those, joules while a model was scored and probed; null where not all is known
     t.usd, -- dollars for the proposer's calls; null when none of them has a price
-    t.commit_sha, -- git commit on the branch; null unless kept
+    t.commit_sha, -- git commit that it was kept as, null unless kept; of a disqualified trial: its keep was undone, the branch is there no more
     t.candidate_commit, -- git commit of its program, kept or not; null when it never got that far
     t.parent_commit, -- git commit that the edit applies to
     t.program_key, -- hash of the program's meaning (normalised syntax tree): equal programs have equal keys

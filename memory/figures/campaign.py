@@ -74,6 +74,11 @@ class ReportData:
         return [t for t in self.search if t.status is Status.KEEP]
 
     @cached_property
+    def undone(self) -> list[Trial]:
+        """Those whose keep was undone, because they were disqualified when the result was measured."""
+        return [t for t in self.search if t.keep_undone]
+
+    @cached_property
     def by_id(self) -> dict[str, Trial]:
         """All trials by id."""
         return {t.trial_id: t for t in self.trials}
@@ -177,6 +182,8 @@ class Result:
     test: MeasuredGain | None
     """On the held-back test text."""
     search: MeasuredGain | None
+    test_looks: int | None = None
+    """How often the test text had been scored in this store when the result was; None where nobody counted."""
 
     @property
     def told(self) -> MeasuredGain | None:
@@ -189,14 +196,16 @@ def result_of(data: ReportData) -> Result:
     baseline, incumbent = data.baseline, data.incumbent
     if baseline is None:
         return Result(kind="unmeasured", trial=None, fresh=None, test=None, search=None)
-    if incumbent is None or incumbent.trial_id == baseline.trial_id:
-        return Result(kind="nothing", trial=None, fresh=None, test=None, search=None)
     final = data.campaign.final or {}
+    looks = final.get("test_looks")
+    test_looks = looks if isinstance(looks, int) else None
+    if incumbent is None or incumbent.trial_id == baseline.trial_id:
+        return Result(kind="nothing", trial=None, fresh=None, test=None, search=None, test_looks=test_looks)
     of_this = final.get("state") != "running" and final.get("incumbent") == incumbent.seq
     fresh, test = (_final(final, text) if of_this else None for text in ("val", "test"))
     search = _searched(data, baseline, incumbent)
     kind: Kind = "fresh" if fresh is not None else "search"
-    return Result(kind=kind, trial=incumbent.seq, fresh=fresh, test=test, search=search)
+    return Result(kind=kind, trial=incumbent.seq, fresh=fresh, test=test, search=search, test_looks=test_looks)
 
 
 def _final(final: dict[str, Any], text: str) -> MeasuredGain | None:

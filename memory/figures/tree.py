@@ -1,4 +1,7 @@
-"""The keeps of a night as a tree: what grew on what, and how many trials branched off each of them."""
+"""The keeps of a night as a tree: what grew on what, and how many trials branched off each of them.
+
+A keep that was undone is in it: what was tried on top of it was.
+"""
 
 from dataclasses import dataclass
 
@@ -10,7 +13,7 @@ from rails.status import FINISHED, QUARANTINED, Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """The baseline or a keep, what was tried on top of it, and the keeps that grew on it."""
+    """The baseline or a keep (undone or not), what was tried on top of it, and the keeps that grew on it."""
 
     trial: Trial
     on_main: bool
@@ -38,12 +41,13 @@ def tree_of(data: ReportData) -> Branch | None:
     children: dict[str, list[Trial]] = {}
     for trial in data.search:
         parent = data.by_id.get(trial.parent_trial_id or "")
-        known = parent is not None and parent.seq < trial.seq and parent.status in {Status.KEEP, Status.BASELINE}
+        known = parent is not None and parent.seq < trial.seq and (parent.seq == 0 or _was_kept(parent))
         children.setdefault(parent.trial_id if parent is not None and known else root.trial_id, []).append(trial)
     near = {miss.trial for miss in near_of(data)}
     main = {trial.trial_id for trial in main_way(data)}
     built: dict[str, Branch] = {}
-    for trial in [*reversed(data.keeps), root]:  # a child's number is higher, so it is built before its parent
+    kept = [trial for trial in data.search if _was_kept(trial)]
+    for trial in [*reversed(kept), root]:  # a child's number is higher, so it is built before its parent
         built[trial.trial_id] = _branch(trial, children.get(trial.trial_id, []), near, main, built)
     return built[root.trial_id]
 
@@ -76,9 +80,13 @@ def near_of(data: ReportData) -> list[NearMiss]:
     return near_misses(data.trials, data.own_noise)
 
 
+def _was_kept(trial: Trial) -> bool:
+    return trial.status is Status.KEEP or trial.keep_undone
+
+
 def _branch(trial: Trial, children: list[Trial], near: set[int], main: set[str], built: dict[str, Branch]) -> Branch:
     statuses = [child.status for child in children if child.status is not None]
-    nexts = [built[child.trial_id] for child in children if child.status is Status.KEEP]
+    nexts = [built[child.trial_id] for child in children if _was_kept(child)]
     return Branch(
         trial=trial,
         on_main=trial.trial_id in main,

@@ -84,11 +84,17 @@ class Ratchet:
         self._check_out(branch)
         return head
 
-    def resume(self, tag: str, head_commit: str) -> None:
+    def resume(self, tag: str, head_commit: str, undone: Collection[str] = ()) -> None:
         """Go on with a campaign whose recorded head is `head_commit`.
 
         A branch still at the head's parent is rolled forward: the loop died between recording a keep and moving the
-        branch. A missing branch is made again. `project` should follow.
+        branch. One still at a commit of `undone` is taken back. A missing branch is made again. `project` should
+        follow.
+
+        Args:
+            tag: of the campaign.
+            head_commit: where the branch must be.
+            undone: the keeps on top of it that the record has undone.
 
         Raises:
             HaltError: a person moved the branch or checked out something else, the recorded commit is gone, or another
@@ -103,7 +109,10 @@ class Ratchet:
             fix = f"put your work aside, then {self._repo.command('switch', branch.removeprefix('refs/heads/'))}"
             raise HaltError(f"the campaign's branch autoresearch/{tag} is not checked out", where=self._where, fix=fix)
         self._branch = branch
-        if found != head_commit:
+        if found is not None and found in undone:
+            self._check_out(branch)
+            self.take_back(found, head_commit)
+        elif found != head_commit:
             old = found if found is not None and found in parents[:1] else NO_COMMIT if found is None else head_commit
             self._move(new=head_commit, old=old, expected=head_commit, why="nightshift: resume")
         if self._repo.branch() != branch:
@@ -213,6 +222,26 @@ class Ratchet:
         """
         self._move(new=new, old=old, expected=old, why="nightshift: keep", drop=_HELD + new)
         return self._project(new, None, [old])
+
+    def take_back(self, kept: str, before: str) -> list[str]:
+        """Move the branch from a commit whose keep is undone back to the one `before` it, after the working tree.
+
+        In this order train.py is still a version of the branch's history whenever that is cut off. Doing it again is
+        harmless.
+
+        Returns:
+            As `advance`.
+
+        Raises:
+            HaltError: as for `advance`.
+        """
+        if self._repo.is_at(self._branch, before):
+            return []
+        if not self._repo.is_at(self._branch, kept):
+            raise self._moved(RefMovedError(self._branch, self._repo.ref(self._branch), kept), before)
+        skipped = self._project(before, None, [kept])
+        self._move(new=before, old=kept, expected=before, why="nightshift: keep undone")
+        return skipped
 
     def discard(self, candidate: str) -> None:
         """Forget a candidate: its ref goes, and git collects the objects some weeks later. Doing it again is harmless.

@@ -221,7 +221,9 @@ def _ending() -> Iterator[Point]:
     yield place.at("the finale is scored", f"{_TRAINER}.score", "after", Phase.DECIDED)
     yield from place.around("the test text is scored", f"{_TRAINER}.score_test", _same(Phase.DECIDED))
     yield from place.around("a final score is stored", f"{_STORE}.finish_measurement", _same(Phase.DECIDED))
-    yield from place.around("the baseline's final score", f"{_STORE}.finish_measurement", _same(Phase.DECIDED), count=2)
+    yield from place.around(
+        "the incumbent's final score", f"{_STORE}.finish_measurement", _same(Phase.DECIDED), count=2
+    )
     yield from place.around("the result is stored", "graph.campaign.result:_store", _same(Phase.DECIDED))
     yield place.at("before the commit of the end", COMMIT, "before", Phase.DECIDED)
     yield place.at("after the commit of the end", COMMIT, "after", Phase.DECIDED, ended=True)

@@ -98,7 +98,7 @@ def test_the_result_comes_first_with_its_interval_and_the_test_text(store: Store
     lines = status_sentence(document).splitlines()
     assert lines[0].endswith("on the baseline, re-measured on 2 fresh seeds")
     assert lines[0].startswith("result: trial 1 is +1.18 % [+0.40, +1.96] (1.6800 against 1.7000) on the baseline")
-    assert lines[1].startswith("on the held-back test text, scored once: +0.90 %")
+    assert lines[1].startswith("on the held-back test text: +0.90 %")
     assert "rule threshold, isolation L1" in lines[2]
 
 

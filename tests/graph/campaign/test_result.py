@@ -76,7 +76,7 @@ def test_the_result_is_measured_on_fresh_seeds_in_turns_and_on_the_test_text(tmp
         evidence = evidence_for(services, trials[1])
         measurements = services.store.campaign_measurements(campaign.campaign_id)
     finals = [m for m in measurements if m.purpose is Purpose.FINAL]
-    assert watching.order == [(1, 1000), (0, 1000), (0, 1001), (1, 1001)]
+    assert watching.order == [(0, 1000), (1, 1000), (1, 1001), (0, 1001)]
     assert [m.seed_index for m in finals] == [seed for _, seed in watching.order]
     assert all(m.val_bpb and m.test_bpb and m.val_bpb != m.test_bpb for m in finals)
     assert all(m.test_bpb is None for m in measurements if m.purpose is Purpose.SEARCH)
@@ -106,7 +106,7 @@ def test_status_says_the_result_first(undisturbed: tuple[Campaign, dict[str, Any
     assert first.startswith("result: trial 1 is +")
     assert "re-measured on 2 fresh seeds" in first
     assert "[" in first
-    assert second.startswith("on the held-back test text, scored once: +")
+    assert second.startswith("on the held-back test text: +")
 
 
 def test_when_nothing_was_kept_nothing_is_measured_and_status_says_so(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_killed_finale_goes_on_and_ends_like_one_that_was_not(tmp_path: Path, 
         run(root, [BETTER], Watching(3, kill))
     again = Watching()
     campaign, _ = run(root, [], again)
-    assert again.order == [(0, 1001), (1, 1001)], "what is measured stays measured, and no trial is opened"
+    assert again.order == [(1, 1001), (0, 1001)], "what is measured stays measured, and no trial is opened"
     assert campaign.final == reference
     assert campaign.stop_reason == "limit of 1 trials reached"
 
