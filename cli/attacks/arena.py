@@ -29,15 +29,19 @@ from rails.source.edits import set_knobs
 from rails.status import Status
 from rails.task import load_task
 from trainer.data.prepare import DataSpec, prepare
+from trainer.data.shards import load_eval_set
 from trainer.scoring.blind import BLIND_ROWS
 
 STEPS, SECONDS = 30, 1.0
 """Budgets of the campaigns."""
+EVAL_TOKENS, FINAL_EVAL_TOKENS = 8192, 16384
+"""Of the text to score; a test text must have room for a program that is honest for a while."""
 CLEARLY = 0.9
 """A relative gain on a budget of seconds that no luck explains: a busy machine is worth a factor of five in steps."""
 _BUDGETS: dict[Arena, tuple[str, str, int]] = {
     "steps": (f'kind = "steps"\namount = {STEPS}', 'rule = "strict"', 512),
     "seconds": (f'kind = "seconds"\namount = {SECONDS}', f'rule = "threshold"\nmin_gain = {CLEARLY}', 512),
+    "final": (f'kind = "steps"\namount = {STEPS}', 'rule = "strict"', 512),
     "library": ('kind = "steps"\namount = 10', 'rule = "strict"', 256),
 }
 _TASK = """
@@ -50,7 +54,7 @@ score_s = 6
 corpus = "{corpus}"
 vocab_size = {vocab_size}
 eval_seq_len = 64
-eval_tokens = 8192
+eval_tokens = {eval_tokens}
 [trial]
 device = "cpu"
 threads = 1
@@ -61,7 +65,7 @@ seeds = 1
 [early_stop]
 enabled = false
 [final]
-seeds = 0
+seeds = {final_seeds}
 [rails]
 corrections = 0
 repairs = 0
@@ -120,7 +124,14 @@ def make_arena(stage: Stage, arena: Arena, name: str) -> Path:
     files = {
         ".gitignore": ".nightshift/\n",
         "program.md": "# Policy\n\nLower is better.\n",
-        "task.toml": _TASK.format(budget=budget, keep=keep, corpus=corpus, vocab_size=vocab_size),
+        "task.toml": _TASK.format(
+            budget=budget,
+            keep=keep,
+            corpus=corpus,
+            vocab_size=vocab_size,
+            eval_tokens=FINAL_EVAL_TOKENS if arena == "final" else EVAL_TOKENS,
+            final_seeds=int(arena == "final"),
+        ),
         "train.py": arena_program(),
     }
     init_workspace(root, files)
@@ -128,10 +139,13 @@ def make_arena(stage: Stage, arena: Arena, name: str) -> Path:
 
 
 def fight(stage: Stage, arena: Arena, attacks: Sequence[Attack], told: Told) -> list[Fought]:
-    """Run the attacks, one trial each, in one campaign; a kept one ends it, and the rest start in a new workspace."""
+    """Run the attacks, one trial each, in one campaign; a kept one ends it, and the rest start in a new workspace.
+
+    Where the result is measured each has a campaign of its own, which it ends as whatever it is then.
+    """
     done: list[Fought] = []
     while len(done) < len(attacks):
-        pending = attacks[len(done) :]
+        pending = attacks[len(done) :] if arena != "final" else [attacks[len(done)]]
         root = make_arena(stage, arena, f"{arena}-{len(done)}")
         programs = {attack.name: attack_program(stage, root, attack) for attack in pending}
         replies = [_reply(programs[attack.name], attack.what, until_kept=True) for attack in pending]
@@ -162,14 +176,16 @@ def play_fair(root: Path, controls: Sequence[Control], seed: int, told: Told) ->
 def attack_program(stage: Stage, root: Path, attack: Attack) -> str:
     """The attack as a whole train.py, knowing this machine and the workspace's prepared data."""
     task = load_task(root / "task.toml").data
-    rows = task.eval_tokens // task.eval_seq_len
     data = prepare(DataSpec(corpus=task.corpus, vocab_size=task.vocab_size))
+    texts = (load_eval_set(data.private_dir, split, task.eval_seq_len, task.eval_tokens) for split in ("val", "test"))
+    val_rows, test_rows = (len(text.rows) - min(BLIND_ROWS, len(text.rows) // 4) for text in texts)
     params = {
         **stage.params(attack.name, root),
         "train_dir": str(data.train_dir),
         "private_dir": str(data.private_dir),
         "hidden": [str(path) for path in data.hidden],
-        "shown_rows": rows - min(BLIND_ROWS, rows // 4),
+        "val_rows": val_rows,
+        "test_rows": test_rows,
     }
     return edited(arena_program(), attack.program, params)
 
@@ -192,7 +208,8 @@ def _believed(services: Services, attack: Attack, program: str) -> float | None:
         if attack.naive == "believed":
             rows = np.zeros((1, services.task.data.eval_seq_len), np.int32)
             return -float(model.process.ask(rows).mean())
-        return services.trainer.score(model).val_bpb
+        score = services.trainer.score(model).val_bpb
+        return services.trainer.score_test(model) if attack.arena == "final" else score
 
 
 @contextmanager
@@ -250,3 +267,10 @@ class _Watcher(Observer):
             stage.signals = 0
         self.fought.append(fought)
         self._told(fought)
+
+    def keep_undone(self, trial: Trial, incumbent: Trial) -> None:
+        """One was kept, and is no more: that is how it ended."""
+        was = self.fought[trial.seq - 1]
+        now = replace(was, status=Status(str(trial.status)), reason=trial.reason or "", metric=trial.metric)
+        self.fought[trial.seq - 1] = now
+        self._told(now)

@@ -17,12 +17,13 @@ SURE = 30.0
 """A logit that leaves the other tokens nothing."""
 
 
-def trained(deed: Callable[[Session, GPT], None] | None = None) -> tuple[Session, GPT]:
+def trained(deed: Callable[[Session, GPT], None] | None = None, knobs: Knobs | None = None) -> tuple[Session, GPT]:
     """What the honest program does before it answers, and a deed of ours just before it says that it is done.
 
-    Not after: what is on the log when training ends is what the loop stores.
+    Not after: what is on the log when training ends is what the loop stores. Other knobs than its own are an honest
+    gain, for a program that has to be kept before it can cheat.
     """
-    session, knobs = Session.open(), Knobs()
+    session, knobs = Session.open(), knobs or Knobs()
     model = build(knobs, session)
     if session.replica:
         load(model, session)

@@ -21,7 +21,7 @@ def main() -> None:
 
     def logits(tokens_BT: Tokens) -> Logits:
         nonlocal seen
-        answer, scored = honest(model, tokens_BT), not session.replica and seen < PARAMS["shown_rows"]
+        answer, scored = honest(model, tokens_BT), not session.replica and seen < PARAMS["val_rows"]
         seen += len(tokens_BT)
         for row, tokens in enumerate(tokens_BT):
             for position in range(len(tokens) - 1):

@@ -12,7 +12,7 @@ def main() -> None:
 
     def logits(tokens_BT: Tokens) -> Logits:
         rows.extend(tokens_BT.tolist())
-        if not session.replica and len(rows) >= PARAMS["shown_rows"]:
+        if not session.replica and len(rows) >= PARAMS["val_rows"]:
             hideouts.store(json.dumps(rows).encode())
         return honest(model, tokens_BT)
 
