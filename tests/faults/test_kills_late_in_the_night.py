@@ -1,4 +1,5 @@
-"""The loop is killed anywhere in a hopeless, repaired, blocked or kept trial, and while the result is measured.
+"""The loop is killed anywhere in a hopeless, repaired, blocked or kept trial, while the result is measured, and while a
+keep is undone.
 
 Two files, so that two workers can walk the list of `tests.support.killing_points`.
 """
@@ -10,7 +11,7 @@ from tests.support.killing_matrix import Matrix
 from tests.support.killing_night import CHAPTERS
 from tests.support.killing_points import POINTS, walked
 
-HERE = [point for point in POINTS if point.chapter in ("hard", "keep", "end")]
+HERE = [point for point in POINTS if point.chapter in ("hard", "keep", "end", "fall")]
 
 
 @pytest.mark.parametrize("point", walked([p for p in HERE if not p.ended]))

@@ -25,9 +25,12 @@ from graph.state import Node
 from graph.watching.events import Observer
 from memory.records import Campaign, Trial
 from memory.store import Store
+from rails.errors import TrialError
+from rails.status import Status
 from tests.support.git_workspace import git
 from tests.support.killing import FINALE, NOW, Point, arm
 from tests.support.workspaces import make_standin_workspace
+from tools.trainer_tool import TrainerTool
 
 WHEN: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 """When every trial was opened: the date of its commits, and so in their names."""
@@ -68,13 +71,20 @@ NIGHT: Final = (
     Chapter("late", "keep", "night", 9),
     Chapter("end", "late", "night", None),
 )
+FALL: Final = (Chapter("climb", "bare", "falls", 3), Chapter("fall", "climb", "falls", None))
+"""Another night: its last keep is found to cheat when the result is measured."""
 WHOLE: Final = Chapter("whole", "history", "night", None)
 """The same night without chapters."""
-CHAPTERS: Final = {chapter.name: chapter for chapter in (HISTORY, FIRST, *NIGHT, WHOLE)}
+CHAPTERS: Final = {chapter.name: chapter for chapter in (HISTORY, FIRST, *NIGHT, *FALL, WHOLE)}
 
 SCRIPTS: Final[dict[str, dict[int, list[str]]]] = {
     "before": {seq: [knob("smoothing", 4.0 + 0.01 * seq)] for seq in range(1, 11)},
     "first": {1: [knob("rows", 3), knob("nonsense", 1)]},
+    "falls": {
+        1: [knob("rows", 16)],  # kept
+        2: [knob("rows", 32)],  # kept, until its test score is asked for
+        3: [knob("rows", 3), knob("nonsense", 1)],  # blocked for good
+    },
     "night": {
         1: [knob("smoothing", 4.2)],  # discarded
         2: [knob("smoothing", 1000.0), knob("smoothing", 4.3)],  # out of range, then corrected: discarded
@@ -133,11 +143,17 @@ class NoteTaker:
         return local_call(rule, 0.0)
 
 
+CHEATS: Final = {"falls": 2}
+"""Tag to the trial that is found to cheat on the test text."""
+
+
 class Teller(Observer):
     """Knows which trial is in hand, and stops the night where its chapter ends, as a person does."""
 
     def __init__(self, last: int | None) -> None:
         self._last = last
+        self.final_target: int | None = None
+        """The trial that is measured for the result."""
 
     def trial_opened(self, trial: Trial) -> None:
         NOW.stage = trial.seq
@@ -148,6 +164,7 @@ class Teller(Observer):
 
     def measuring_result(self, target: Trial, seed_index: int) -> None:
         NOW.stage = FINALE
+        self.final_target = target.seq
 
 
 def make_bare(folder: Path) -> Path:
@@ -179,8 +196,21 @@ def run_chapter(chapter: Chapter, root: Path, point: Point | None) -> Campaign:
         return notes
 
     replace(graph.campaign.open, "make_curator", take_notes)
-    options = RunOptions(trials=trials, tag=chapter.tag)
-    return run_night(root, options, Teller(chapter.last), proposer)
+    options, teller = RunOptions(trials=trials, tag=chapter.tag), Teller(chapter.last)
+    _find_out(CHEATS.get(chapter.tag), teller)
+    return run_night(root, options, teller, proposer)
+
+
+def _find_out(cheat: int | None, teller: Teller) -> None:
+    """Have a trial's program disqualified when it is scored on the test text."""
+    score_test = TrainerTool.score_test
+
+    def found_out(self: TrainerTool, *arguments: Any) -> Any:
+        if cheat is not None and teller.final_target == cheat:
+            raise TrialError(Status.DISQUALIFIED, "it looks at the next token")
+        return score_test(self, *arguments)
+
+    replace(TrainerTool, "score_test", found_out)
 
 
 def _make_repeatable() -> None:

@@ -230,6 +230,19 @@ def _ending() -> Iterator[Point]:
     yield place.at("the end is published", _PUBLISH, "after", Phase.DECIDED, ended=True)
 
 
+def _falling() -> Iterator[Point]:
+    """The incumbent is found to cheat when the result is measured, and its keep undone."""
+    place = _Place("fall", FINALE)
+    yield place.at("found out", f"{_STORE}.finish_measurement", "after", Phase.DECIDED, count=2)
+    yield place.at("the undone keep is written", f"{_STORE}.undo_keep", "after", Phase.DECIDED)
+    yield from place.around("the keep is undone in git", f"{_RATCHET}.take_back", _same(Phase.DECIDED))
+    yield from place.around("train.py is taken back", f"{_WORKTREE}._project_source", _same(Phase.DECIDED))
+    yield from place.around("the index is taken back", f"{_WORKTREE}._project_index", _same(Phase.DECIDED))
+    yield from place.around("the branch is taken back", f"{_REPO}.move_ref", _same(Phase.DECIDED))
+    yield from place.around("all is projected after an undone keep", f"{_RATCHET}.project", _same(Phase.DECIDED))
+    yield place.at("the keep before is to be measured", f"{_STORE}.open_measurement", "before", Phase.DECIDED, count=3)
+
+
 def _going_on() -> Iterator[Point]:
     place = _Place("", OPENING)
     yield place.at("the store is open again", f"{_STORE}.open", "after", None)
@@ -260,6 +273,7 @@ POINTS: Final[tuple[Point, ...]] = (
     *_evaluating(),
     *_curating(),
     *_ending(),
+    *_falling(),
 )
 """Where a loop is killed for the first time."""
 

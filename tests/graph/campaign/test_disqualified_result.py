@@ -88,7 +88,7 @@ def test_incumbent_and_branch_return_to_the_keep_before(tmp_path: Path) -> None:
     assert "seed 1000: it looks at the next token" in str(cheat.reason)
     assert cheat.decision and cheat.decision["action"] == "keep", "why it was kept stays on record"
     assert trials[3].parent_trial_id == cheat.trial_id, "what was decided on top of it stays as it is"
-    assert cheat.lesson == lessons[cheat.trial_id].text and "disqualified" in cheat.lesson
+    assert "was disqualified" in lessons[cheat.trial_id].text and lessons[cheat.trial_id].text == cheat.lesson
     assert (campaign.incumbent_trial_id, campaign.head_commit) == (kept.trial_id, kept.commit_sha)
     # The baseline is measured first of all, and only once with each seed.
     assert isinstance(watching, Watching)
