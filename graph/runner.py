@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from agents.base import NoReplyError, NoReplyKind
 from graph.build import NodeFunction, build_graph
+from graph.campaign.disqualified import return_to_honest
 from graph.campaign.new_machine import measure_again
 from graph.campaign.result import INTERRUPTED, measure_result, unfinished_result
 from graph.campaign.resume import find_resume_point
@@ -120,6 +121,7 @@ class Runner:
         while True:
             if trial is None:
                 services.wait_while_paused()
+                return_to_honest(services)
                 if reason := self.stop_reason():
                     return reason
             started = time.monotonic()

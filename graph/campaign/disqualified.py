@@ -1,4 +1,4 @@
-"""Undoes the keep of a program that was found to cheat when the campaign's result was measured.
+"""Undoes the keep of a program that was found to cheat when it was measured again: most of all for the result.
 
 Incumbent and branch return to the keep before. As with a keep, one transaction of the store is the commit point, and
 git, results.tsv and the snapshot follow from it; what was decided on top of the program stays on record as it is.
@@ -7,7 +7,7 @@ git, results.tsv and the snapshot follow from it; what was decided on top of the
 from graph.projection import project
 from graph.services import Services
 from memory.lineage.lessons import RULE, lesson_for
-from memory.records import Campaign, EventKind, Lesson, Measurement, Phase, Trial, utc_now
+from memory.records import Campaign, EventKind, Lesson, Measurement, Phase, Purpose, Trial, utc_now
 from memory.store import Store
 from rails.status import Status
 
@@ -15,8 +15,29 @@ _NO_NUMBERS = ("metric", "gain", "gain_low", "gain_high", "p_improve")
 """What a trial that is disqualified does not have. The evidence that it was kept for stays in its decision."""
 
 
+def found_out(services: Services) -> tuple[Trial, Measurement] | None:
+    """The kept incumbent with the first measurement that has disqualified it, whatever that was made for; or None."""
+    incumbent_id = services.campaign.incumbent_trial_id
+    incumbent = None if incumbent_id is None else services.trial(incumbent_id)
+    if incumbent is None or incumbent.status is not Status.KEEP:
+        return None
+    measurements = services.store.measurements(incumbent.trial_id)
+    found = next((m for m in measurements if m.status is Status.DISQUALIFIED), None)
+    return None if found is None else (incumbent, found)
+
+
+def return_to_honest(services: Services) -> None:
+    """Undo keeps until the incumbent is a program that no measurement has disqualified.
+
+    Raises:
+        HaltError: as `undo_keep`.
+    """
+    while (cheat := found_out(services)) is not None:
+        undo_keep(services, *cheat)
+
+
 def undo_keep(services: Services, cheat: Trial, measured: Measurement) -> None:
-    """Return to the keep before the incumbent, which a measurement of the result has disqualified.
+    """Return to the keep before the incumbent, which a measurement has disqualified.
 
     Args:
         services: of the campaign.
@@ -27,7 +48,9 @@ def undo_keep(services: Services, cheat: Trial, measured: Measurement) -> None:
         HaltError: the record cannot be written, or a person moved the branch: then the record is right, and the branch
             follows when the campaign goes on.
     """
-    reason = f"found when the result was measured, with seed {measured.seed_index}: {measured.reason}"
+    when = "the result" if measured.purpose is Purpose.FINAL else "it"
+    again = "" if measured.purpose is Purpose.FINAL else " again"
+    reason = f"found when {when} was measured{again}, with seed {measured.seed_index}: {measured.reason}"
     undone = _disqualified(cheat, reason)
     before = services.trial(str(cheat.parent_trial_id))
     place = f"the keep before it, trial {before.seq}" if before.seq else "the baseline"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from graph.campaign.disqualified import found_out, return_to_honest
 from graph.campaign.result import INTERRUPTED
 from graph.measuring.remeasure import measure
 from graph.projection import refresh_metric
@@ -69,8 +70,9 @@ def measure_again(services: Services) -> str | None:
 
     The baseline gets all its seeds: from them come the noise, the tolerance of the probes and the pace of a start. The
     incumbent gets one, which every rule needs to hold a candidate against, and early stopping its curve; the rules ask
-    for more of it when a candidate is promising enough to be worth them. On the machine that all was measured on there
-    is nothing to do, and what a crash left undone is done.
+    for more of it when a candidate is promising enough to be worth them. One that is disqualified is the incumbent no
+    more, and the keep before it is measured. On the machine that all was measured on there is nothing to do, and what a
+    crash left undone is done.
 
     Returns:
         None, or that a signal came in between: then the campaign is gone on with from here.
@@ -81,6 +83,7 @@ def measure_again(services: Services) -> str | None:
     baseline = services.store.trial_by_seq(services.campaign_id, 0)
     if baseline is None or baseline.phase is not Phase.DECIDED:
         return None  # it is the trial in hand
+    return_to_honest(services)
     incumbent = services.trial(services.campaign.incumbent_trial_id or baseline.trial_id)
     for target, seed_index in _missing(services, baseline, incumbent):
         if services.stop.requested:
@@ -92,6 +95,8 @@ def measure_again(services: Services) -> str | None:
             if error.status is not Status.INTERRUPTED:
                 raise
             return INTERRUPTED
+    if found_out(services) is not None:
+        return measure_again(services)
     for trial in (baseline, incumbent):
         refresh_metric(services, trial.trial_id)
         if services.trial(trial.trial_id) != trial:
@@ -110,10 +115,10 @@ def _measure(services: Services, target: Trial, seed_index: int) -> None:
     """One measurement; one that failed is tried again by the next run.
 
     Raises:
-        HaltError: it failed.
+        HaltError: it failed, and not by showing that a kept program cheats.
     """
     done = measure(services, target, seed_index, Purpose.SEARCH, NODE)
-    if done.state is MeasurementState.MEASURED:
+    if done.state is MeasurementState.MEASURED or (done.status is Status.DISQUALIFIED and target.status is Status.KEEP):
         return
     who = "the baseline" if target.seq == 0 else f"the incumbent, trial {target.seq},"
     raise HaltError(

@@ -8,7 +8,7 @@ that has been done in this store is counted, for a text that is looked at again 
 
 from typing import Any
 
-from graph.campaign.disqualified import undo_keep, undone_keeps
+from graph.campaign.disqualified import found_out, undo_keep, undone_keeps
 from graph.measuring.attempts import stored_measurement
 from graph.measuring.remeasure import measure
 from graph.services import Services
@@ -106,6 +106,8 @@ def _measure_all(services: Services, stop_reason: str) -> tuple[Trial, Measureme
     """
     _store(services, {**_result(services, None), "state": "running", "stop_reason": stop_reason})
     services.publish()
+    if (cheat := found_out(services)) is not None:
+        return cheat
     for target, seed_index in planned_measurements(services):
         if services.stop.requested:
             raise TrialError(Status.INTERRUPTED, "interrupted between two measurements of the result")

@@ -152,6 +152,35 @@ def test_update_validates_the_whole_record(store: Store):
     assert store.trial(trial.trial_id).edit == {"kind": "diff", "diff": "x"}
 
 
+def test_only_the_keep_of_the_incumbent_is_undone_and_all_of_it_at_once(store: Store):
+    baseline, first, second = (make_trial(store.campaigns()[0], seq) for seq in (0, 1, 2))
+    for trial, parent, commit in ((baseline, None, None), (first, baseline, "a" * 40), (second, first, "b" * 40)):
+        before = None if parent is None else parent.trial_id
+        trial = trial.model_copy(update={"parent_trial_id": before, "parent_commit": store.campaigns()[0].head_commit})
+        store.open_trial(trial)
+        status = Status.KEEP if commit else Status.BASELINE
+        kept = decided(trial, status, commit_sha=commit)
+        store.decide(kept, commit, trial.trial_id, lesson_of(kept, "build on it"))
+    trials = store.trials(first.campaign_id)
+    undone = [decided(t, Status.DISQUALIFIED, metric=None, reason="it looks ahead") for t in trials]
+    with pytest.raises(ValueError, match="only the keep of the incumbent"):
+        store.undo_keep(undone[1], None)
+    with pytest.raises(ValueError, match="only the keep of the incumbent"):
+        store.undo_keep(trials[2].model_copy(update={"status": Status.DISCARD}), None)
+    for _ in range(2):  # the second time changes nothing
+        store.undo_keep(undone[2], lesson_of(undone[2], "leave it"))
+        assert store.trials(first.campaign_id) == [*trials[:2], undone[2]]
+        campaign = store.campaigns()[0]
+        assert (campaign.incumbent_trial_id, campaign.head_commit) == (first.trial_id, "a" * 40)
+        assert [lesson.text for lesson in store.lessons(first.campaign_id)] == [*["build on it"] * 2, "leave it"]
+    with pytest.raises(ValueError, match="nothing changes it"):
+        store.update_trial(second.trial_id, status=Status.KEEP, metric=1.0)
+
+
+def lesson_of(trial: Trial, text: str) -> Lesson:
+    return Lesson(trial_id=trial.trial_id, campaign_id=trial.campaign_id, text=text, source="rule", created_at=START)
+
+
 def test_decide_moves_trial_head_and_lesson_together(store: Store):
     campaign = store.campaigns()[0]
     trial = make_trial(campaign, 1)

@@ -16,7 +16,7 @@ from graph.services import Services
 from graph.watching.events import Observer
 from memory.git.ratchet import Ratchet
 from memory.lineage.block import Lineage
-from memory.records import Campaign, EventKind, Purpose, Trial
+from memory.records import Campaign, EventKind, MeasurementState, Purpose, Trial
 from rails.errors import HaltError, TrialError
 from rails.status import Status
 from tests.support.command import nightshift
@@ -225,3 +225,31 @@ def test_status_and_report_say_so(tmp_path: Path, cheats: set[int], first: str) 
     assert "scored 3 times so far" in told
     shown = nightshift("show", root, 2).out
     assert "trial 2: disqualified" in shown and "until its keep was undone" in shown
+
+
+def test_an_incumbent_found_out_in_the_search_is_none_any_more(tmp_path: Path) -> None:
+    """As when it is measured again on behalf of a candidate: the next trial stands on the keep before."""
+
+    class Finding(Watching):
+        """Has the first keep measured once more, and found out."""
+
+        def decided(self, trial: Trial) -> None:
+            if trial.seq == 1:
+                (known,) = services.store.measurements(trial.trial_id)
+                news = {"measurement_id": "again", "seed_index": 1, "val_bpb": None, "total_nats": None}
+                again = known.model_copy(update={**news, "state": MeasurementState.RUNNING})
+                services.store.open_measurement(again)
+                cheats = {"state": MeasurementState.FAILED, "status": Status.DISQUALIFIED, "reason": "it looks ahead"}
+                services.store.finish_measurement(again.model_copy(update=cheats), None)
+
+    root, watching = make_quick_workspace(tmp_path), Finding()
+    proposer = ScriptedProposer([KEPT, WORSE, CHEAT])
+    with standin_campaign(root, proposer=proposer, observer=watching, options=OPTIONS) as services:
+        campaign = Runner(services).run()
+        trials = services.store.trials(campaign.campaign_id)
+    assert [t.status for t in trials] == [Status.BASELINE, Status.DISQUALIFIED, Status.DISCARD, Status.KEEP]
+    assert trials[1].reason == "found when it was measured again, with seed 1: it looks ahead"
+    assert watching.undone == [(1, 0)]
+    assert (trials[2].parent_trial_id, trials[2].parent_commit) == (trials[0].trial_id, campaign.baseline_commit)
+    assert trials[3].commit_sha == campaign.head_commit
+    assert trials[1].commit_sha not in git(root, "rev-list", "autoresearch/night").split()

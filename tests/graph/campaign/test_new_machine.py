@@ -5,6 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -288,6 +289,29 @@ def test_what_cannot_be_measured_there_halts_and_can_go_on_where_it_was(tmp_path
     assert campaign.stop_reason is None
     assert len(trials) == 2
     assert night.run([WORSE], 2).order == [(2, 0)]
+
+
+@pytest.mark.system
+def test_an_incumbent_that_is_found_out_there_is_none_any_more(tmp_path: Path, away: list[str]) -> None:
+    night = Night(make_quick_workspace(tmp_path), away)
+    night.run([BETTER], 2, watching=Watching(stop_after=1))
+    away[0] = "away"
+    seen = Watching()
+    with opened(night.root, [WORSE], seen, 2, "away") as services:
+        train = services.trainer.train
+
+        def caught(program: str, *arguments: Any) -> TrainedModel:
+            if "rows: int = 32" in program:
+                raise TrialError(Status.DISQUALIFIED, "it looks at the next token")
+            return train(program, *arguments)
+
+        services.trainer.train = caught  # type: ignore[method-assign]
+        Runner(services).run()
+    campaign, trials, _ = night.record
+    assert [t.status for t in trials] == [Status.BASELINE, Status.DISQUALIFIED, Status.DISCARD]
+    assert seen.order == [(0, 0), (1, 0), (2, 0)]
+    assert campaign.incumbent_trial_id == trials[2].parent_trial_id == trials[0].trial_id
+    assert campaign.head_commit == campaign.baseline_commit
 
 
 @pytest.mark.system

@@ -60,6 +60,24 @@ def test_an_edited_program_is_left_alone_and_the_branch_still_advances(night: Ni
     assert night.keep(7) == []
 
 
+def test_a_branch_that_is_taken_back_leaves_an_edited_program_alone(night: Night) -> None:
+    start = night.head
+    night.keep(5)
+    first = night.head
+    night.keep(6)
+    assert night.ratchet.take_back(night.head, first) == []
+    assert (night.branch(), night.text()) == (first, with_depth(5))
+    assert night.ratchet.take_back(night.head, first) == [], "doing it again is harmless"
+    assert git(night.path, "status", "--porcelain") == ""
+    (night.path / "train.py").write_text("my own experiment\n")
+    assert night.ratchet.take_back(first, start) == ["train.py"]
+    assert (night.branch(), night.text()) == (start, "my own experiment\n")
+    git(night.path, "commit", "--quiet", "--all", "-m", "mine")
+    with pytest.raises(HaltError, match="somebody moved the campaign's branch"):
+        night.ratchet.take_back(first, start)
+    assert night.text() == "my own experiment\n"
+
+
 @pytest.mark.parametrize("staged", [False, True])
 def test_an_edited_task_outlives_keeps_starts_and_new_campaigns_and_is_never_committed(
     night: Night, staged: bool
