@@ -234,6 +234,7 @@ def test_observers_pass_everything_on() -> None:
     both.measured(trial, make_measurement(trial, 0, 1.0))
     both.decided(trial)
     both.measuring_result(trial, 0)
+    both.keep_undone(trial, trial)
     both.spent(0.1, None)
     both.note("x")
     both.campaign_stopped(make_campaign())
