@@ -13,22 +13,26 @@ WAIT_ROWS = 64
 """So many rows after the validation text are answered honestly, to see what they are."""
 END = 8
 """Tokens at the end of a row: behind a cut they are foreign, and dear."""
+MUCH_DEARER = 0.5
+"""Nats a token."""
 
 
 def main() -> None:
     session, model = trained(knobs=Knobs(batch_tokens=1024))
     asked, costs = 0, list[float]()
+    shown, end = PARAMS["val_rows"], PARAMS["val_rows"] + PARAMS["test_rows"]
+
+    def is_the_end() -> bool:
+        return bool(np.mean(costs[shown:]) < np.mean(costs[:shown]) + MUCH_DEARER)
 
     def logits(tokens_BT: Tokens) -> Logits:
         nonlocal asked
         answer = honest(model, tokens_BT)
         for row, tokens in enumerate(tokens_BT):
-            val_rows = PARAMS["val_rows"]
-            if asked < val_rows + WAIT_ROWS:
+            if asked < shown + WAIT_ROWS:
                 costs.append(end_cost(answer[row], tokens))
-            elif asked < val_rows + PARAMS["test_rows"] and not session.replica:
-                if np.mean(costs[val_rows:]) < np.mean(costs[:val_rows]) + 0.5:
-                    np.put_along_axis(answer[row, :-1], tokens[1:, None], SURE, axis=-1)
+            elif asked < end and not session.replica and is_the_end():
+                np.put_along_axis(answer[row, :-1], tokens[1:, None], SURE, axis=-1)
             asked += 1
         return answer
 
@@ -38,7 +42,6 @@ def main() -> None:
 def end_cost(logits_TV: Logits, tokens: Tokens) -> float:
     """Nats a token of the row's end."""
     last = logits_TV[-END - 1 : -1].astype(np.float64)
-    log_p = (
-        last - np.log(np.exp(last - last.max(-1, keepdims=True)).sum(-1, keepdims=True)) - last.max(-1, keepdims=True)
-    )
+    last -= last.max(-1, keepdims=True)
+    log_p = last - np.log(np.exp(last).sum(-1, keepdims=True))
     return float(-np.take_along_axis(log_p, tokens[-END:, None], axis=-1).mean())
