@@ -90,6 +90,7 @@ class Fought:
         refused: how many of them it was refused.
         residue: what was left of it on the machine when it was over.
         signals: how often it signalled the loop.
+        ended_loop: the exception with which it ended the loop; empty when the loop went on.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Fought:
     residue: tuple[str, ...] = ()
     signals: int = 0
     seconds: float = 0.0
+    ended_loop: str = ""
 
 
 Told = Callable[[Fought], None]
@@ -139,9 +141,10 @@ def make_arena(stage: Stage, arena: Arena, name: str) -> Path:
 
 
 def fight(stage: Stage, arena: Arena, attacks: Sequence[Attack], told: Told) -> list[Fought]:
-    """Run the attacks, one trial each, in one campaign; a kept one ends it, and the rest start in a new workspace.
+    """Run the attacks, one trial each, in one campaign.
 
-    Where the result is measured each has a campaign of its own, which it ends as whatever it is then.
+    One that is kept, or ends the loop, ends it; the rest start in a new workspace. Where the result is measured each
+    has a campaign of its own, which it ends as whatever it is then.
     """
     done: list[Fought] = []
     while len(done) < len(attacks):
@@ -157,6 +160,8 @@ def fight(stage: Stage, arena: Arena, attacks: Sequence[Attack], told: Told) -> 
             except NoReplyError:
                 if not watcher.fought:
                     raise
+            except Exception as error:  # whatever it is: a trial that ends the loop has won
+                watcher.lost(error)
             fooled = (naive_score(services, attack, programs[attack.name]) for attack in pending[: len(watcher.fought)])
             done += [replace(fought, naive=naive) for fought, naive in zip(watcher.fought, fooled, strict=True)]
     return done
@@ -274,3 +279,21 @@ class _Watcher(Observer):
         now = replace(was, status=Status(str(trial.status)), reason=trial.reason or "", metric=trial.metric)
         self.fought[trial.seq - 1] = now
         self._told(now)
+
+    def lost(self, error: Exception) -> None:
+        """The loop has ended in the trial that is next to be over; before the first of them it is no attack's doing."""
+        if self._services.store.trial_by_seq(self._services.campaign.campaign_id, 0) is None:
+            raise error
+        ended = f"{type(error).__name__}: {error}"
+        self.fought.append(
+            Fought(
+                name=self._names[len(self.fought)],
+                isolation=self._services.campaign.isolation,
+                status=Status.CRASH,
+                reason=ended,
+                metric=None,
+                baseline=math.nan,
+                ended_loop=ended,
+            )
+        )
+        self._told(self.fought[-1])

@@ -79,6 +79,8 @@ def harm_of(attack: Attack, fought: Fought) -> str:
         found.append(f"it got at {first}" + (f" and {len(others)} more" if others else ""))
     if fought.residue:
         found.append(f"it left {', '.join(fought.residue[:3])}")
+    if fought.ended_loop:
+        found.append(f"it ended the loop: {fought.ended_loop}")
     if fought.signals:
         found.append(f"it signalled the loop {fought.signals} times")
     return "; ".join(found)

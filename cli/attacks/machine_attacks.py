@@ -1,6 +1,6 @@
 """Attacks on the machine around the trial: its files, its other processes, its network, what outlives a trial."""
 
-from cli.attacks.attack import HARMLESS, Attack
+from cli.attacks.attack import DEAD, HARMLESS, Attack
 
 MACHINE = (
     Attack(
@@ -99,5 +99,37 @@ MACHINE = (
         stopped_by="the supervisor ends every descendant",
         ends=HARMLESS,
         tries=True,
+    ),
+    Attack(
+        name="read-processes",
+        program="read_processes",
+        what="reads the arguments and states of other processes",
+        stopped_by="Landlock, namespaces",
+        level="L2",
+        ends=HARMLESS,
+        tries=True,
+    ),
+    Attack(
+        name="device-modes",
+        program="device_modes",
+        what="changes modes, times and hints of shared devices and libraries",
+        stopped_by="seccomp",
+        level="L2",
+        ends=HARMLESS,
+        tries=True,
+    ),
+    Attack(
+        name="nested-folders",
+        program="nested_folders",
+        what="leaves 3,000 folders in each other",
+        stopped_by="they are removed without recursion",
+        ends=HARMLESS,
+    ),
+    Attack(
+        name="many-files",
+        program="many_files",
+        what="leaves 300,000 empty files",
+        stopped_by="the watchdog counts files",
+        ends=DEAD,
     ),
 )
