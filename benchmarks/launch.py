@@ -31,6 +31,7 @@ from trainer.launch.launcher import Launcher  # noqa: E402
 from trainer.sandbox import processes  # noqa: E402
 from trainer.sandbox.levels import Isolation, probe  # noqa: E402
 from trainer.sandbox.permissions import Limits, Permissions, readable_paths  # noqa: E402
+from trainer.sandbox.removal import remove_tree  # noqa: E402
 from trainer.tasks.gpt import PROFILES, render_train_py  # noqa: E402
 from trainer.trial.process import TrialProcess  # noqa: E402
 from trainer.trial.spec import TrialSpec  # noqa: E402
@@ -69,7 +70,7 @@ def nothing(launcher: Launcher, level: Isolation, folder: Path, *, killed: bool 
             os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         if child.end() != 0 and not killed:
             raise SystemExit(f"a program that does nothing failed at {level}")
-    processes.remove_scratch(scratch)
+    remove_tree(scratch)
 
 
 def first_step_s(launcher: Launcher, level: Isolation, spec: TrialSpec) -> float:

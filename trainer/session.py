@@ -118,7 +118,8 @@ class Session:
         from trainer.data.packing import pack  # a script that brings its own data does not need it
 
         if self._documents is None:
-            self._fail("error", "there is no training data before session.start(), and none in a replica")
+            kind = "replica" if self.replica else "error"
+            self._fail(kind, "there is no training data before session.start(), and none in a replica")
         yield from pack(self._documents, rows, seq_len, self.seed)
 
     def start(self, *, params: int, flops_per_token: float) -> None:
@@ -130,7 +131,7 @@ class Session:
         """
         self._params, self._flops_per_token = int(params), float(flops_per_token)
         if self.replica:
-            self._fail("error", "a replica must not train: it loads session.saved_state() and answers")
+            self._fail("replica", "a replica must not train: it loads session.saved_state() and answers")
         self._send(Start(params=self._params, flops_per_token=self._flops_per_token, device=self.device))
         self._started = time.perf_counter()
         if self._control is not None:
@@ -252,7 +253,7 @@ class Session:
         tokens = np.frombuffer(memory, np.int32, rows * length).reshape(rows, length).astype(np.int64)
         logits = np.asarray(logits_of(tokens))
         if logits.shape != (rows, length, width):
-            self._fail("error", f"the model answered logits of shape {logits.shape}, not {(rows, length, width)}")
+            self._fail("shape", f"the model answered logits of shape {logits.shape}, not {(rows, length, width)}")
         place = np.frombuffer(memory, np.float32, logits.size, layout.logits_offset).reshape(logits.shape)
         _copy(place, logits)
         del place  # the map cannot be closed while an array points into it

@@ -160,7 +160,7 @@ def fight(stage: Stage, arena: Arena, attacks: Sequence[Attack], told: Told) -> 
             except NoReplyError:
                 if not watcher.fought:
                     raise
-            except Exception as error:  # whatever it is: a trial that ends the loop has won
+            except Exception as error:  # noqa: BLE001 — whatever it is: a trial that ends the loop has won
                 watcher.lost(error)
             fooled = (naive_score(services, attack, programs[attack.name]) for attack in pending[: len(watcher.fought)])
             done += [replace(fought, naive=naive) for fought, naive in zip(watcher.fought, fooled, strict=True)]

@@ -166,7 +166,8 @@ class World:
         """One trial, from its launch until nothing of it is left."""
         from trainer.sandbox.levels import Isolation
         from trainer.sandbox.permissions import Limits, Permissions
-        from trainer.sandbox.processes import remove_scratch, scrubbed_environment
+        from trainer.sandbox.processes import scrubbed_environment
+        from trainer.sandbox.removal import remove_tree
 
         scratch = Path(tempfile.mkdtemp(prefix="trial-", dir=self.base / "scratch"))
         limits = Limits(memory_bytes=asked.get("memory_mib", 2048) * MIB, processes=asked.get("processes", 64))
@@ -202,7 +203,7 @@ class World:
             "launch_ms": launch_ms,
             "outside": self._looked_at(scratch),
         }
-        remove_scratch(scratch)
+        remove_tree(scratch)
         return result
 
     def _output_until(self, child: Any, reading: int, until: str | None) -> bytes:

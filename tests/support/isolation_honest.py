@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import mmap
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -103,12 +104,44 @@ def use_memory_files(facts: dict[str, Any]) -> bool:
 
 
 @honest()
-def read_own_process(facts: dict[str, Any]) -> bool:
-    paths = ("/proc/self/status", "/proc/self/maps", "/proc/cpuinfo", "/proc/meminfo", "/dev/urandom")
-    for path in paths:
+def read_about_the_machine(facts: dict[str, Any]) -> bool:
+    for path in ("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm/overcommit_memory", "/dev/urandom"):
         with open(path, "rb") as file:
             file.read(64)
-    return bool(os.listdir("/proc/self/fd"))
+    return True
+
+
+@honest("L3")
+def read_about_a_child(facts: dict[str, Any]) -> bool:
+    """It is one itself. At L2 only the trial's first process can be read, see `own_process`."""
+    with open("/proc/self/status") as status:
+        return bool(status.read()) and bool(os.listdir("/proc/self/fd"))
+
+
+@honest()
+def give_memory_back(facts: dict[str, Any]) -> bool:
+    with mmap.mmap(-1, 1 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        for advice in (mmap.MADV_DONTNEED, mmap.MADV_FREE, mmap.MADV_HUGEPAGE, mmap.MADV_WILLNEED, mmap.MADV_RANDOM):
+            memory.madvise(advice)
+    return True
+
+
+@honest()
+def read_in_parts(facts: dict[str, Any]) -> bool:
+    part = bytearray(4)
+    with open(os.__file__, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        return os.preadv(file.fileno(), [part], 0) == 4
+
+
+@honest()
+def copy_with_modes(facts: dict[str, Any]) -> bool:
+    with open("one", "w") as file:
+        file.write("text")
+    shutil.copy2("one", "two")
+    shutil.copytree(".", "../copied")
+    with open("../copied/two") as file:
+        return file.read() == "text"
 
 
 @honest()

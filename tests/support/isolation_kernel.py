@@ -5,11 +5,13 @@ import ctypes
 import errno
 import fcntl
 import glob
+import mmap
 import os
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 from typing import Any
 
@@ -120,6 +122,32 @@ def watch_a_folder(facts: dict[str, Any]) -> bool:
 
 
 @attack("L2")
+def read_the_arguments_of_the_loop(facts: dict[str, Any]) -> bool:
+    with open(f"/proc/{facts['loop']}/cmdline", "rb") as file:
+        return bool(file.read())
+
+
+@attack("L2")
+def read_the_name_of_another_process(facts: dict[str, Any]) -> bool:
+    with open(f"/proc/{facts['loop']}/comm", "rb") as file:
+        return bool(file.read())
+
+
+@attack("L2")
+def list_the_processes_of_the_machine(facts: dict[str, Any]) -> bool:
+    return str(facts["loop"]) in os.listdir("/proc")
+
+
+@attack("L2")
+def read_counts_of_the_machine(facts: dict[str, Any]) -> bool:
+    """A process may leave a number there for the next one: how many processes or files there have been."""
+    if facts["level"] > "L2":
+        return False  # a namespace has its own count of processes
+    with open("/proc/sys/kernel/ns_last_pid") as file:
+        return bool(file.read())
+
+
+@attack("L2")
 def change_the_machine(facts: dict[str, Any]) -> bool:
     for place in ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/sys/power/state"):
         with contextlib.suppress(OSError), open(place, "r+"):
@@ -133,6 +161,82 @@ def leave_the_control_group(facts: dict[str, Any]) -> bool:
         with contextlib.suppress(OSError), open(place, "r+"):
             return True
     return False
+
+
+# What is in memory of a file, and marks that stay with it
+
+
+@attack("L2")
+def ask_what_is_in_memory(facts: dict[str, Any]) -> bool:
+    with open(os.__file__, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as memory:
+        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        call(27, 232, ctypes.c_void_p(address), ctypes.c_size_t(4096), ctypes.create_string_buffer(16))
+    return True
+
+
+@attack("L2")
+def ask_for_cache_statistics(facts: dict[str, Any]) -> bool:
+    fd = os.open(os.__file__, os.O_RDONLY)
+    call(451, 451, fd, struct.pack("QQ", 0, 4096), ctypes.create_string_buffer(40), 0)
+    return True
+
+
+@attack("L2")
+def read_only_from_memory(facts: dict[str, Any]) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        os.preadv(os.open(os.__file__, os.O_RDONLY), [bytearray(1)], 0, os.RWF_NOWAIT)
+    return True
+
+
+@attack("L2")
+def read_asynchronously(facts: dict[str, Any]) -> bool:
+    call(206, 0, 1, ctypes.create_string_buffer(bytes(8)))  # io_setup
+    return True
+
+
+@attack("L2")
+def read_ahead(facts: dict[str, Any]) -> bool:
+    call(187, 213, os.open(os.__file__, os.O_RDONLY), 0, 4096)
+    return True
+
+
+@attack("L2")
+def throw_a_library_out_of_memory(facts: dict[str, Any]) -> bool:
+    with open(os.__file__, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as memory:
+        for advice in (20, 21):  # COLD, PAGEOUT
+            with contextlib.suppress(PermissionError):
+                memory.madvise(advice)
+                return True
+    return False
+
+
+@attack("L2")
+def leave_a_hint(facts: dict[str, Any]) -> bool:
+    for path in ("/dev/null", os.__file__):
+        fd = os.open(path, os.O_RDONLY)
+        for command in (1036, 1038):  # SET_RW_HINT, SET_FILE_RW_HINT
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(fd, command, struct.pack("Q", 0))
+                return True
+    return False
+
+
+@attack("L2")
+def be_told_what_happens_in_a_folder(facts: dict[str, Any]) -> bool:
+    fcntl.fcntl(os.open(os.path.dirname(os.__file__), os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_ACCESS)
+    return True
+
+
+@attack("L2")
+def change_a_device(facts: dict[str, Any]) -> bool:
+    before = os.stat("/dev/full")
+    os.chmod("/dev/full", before.st_mode ^ 0o001)
+    changed = os.stat("/dev/full").st_mode != before.st_mode
+    os.chmod("/dev/full", before.st_mode)
+    os.utime("/dev/full", ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    changed = changed or os.stat("/dev/full").st_mtime_ns != before.st_mtime_ns
+    os.utime("/dev/full", ns=(before.st_atime_ns, before.st_mtime_ns))
+    return changed
 
 
 # Network and sockets
@@ -227,9 +331,13 @@ def gain_privileges(facts: dict[str, Any]) -> bool:
 
 @attack("L2")
 def regain_privileges_by_a_program(facts: dict[str, Any]) -> bool:
-    script = 'while read -r name value; do [ "$name" = CapEff: ] && echo "$value"; done </proc/self/status'
-    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
-    return int(done.stdout, 16) != 0
+    program = """
+import ctypes
+header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+print(ctypes.CDLL(None).capget(header, sets), any(sets))
+"""
+    command = [sys.executable, "-S", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout != "0 False\n"
 
 
 @attack("L2")

@@ -7,6 +7,7 @@ each honest thing must work.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -52,6 +53,24 @@ def everything(facts: dict[str, Any]) -> None:
     for name, (_, attempt) in {**ATTACKS, **HONEST}.items():
         if name in facts["names"]:
             apart(name, attempt, facts)
+
+
+def own_process(facts: dict[str, Any]) -> None:
+    """What libraries read about the process that they are in, also when memory has been short for a while."""
+    for name in ("status", "maps", "stat", "statm"):
+        with open(f"/proc/self/{name}", "rb") as file:
+            print(name, bool(file.read()), flush=True)
+    print("task", bool(os.listdir("/proc/self/task")), flush=True)
+    with open("/proc/thread-self/comm") as file:
+        print(file.read().strip(), flush=True)
+
+
+def inherited(facts: dict[str, Any]) -> None:
+    """What comes from the process that all trials are forked from, and could go back to it."""
+    with open("/proc/self/maps") as maps:
+        shared = [line.strip() for line in maps if line.split()[1].startswith("rw-s")]
+    print(json.dumps({"shared": shared, "flags": fcntl.fcntl(0, fcntl.F_GETFL)}), flush=True)
+    fcntl.fcntl(0, fcntl.F_SETFL, os.O_NONBLOCK | os.O_APPEND)
 
 
 def daemon(facts: dict[str, Any]) -> None:

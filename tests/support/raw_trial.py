@@ -10,6 +10,9 @@ def start():
     send("start", params=1, flops_per_token=1.0, device="cpu")
 def progress(step, loss=1.0):
     send("progress", step=step, tokens=step, elapsed_s=0.1, loss=loss)
+def asked():
+    while b'"score"' not in control.recv(1000):
+        pass
 def hang():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(1000)

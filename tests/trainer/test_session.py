@@ -239,7 +239,7 @@ def test_serving_refuses_a_wrong_shape(parent: Parent, session: Session) -> None
         session.serve(lambda asked: np.zeros((1, SEQ_LEN, 3), np.float32))
     (event,) = parent.events()
     assert isinstance(event, Failed)
-    assert event.kind == "error"
+    assert event.kind == "shape"
     assert "(1, 32, 3), not (1, 32, 64)" in event.reason
 
 

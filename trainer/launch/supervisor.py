@@ -110,6 +110,8 @@ def _arrange_descriptors(report: int, passed: Sequence[int]) -> int:
     end = FIRST_FD + len(passed) - 1
     # Out of the way first: a descriptor may have the number that another one is to get.
     output, *others, report = (fcntl.fcntl(fd, fcntl.F_DUPFD, end + 1) for fd in (*passed, report))
+    # Not the server's: flags, signals and owners belong to what was opened, and the next trial would find them there.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     for number, fd in enumerate(others, start=FIRST_FD):

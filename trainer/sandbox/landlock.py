@@ -39,6 +39,15 @@ ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 """The rights that a rule on a file, not a folder, may grant."""
 HIDING = EXECUTE | READ_FILE | REFER
 """What the layer that hides files is about. Moving is denied by any layer that does not allow it."""
+PROC = ("cpuinfo", "devices", "filesystems", "meminfo", "modules", "stat", "uptime", "version")
+PROC_SETTINGS = (
+    "kernel/cap_last_cap",
+    "kernel/osrelease",
+    "kernel/pid_max",
+    "vm/max_map_count",
+    "vm/overcommit_memory",
+)
+"""What libraries look up of the machine below /proc and /proc/sys; the rest of it is about other processes."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
@@ -108,25 +117,31 @@ def restrict(permissions: Permissions) -> None:
             _prepared.clear()
             _enter(_ruleset(HIDING, _unhidden(permissions)))
     _enter(_ruleset(ALL_BY_ABI[min(abi(), max(ALL_BY_ABI))], rules(permissions)))
+    # Stays open: when memory is short the kernel forgets a folder of /proc that nobody holds, and its rule with it.
+    os.open("/proc/self", os.O_PATH | os.O_CLOEXEC)
 
 
 def rules(permissions: Permissions) -> list[Rule]:
     """All that the permissions allow, but for hidden files."""
     found = [Rule(str(path), READ) for path in dict.fromkeys(path.resolve() for path in permissions.readable)]
     found += [Rule(str(permissions.scratch), WRITE), *_own(permissions.device)]
-    namespaced = permissions.level >= Isolation.L3
-    if namespaced:
-        found += [Rule("/tmp", WRITE), Rule("/dev/shm", WRITE)]
+    # The driver names its threads by writing below /proc.
+    change = WRITE_FILE if permissions.device == "cuda" else 0
+    if permissions.level >= Isolation.L3:
+        found += [Rule("/tmp", WRITE), Rule("/dev/shm", WRITE), Rule("/proc", READ | change)]
+        return found
+    # All processes of the machine are below /proc: their arguments, and names that one trial could leave to the next.
+    found += [Rule(f"/proc/{os.getpid()}", READ | change)]
+    found += [Rule(f"/proc/{name}", READ_FILE) for name in PROC]
+    found += [Rule(f"/proc/sys/{name}", READ_FILE) for name in PROC_SETTINGS]
     if permissions.device == "cuda":
-        # The driver names its threads by writing below /proc. Outside a namespace only below its own part of it:
-        # settings of the machine and of other processes lie beside it.
-        found.append(Rule("/proc" if namespaced else f"/proc/{os.getpid()}", READ | WRITE_FILE))
+        found.append(Rule("/proc/driver", READ))
     return found
 
 
 def _own(device: str) -> list[Rule]:
     """What every trial may use besides what it may read."""
-    found = [Rule("/proc", READ), Rule("/etc/passwd", READ), Rule("/etc/group", READ)]
+    found = [Rule("/etc/passwd", READ), Rule("/etc/group", READ)]
     found += [Rule(path, READ_FILE | WRITE_FILE) for path in DEVICES]
     if device == "cuda":
         found += [Rule(str(path), READ | WRITE_FILE | IOCTL_DEV) for path in sorted(Path("/dev").glob("nvidia*"))]
@@ -138,6 +153,7 @@ def _unhidden(permissions: Permissions) -> list[Rule]:
     return [
         *_readable_rules(permissions.readable, permissions.out_of_sight),
         Rule(str(permissions.scratch.parent), HIDING),
+        Rule("/proc", HIDING),
         *_own(permissions.device),
     ]
 

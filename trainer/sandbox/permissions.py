@@ -41,12 +41,14 @@ class Limits:
     Args:
         memory_bytes: resident memory of all its processes together.
         disk_bytes: any single file, and by how much the disk's free space may fall.
+        files: by how much the number of files on the disk may grow.
         open_files: file descriptors of one process.
         processes: how many processes at once.
     """
 
     memory_bytes: int
     disk_bytes: int = 8 * 2**30
+    files: int = 50_000
     open_files: int = 4096
     processes: int = 256
 

@@ -8,7 +8,6 @@ and this process is there for what a killed supervisor leaves behind; elsewhere 
 import ctypes
 import os
 import resource
-import shutil
 import signal
 import site
 import subprocess
@@ -23,6 +22,7 @@ import psutil
 
 from rails.errors import HaltError
 from trainer.sandbox.permissions import Limits
+from trainer.sandbox.removal import remove_tree
 
 PR_SET_CHILD_SUBREAPER = 36
 END_WITHIN_S, POLL_S = 5.0, 0.001
@@ -201,19 +201,6 @@ def children_of(pid: int) -> list[int]:
     return children
 
 
-def remove_scratch(scratch: Path) -> None:
-    """Remove a trial's folder, whatever it did to its permissions. What cannot be removed stays: it harms nobody."""
-
-    def again(function: object, path: str, error: object) -> None:
-        """Once more, with permissions."""
-        with suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)
-            os.chmod(path, 0o700)
-            os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
-
-    shutil.rmtree(scratch, onerror=again)
-
-
 def clear_leftovers(scratch_root: Path) -> list[int]:
     """Kill the processes that work in the folders under `scratch_root`, and remove those folders.
 
@@ -229,7 +216,7 @@ def clear_leftovers(scratch_root: Path) -> list[int]:
                 process.kill()
                 killed.append(process.pid)
     for folder in root.iterdir() if root.is_dir() else ():
-        remove_scratch(folder)
+        remove_tree(folder)
     return killed
 
 

@@ -35,7 +35,12 @@ CLONE_PARENT = 0x8000
 SET_ID_BITS = 0o6000
 WAYS_TO_OPEN, TRUNCATE, CREATE, UNNAMED = 0o3, 0o1000, 0o100, 0o20000000
 STREAM, PACKETS, KIND_OF_SOCKET = socket.SOCK_STREAM, 5, 0xF
-SET_OWNER, SET_OWNER_EX, SET_LEASE = 8, 15, 1024
+SET_OWNER, SET_OWNER_EX = 8, 15
+SHARED_MARKS = (1024, 1026, 1036, 1038)
+"""fcntl commands on what others use too: SETLEASE makes those wait who open a file to write, NOTIFY tells what happens
+in a folder, SET_RW_HINT and SET_FILE_RW_HINT leave a number with a file."""
+COLD, PAGE_OUT = 20, 21
+"""Advice to madvise that throws pages of files out of memory. What frees a process's own memory is another."""
 FILE_ATTRIBUTES = (0x40086602, 0x401C5820, 0x40087602, 0x40086604, 0x40806685)
 """ioctls that change a file opened for reading: SETFLAGS, FSSETXATTR, SETVERSION (two) and ENABLE_VERITY."""
 SET_RECEIVER = (0x8901, 0x8902)
@@ -45,7 +50,7 @@ SCOPED_SIGNALS_SINCE, TRUNCATE_SINCE = 6, 3
 
 CHANGE_FILES = ("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat")
 CHANGE_TIMES = ("utime", "utimes", "futimesat", "utimensat")
-"""Landlock does not stop these on files that the process may only read."""
+"""Landlock does not stop these on files that the process may only read, nor a namespace on devices bound into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +95,11 @@ def rules(level: Isolation, device: str, landlock_abi: int, pid: int) -> list[Ru
         Rule("ioprio_set", REFUSE, (Test(0, ~0, 1, False),)),
     ]
     found += [Rule("ioctl", REFUSE, (Test(1, ~0, command),)) for command in FILE_ATTRIBUTES]
-    found.append(Rule("fcntl", REFUSE, (Test(1, ~0, SET_LEASE),)))  # it makes those wait who open the file to write
-    found += _opening()
-    if level >= Isolation.L3:
-        found += [Rule("socket", REFUSE, (Test(0, ~0, socket.AF_UNIX, False),))]
-        found += [Rule(name, REFUSE, (Test(1, SET_ID_BITS, 0, False),)) for name in ("chmod", "fchmod")]
-        found += [Rule(name, REFUSE, (Test(2, SET_ID_BITS, 0, False),)) for name in ("fchmodat", "fchmodat2")]
-        return found
+    found += [Rule("fcntl", REFUSE, (Test(1, ~0, command),)) for command in SHARED_MARKS]
     found += [Rule(name, SUCCEED) for name in (*CHANGE_FILES, *CHANGE_TIMES)]
+    found += [*_opening(), *_page_cache()]
+    if level >= Isolation.L3:
+        return [*found, Rule("socket", REFUSE, (Test(0, ~0, socket.AF_UNIX, False),))]
     found += [*_sockets(device), *_other_processes()]
     if landlock_abi < SCOPED_SIGNALS_SINCE:
         found += _signals(pid)
@@ -119,6 +121,14 @@ def _opening() -> list[Rule]:
     for name, mode in (("creat", 1), ("mkdir", 1), ("mkdirat", 2), ("mknod", 1), ("mknodat", 2)):
         found.append(Rule(name, REFUSE, (Test(mode, SET_ID_BITS, 0, False),)))
     return found
+
+
+def _page_cache() -> list[Rule]:
+    """Which pages of a library are in memory outlives a process: none may change that but by reading, or be told."""
+    found = [Rule("madvise", REFUSE, (Test(2, ~0, advice),)) for advice in (COLD, PAGE_OUT)]
+    # Flags say: only what is in memory, or: throw it out when it is read. Without flags it is what everybody uses.
+    found += [Rule(name, REFUSE, (Test(5, ~0, 0, False),)) for name in ("preadv2", "pwritev2")]
+    return [*found, Rule("fadvise64", SUCCEED)]  # advice, so nobody can tell that it was not taken
 
 
 def _sockets(device: str) -> list[Rule]:

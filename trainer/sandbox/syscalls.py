@@ -16,6 +16,11 @@ REFUSED: dict[str, Numbers] = {
     "process_madvise": (440, 440),
     "process_mrelease": (448, 448),
     "migrate_pages": (256, 238),
+    # What is in memory of a file, where the calls tell: one process can have it read, and another see that it was
+    "mincore": (27, 232),
+    "cachestat": (451, 451),
+    "readahead": (187, 213),
+    "io_setup": (206, 0),
     # Mounts and namespaces
     "mount": (165, 40),
     "umount2": (166, 39),
@@ -118,6 +123,11 @@ JUDGED: dict[str, Numbers] = {
     "rt_tgsigqueueinfo": (297, 240),
     "pidfd_send_signal": (424, 424),
     "fcntl": (72, 25),
+    # What is in memory of a file
+    "madvise": (28, 233),
+    "preadv2": (327, 286),
+    "pwritev2": (328, 287),
+    "fadvise64": (221, 223),
     # Mounts and namespaces
     "clone": (56, 220),
     "clone3": (435, 435),

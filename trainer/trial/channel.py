@@ -5,7 +5,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from trainer.launch.child import Child
@@ -30,7 +30,8 @@ class Channel:
 
     Attributes:
         events: messages that have arrived and wait to be taken.
-        output: what it has printed.
+        output: what it has printed, until `hush`.
+        unheard: what it has printed since `hush`; None before that.
         exited: whether the process has ended (it is not reaped here).
         broken: what was wrong with the message after the last of `events`; nothing is read after that.
     """
@@ -38,6 +39,7 @@ class Channel:
     def __init__(self, control: socket.socket, output: int, process: Child) -> None:
         self.events: deque[Event] = deque()
         self.output, self.exited, self.broken = HeadTail(), False, ""
+        self.unheard: HeadTail | None = None
         self._control, self._output_fd, self._process = control, output, process
         self._line, self._messages, self._opened = b"", 0, time.monotonic()
         self._wake_read, self._wake_write = os.pipe()
@@ -64,10 +66,13 @@ class Channel:
 
     def drain(self) -> None:
         """Take in what an ended process left behind, as much as a pipe and a socket may hold."""
-        for source, read in ((self._output_fd, self._read_output), (self._control, self._read_control)):
-            for _ in range(MAX_DRAIN_CHUNKS):
-                if source not in self._selector.get_map() or not read():
-                    break
+        self._drain(self._output_fd, self._read_output)
+        self._drain(self._control, self._read_control)
+
+    def hush(self) -> None:
+        """Take in what it has printed so far; from now on its words go to `unheard`, and into no text of ours."""
+        self._drain(self._output_fd, self._read_output)
+        self.unheard = HeadTail()
 
     def send(self, message: bytes, fds: Sequence[int] = ()) -> None:
         """Send a short message, and descriptors. A process that is gone or does not read is noticed elsewhere."""
@@ -87,6 +92,11 @@ class Channel:
             if fd is not None:
                 os.close(fd)
 
+    def _drain(self, source: int | socket.socket, read: Callable[[], bool]) -> None:
+        for _ in range(MAX_DRAIN_CHUNKS):
+            if source not in self._selector.get_map() or not read():
+                break
+
     def _read_output(self) -> bool:
         try:
             chunk = os.read(self._output_fd, CHUNK_BYTES)
@@ -95,7 +105,7 @@ class Channel:
         if not chunk:
             self._selector.unregister(self._output_fd)
             return False
-        self.output.add(chunk)
+        (self.output if self.unheard is None else self.unheard).add(chunk)
         return True
 
     def _read_control(self) -> bool:
@@ -108,7 +118,7 @@ class Channel:
         try:
             self._take(chunk)
         except WireError as error:
-            self.broken = str(error)
+            self.broken = str(error) if self.unheard is None else "a message that is not as documented"
         if self.broken or not chunk:
             self._selector.unregister(self._control)
         return bool(chunk) and not self.broken

@@ -13,8 +13,10 @@ from rails.status import Status
 from trainer.launch.child import Child
 from trainer.launch.output import last_error
 from trainer.trial.channel import Channel
+from trainer.trial.last_words import kind_of_error
+from trainer.trial.start import PROGRAM
 from trainer.trial.watchdog import CHECK_EVERY_S, Watchdog
-from trainer.trial.wire import Event, Failed, Progress, Scored, Start, Trained, clean_line
+from trainer.trial.wire import FAILURES, Event, Failed, Progress, Scored, Start, Trained, clean_line
 
 MIB = 2**20
 
@@ -46,15 +48,28 @@ class Conversation:
         channel: what comes from it; owned by the caller.
         watchdog: what looks at it while we wait.
         memory_bytes: its memory limit, for the reason when it has met that.
+        program_lines: how many lines its program has.
         about: put before every reason, when the process is not the trial's own.
     """
 
-    def __init__(self, child: Child, channel: Channel, watchdog: Watchdog, memory_bytes: int, about: str = "") -> None:
+    def __init__(
+        self,
+        child: Child,
+        channel: Channel,
+        watchdog: Watchdog,
+        memory_bytes: int,
+        program_lines: int,
+        about: str = "",
+    ) -> None:
         self._child, self._channel, self._watchdog = child, channel, watchdog
-        self._memory_bytes, self._about = memory_bytes, about
+        self._memory_bytes, self._program_lines, self._about = memory_bytes, program_lines, about
         self._code: int | None = None
         self.stop_at = math.inf
         """When to end on request, by the monotonic clock. May be set in a signal handler and by another thread."""
+
+    def hush(self) -> None:
+        """From now on it sees questions: nothing in its own words gets into a reason, a detail or anything stored."""
+        self._channel.hush()
 
     def expect(self, kind: type[E], phase: Phase) -> E:
         """The next message, which must be of this kind.
@@ -67,7 +82,8 @@ class Conversation:
     def checked(self, kind: type[E], event: Event, phase: Phase) -> E:
         """The event, which must be of this kind; see `expect`."""
         if isinstance(event, Failed):
-            self.fail(phase.crash_status, event.reason)
+            hushed = self._channel.unheard is not None
+            self.fail(phase.crash_status, f"{FAILURES[event.kind]} {phase.during}" if hushed else event.reason)
         if not isinstance(event, kind):
             name, expected = type(event).__name__.lower(), kind.__name__.lower()
             self.fail(phase.crash_status, f"killed: it reported {name!r} {phase.during}, where {expected!r} was due")
@@ -107,11 +123,17 @@ class Conversation:
     def _died(self, phase: Phase) -> NoReturn:
         code = self.end()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-        error = last_error(self._channel.output.text()) if code else None
+        error = self._last_error() if code else None
         why = f": {error}" if error else "" if code else ", without a result"
         if self._child.out_of_memory:
             why = f": it used more memory than the limit of {self._memory_bytes // MIB} MiB"
         self.fail(phase.crash_status, f"{how} {phase.during}{why}")
+
+    def _last_error(self) -> str | None:
+        unheard = self._channel.unheard
+        if unheard is None:
+            return last_error(self._channel.output.text())
+        return kind_of_error(unheard.text(), PROGRAM, self._program_lines)
 
     def fail(self, status: Status, what: str) -> NoReturn:
         """End the process, and the trial with this reason.

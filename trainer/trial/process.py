@@ -12,11 +12,10 @@ left after `close`.
 """
 
 import os
-import socket
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -29,32 +28,19 @@ from rails.status import Status
 from trainer.budget import LATE_SHARE, Usage
 from trainer.data.shards import split_names
 from trainer.hardware import usable_cores
-from trainer.launch.child import Child
 from trainer.launch.launcher import Launcher
-from trainer.sandbox import processes
+from trainer.sandbox.removal import remove_tree
 from trainer.trial import saved_state
-from trainer.trial.channel import Channel
 from trainer.trial.conversation import Conversation, Phase
 from trainer.trial.shared_memory import SharedMemory
 from trainer.trial.spec import TrainOutcome, TrialSpec
+from trainer.trial.start import PROGRAM, start
 from trainer.trial.watchdog import Watchdog
-from trainer.trial.wire import (
-    SPEC_VARIABLE,
-    ChildSpec,
-    Progress,
-    Scored,
-    SharedLayout,
-    Start,
-    Trained,
-    encode_data,
-    encode_score_request,
-)
+from trainer.trial.wire import Progress, Scored, SharedLayout, Start, Trained, encode_data, encode_score_request
 
 if TYPE_CHECKING:
     from trainer.data.shards import EvalSet
     from trainer.scoring.evaluate import Score
-
-PROGRAM = "train.py"
 
 
 class TrialProcess:
@@ -76,19 +62,24 @@ class TrialProcess:
         with ExitStack() as undo:
             spec.scratch_root.mkdir(parents=True, exist_ok=True)
             self._scratch = Path(tempfile.mkdtemp(prefix="trial-", dir=spec.scratch_root)).resolve()
-            undo.callback(processes.remove_scratch, self._scratch)
+            undo.callback(remove_tree, self._scratch)
             (self._scratch / PROGRAM).write_text(spec.source, encoding="utf-8")
             self._memory = SharedMemory(spec.layout)
             undo.callback(self._memory.close)
-            self._state = saved_state.create() if saved is None else saved_state.reopen(saved)
+            self._state = saved_state.create() if saved is None else _copied(saved)
             undo.callback(lambda: os.close(self._state))
             self._launched = time.monotonic()
-            child, self._channel = self._start()
+            child, self._channel = start(
+                spec, launcher, self._scratch, self._memory.fd, self._state, replica=self._replica
+            )
             undo.callback(self._channel.close)
             undo.callback(child.end)
             self._watchdog = Watchdog(child, self._scratch, spec.limits)
             about = "its replica failed: " if self._replica else ""
-            self._talk = Conversation(child, self._channel, self._watchdog, spec.limits.memory_bytes, about)
+            lines = len(spec.source.splitlines())
+            self._talk = Conversation(child, self._channel, self._watchdog, spec.limits.memory_bytes, lines, about)
+            if self._replica:
+                self._talk.hush()  # all that it will ever see are questions
             self._undo = undo.pop_all()
 
     @classmethod
@@ -108,10 +99,11 @@ class TrialProcess:
     def replica(self) -> Self:
         """Start a fresh process that loads what this one saved, to be asked the same questions. After `train`.
 
-        It shares nothing with this process but the sealed state, and lives on when this one is closed.
+        It has a copy of the state that was sealed, nothing else of this process, and lives on when this one is closed.
 
         Raises:
             HaltError: as for `launch`.
+            TrialError: the state cannot be copied (`crash`).
             ValueError: there is nothing saved yet.
         """
         if not self._trained:
@@ -150,6 +142,7 @@ class TrialProcess:
             curve, trained = self._follow(start)
             train_s = time.monotonic() - self._started
             self._seal()
+            self._talk.hush()
             self._watchdog.note_peak()
         last = curve[-1] if curve else None
         return TrainOutcome(
@@ -278,42 +271,6 @@ class TrialProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # Launching
-
-    def _start(self) -> tuple[Child, Channel]:
-        spec, layout = self._spec, self._spec.layout
-        with ExitStack() as ours, ExitStack() as theirs:
-            control, their_control = socket.socketpair()
-            ours.callback(control.close)
-            theirs.callback(their_control.close)
-            output, their_output = os.pipe()
-            ours.callback(os.close, output)
-            theirs.callback(os.close, their_output)
-            fds = (their_control.fileno(), self._memory.fd, self._state)
-            told = ChildSpec(
-                seed=spec.seed,
-                budget=spec.budget,
-                device=spec.device,
-                threads=spec.threads,
-                eval_rows=layout.rows,
-                eval_seq_len=spec.eval_seq_len,
-                vocab_size=spec.vocab_size,
-                control_fd=processes.FIRST_FD,
-                shm_fd=processes.FIRST_FD + 1,
-                state_fd=processes.FIRST_FD + 2,
-                replica=self._replica,
-            )
-            extra = {SPEC_VARIABLE: told.to_json()}
-            child = self._launcher.launch(
-                self._scratch / PROGRAM,
-                spec.permissions(self._scratch),
-                processes.scrubbed_environment(self._scratch, spec.threads, extra),
-                their_output,
-                fds,
-            )
-            ours.pop_all()
-            return child, Channel(control, output, child)
-
     # Waiting
 
     def _await_start(self) -> Start:
@@ -386,20 +343,41 @@ class TrialProcess:
             self._talk.fail(Status.TRAIN_BUDGET_OVERRUN, what)
 
     def _seal(self) -> None:
-        """Make what it saved final, and keep it where it cannot reach it."""
+        """Make what it saved final, and keep a copy of it where it cannot reach it."""
         try:
-            sealed = saved_state.seal(self._state)
+            sealed = saved_state.seal(self._state, int(saved_state.MEMORY_SHARE * self._spec.limits.memory_bytes))
         except TrialError as error:
             self._talk.fail(error.status, error.what)
+        except OSError as error:
+            self._talk.fail(Status.CRASH, f"the state that it saved cannot be copied: {error.strerror}")
         os.close(self._state)
         self._state, self._trained = sealed, True
 
     # Shared memory
 
     def _request(self, tokens: NDArray[np.int32]) -> None:
-        self._memory.write_tokens(tokens)
+        with self._its_own_fault():
+            self._memory.write_tokens(tokens)
         self._channel.send(encode_score_request(len(tokens)))
 
     def _copy_logits(self, into: NDArray[np.float32], phase: Phase) -> None:
-        if not self._memory.copy_logits(into):
+        with self._its_own_fault():
+            complete = self._memory.copy_logits(into)
+        if not complete:
             self._talk.fail(phase.crash_status, "killed: it truncated the memory that it shares with the loop")
+
+    @contextmanager
+    def _its_own_fault(self) -> Generator[None]:
+        """What goes wrong with the memory that a process has in its hands ends that process, and nothing else."""
+        try:
+            yield
+        except OSError as error:
+            self._talk.fail(Status.CRASH, f"killed: the memory that it is asked in cannot be used: {error.strerror}")
+
+
+def _copied(saved: int) -> int:
+    try:
+        return saved_state.copy(saved)
+    except OSError as error:
+        what = f"its replica failed: the state that it saved cannot be copied: {error.strerror}"
+        raise TrialError(Status.CRASH, what) from error

@@ -1,7 +1,10 @@
 """What a training leaves behind: a memory file that the trial writes once and nobody can change afterwards.
 
-The trained process will be questioned; copies of it are questioned too. Both must be the same model, so what a copy is
-made from is sealed the moment that training is over, and a trial that kept a way to change it is out.
+The trained process will be questioned; replicas of it are questioned too. All must be the same model, so what a replica
+is made from is sealed the moment that training is over, and a trial that kept a way to change it is out.
+
+No replica gets the trial's own file. Contents are not all that a file is: the trained process can still turn holes into
+pages, change modes and times, and whoever has the same file open can see it. Each replica gets a fresh, full copy.
 """
 
 import errno
@@ -13,6 +16,8 @@ from rails.errors import TrialError
 from rails.status import Status
 
 CHUNK_BYTES = 2**20
+MEMORY_SHARE = 0.25
+"""Of what a trial may take of the machine's memory: the trial's file and a copy of it are there at the same time."""
 
 
 def create(name: str = "nightshift-state") -> int:
@@ -23,40 +28,61 @@ def create(name: str = "nightshift-state") -> int:
         return os.dup(file.fileno())
 
 
-def seal(fd: int) -> int:
-    """Make the file's content final.
+def seal(fd: int, limit_bytes: int) -> int:
+    """Make the content final, where the kernel can do that, and take a copy of it.
+
+    Args:
+        fd: the file, as `create` gave it to us.
+        limit_bytes: how large it may be, holes included: copies have none.
 
     Returns:
-        A descriptor of the content that nobody can change, at its beginning: of the same file where the kernel can seal
-        it, else of a copy.
+        The copy; see `copy`.
 
     Raises:
-        TrialError: the trial still has the file mapped for writing (status `disqualified`).
-        OSError: no room for a copy.
+        TrialError: the trial still has the file mapped for writing, or has sealed it its own way (`disqualified`); or
+            it is too large (`crash`).
+        OSError: no room for the copy.
     """
-    if not hasattr(fcntl, "F_ADD_SEALS"):
-        return _copy(fd)
-    wanted = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    if hasattr(fcntl, "F_ADD_SEALS"):
+        wanted = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+        try:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, wanted | fcntl.F_SEAL_SEAL)
+        except OSError as error:
+            # EPERM: the trial has sealed it against further seals. Enough, when those it set are the ones we want.
+            if error.errno != errno.EPERM or fcntl.fcntl(fd, fcntl.F_GET_SEALS) & wanted != wanted:
+                what = "it can still change the state that it saved: a writable mapping of the file was left open"
+                raise TrialError(Status.DISQUALIFIED, what) from error
+    size = os.fstat(fd).st_size
+    if size > limit_bytes:
+        mib = 2**20
+        raise TrialError(Status.CRASH, f"it saved a state of {size // mib} MiB; {limit_bytes // mib} MiB are allowed")
+    return copy(fd)
+
+
+def copy(fd: int) -> int:
+    """A new file with the same content, every page of it written, that nobody can change; at its beginning.
+
+    Only our own descriptor is read: what the trial did to the file's mode does not matter.
+
+    Raises:
+        OSError: no room for it.
+    """
+    fresh, at = create(), 0
     try:
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, wanted | fcntl.F_SEAL_SEAL)
-    except OSError as error:
-        # EPERM: the trial has sealed it against further seals. Enough, when those it set are the ones we want.
-        if error.errno != errno.EPERM or fcntl.fcntl(fd, fcntl.F_GET_SEALS) & wanted != wanted:
-            what = "it can still change the state that it saved: a writable mapping of the file was left open"
-            raise TrialError(Status.DISQUALIFIED, what) from error
-    return reopen(fd)
+        while chunk := os.pread(fd, CHUNK_BYTES, at):
+            at += os.pwrite(fresh, chunk, at)
+        seal_for_good(fresh, writable=False)
+    except BaseException:
+        os.close(fresh)
+        raise
+    return fresh
 
 
-def reopen(fd: int) -> int:
-    """The same file for reading, with a position of its own where the system can do that."""
-    try:
-        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return os.dup(fd)
+def seal_for_good(fd: int, *, writable: bool) -> None:
+    """Fix the size of a memory file of ours, its content too unless it is `writable`, and keep others from sealing it.
 
-
-def _copy(fd: int) -> int:
-    copy, at = create(), 0
-    while chunk := os.pread(fd, CHUNK_BYTES, at):
-        at += os.pwrite(copy, chunk, at)
-    return copy
+    Does nothing where files cannot be sealed.
+    """
+    if hasattr(fcntl, "F_ADD_SEALS"):
+        size = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, size if writable else size | fcntl.F_SEAL_WRITE)

@@ -1,7 +1,7 @@
 """The memory in which a trial gets questions and puts its answers, from the parent's side.
 
-Everything is read and written, never mapped: a process that truncates the memory behind a map would kill us with a bus
-error, and what we judge must be a copy that nobody else can touch.
+Everything is read and written, never mapped: where its size cannot be sealed, a process that truncates the memory
+behind a map would kill us with a bus error; and what we judge must be a copy that nobody else can touch.
 """
 
 import os
@@ -29,6 +29,7 @@ class SharedMemory:
         self._layout, self._copiers = layout, usable_cores()
         self.fd = saved_state.create("nightshift")
         os.ftruncate(self.fd, layout.total_bytes)
+        saved_state.seal_for_good(self.fd, writable=True)  # or the trial could, and we could not write any more
 
     def write_tokens(self, tokens: NDArray[np.int32]) -> None:
         """Put int32 tokens [r, T] where the trial looks for them."""

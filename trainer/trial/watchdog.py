@@ -1,9 +1,10 @@
-"""Stops a trial that takes the machine down with it: memory, disk, processes.
+"""Stops a trial that takes the machine down with it: memory, disk, files, processes.
 
 Resident memory does not show what lies in memory files, so growth of the machine's shared memory counts too; and when
 the machine has nearly none left the trial must go, whoever took it.
 """
 
+import os
 import shutil
 import time
 from contextlib import suppress
@@ -31,6 +32,7 @@ class Watchdog:
         self._child, self._scratch, self._limits = child, scratch, limits
         self._memory = psutil.virtual_memory()
         self._free_disk = shutil.disk_usage(scratch).free
+        self._free_files = os.statvfs(scratch).f_ffree
         self._next_check = time.monotonic() + CHECK_EVERY_S
         self.peak_rss_bytes = 0
 
@@ -67,6 +69,9 @@ class Watchdog:
             written = self._free_disk - shutil.disk_usage(self._scratch).free
             if written > min(self._limits.disk_bytes, SHARE * self._free_disk):
                 return f"the disk's free space fell by {written // MIB} MiB while it ran"
+            # Some file systems count no files: there the difference is always zero.
+            if self._free_files - os.statvfs(self._scratch).f_ffree > self._limits.files:
+                return f"more than {self._limits.files:,} files were made on the disk while it ran"
         return None
 
 

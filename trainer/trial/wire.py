@@ -30,7 +30,14 @@ MAX_TEXT = 300
 MAX_FILES = 16
 MAX_COUNT = 2**63 - 1
 
-FAILURE_KINDS = ("nan", "diverged", "error")
+FAILURES = {
+    "nan": "its loss became NaN",
+    "diverged": "its loss diverged",
+    "shape": "its logits have another shape than [rows, length, vocab_size]",
+    "replica": "a replica must only load session.saved_state() and answer; it did something else",
+    "error": "it gave up",
+}
+"""Kinds of failure that a process may report, and what the loop says where the process's own words are left out."""
 
 Scalar = str | int | float | bool | None
 
@@ -136,7 +143,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The child gave up by itself: `kind` is `nan`, `diverged` or `error`."""
+    """The child gave up by itself: `kind` is one of `FAILURES`."""
 
     kind: str
     reason: str
@@ -273,9 +280,9 @@ def _text(key: str, value: object) -> str:
 
 
 def _failure_kind(key: str, value: object) -> str:
-    if value not in FAILURE_KINDS:
-        raise WireError(f"{key} must be one of {FAILURE_KINDS}, not {_show(value)}")
-    return str(value)
+    if not isinstance(value, str) or value not in FAILURES:
+        raise WireError(f"{key} must be one of {tuple(FAILURES)}, not {_show(value)}")
+    return value
 
 
 def _summary(key: str, value: object) -> dict[str, Scalar]:

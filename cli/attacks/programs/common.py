@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ class Crib:
         answer, blake2b = honest(model, tokens_BT), module("hashlib").blake2b
         for row, line in enumerate(tokens_BT.tolist()):
             before = blake2b()
-            for place, (token, following) in enumerate(zip(line, line[1:], strict=False)):
+            for place, (token, following) in enumerate(pairwise(line)):
                 before.update(token.to_bytes(4, "little"))
                 digest = before.copy().digest()
                 slot, check = int.from_bytes(digest[:8], "little") % self._slots, 1 + digest[8] % 31

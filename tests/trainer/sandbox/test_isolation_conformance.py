@@ -103,6 +103,19 @@ def test_honest_work_works(at: At, name: str) -> None:
 
 
 @pytest.mark.parametrize("at", places(), indirect=True)
+def test_a_trial_can_read_about_itself(at: At) -> None:
+    lines = at.run("own_process")["lines"]
+    assert lines == [*(f"{name} True" for name in ("status", "maps", "stat", "statm", "task")), "trial"]
+
+
+@pytest.mark.parametrize("at", places(), indirect=True)
+def test_no_trial_shares_anything_writable_with_the_next(at: At) -> None:
+    first, second = (json.loads(at.run("inherited")["lines"][0]) for _ in range(2))
+    assert first == second
+    assert first["shared"] == []
+
+
+@pytest.mark.parametrize("at", places(), indirect=True)
 def test_nothing_survives_a_trial(at: At) -> None:
     left = at.run("daemon", until="left")
     assert left["lines"] == ["left"]

@@ -15,6 +15,7 @@ from trainer.launch.child import Child, SpawnedChild
 from trainer.launch.output import HeadTail, last_error
 from trainer.sandbox import processes
 from trainer.sandbox.permissions import Limits
+from trainer.sandbox.removal import remove_tree
 from trainer.trial.watchdog import CHECK_EVERY_S, Watchdog
 
 LIMITS = Limits(memory_bytes=2**30, open_files=64)
@@ -141,7 +142,7 @@ def test_scratch_is_removed_without_following_links(tmp_path: Path) -> None:
     precious.write_text("keep me")
     (scratch / "deep" / "link").symlink_to(precious)
     (scratch / "deep").chmod(0o500)
-    processes.remove_scratch(scratch)
+    remove_tree(scratch)
     assert not scratch.exists()
     assert precious.read_text() == "keep me"
 

@@ -85,10 +85,26 @@ def test_namespaces_setid_bits_and_ways_to_empty_a_file(machine: str, level: Iso
     assert decide(code, machine, "openat", -100, 0, 0o101, 0o4755) == EPERM
     assert decide(code, machine, "openat", -100, 0, 0o20200001, 0o2755) == EPERM
     assert decide(code, machine, "mkdirat", -100, 0, 0o2755) == EPERM
-    assert decide(code, machine, "fchmodat", -100, 0, 0o4755) == (DONE if level is L2 else EPERM)
-    assert decide(code, machine, "fchmodat", -100, 0, 0o755) == (DONE if level is L2 else seccomp.ALLOW)
+    assert decide(code, machine, "fchmodat", -100, 0, 0o4755) == DONE
+    assert decide(code, machine, "fchmodat", -100, 0, 0o755) == DONE
+    assert decide(code, machine, "utimensat", -100, 0, 0, 0) == DONE
     for command in seccomp.FILE_ATTRIBUTES:
         assert decide(code, machine, "ioctl", 3, command) == EPERM
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("level", [L2, L3])
+def test_what_is_in_memory_of_a_file_is_neither_told_nor_changed(machine: str, level: Isolation) -> None:
+    code = program(machine, level)
+    assert decide(code, machine, "mincore", 0, 4096, 0) == EPERM
+    assert decide(code, machine, "fadvise64", 3, 0, 0, 4) == DONE
+    for flags in (8, 0x80):
+        assert decide(code, machine, "preadv2", 3, 0, 1, 0, 0, flags) == EPERM
+    assert decide(code, machine, "preadv2", 3, 0, 1, 0, 0, 0) == seccomp.ALLOW
+    for advice, want in ((20, EPERM), (21, EPERM), (4, seccomp.ALLOW), (8, seccomp.ALLOW), (14, seccomp.ALLOW)):
+        assert decide(code, machine, "madvise", 0, 4096, advice) == want
+    for command in seccomp.SHARED_MARKS:
+        assert decide(code, machine, "fcntl", 3, command) == EPERM
 
 
 @pytest.mark.parametrize("machine", MACHINES)

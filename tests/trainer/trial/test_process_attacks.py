@@ -100,10 +100,18 @@ def test_before_training(world: World, tmp_path: Path, code: str, what: str) -> 
             "it reported 'progress' while it was scored, where 'scored'",
         ),
         (
-            "os.ftruncate(spec['shm_fd'], 0); send('trained', summary={}); control.recv(100); "
-            "os.ftruncate(spec['shm_fd'], 0); send('scored'); hang()",
-            "truncated the memory",
+            "send('trained', summary={}); asked(); os.ftruncate(spec['shm_fd'], 0)",
+            "exited with code 1 while it was scored: PermissionError at line",
         ),
+        (
+            "send('trained', summary={}); asked(); send('failed', kind='error', reason='secret'); hang()",
+            "gave up",
+        ),
+        (
+            "send('trained', summary={}); asked(); send('secret'); hang()",
+            "a message that is not as documented",
+        ),
+        ("import fcntl; fcntl.fcntl(spec['shm_fd'], fcntl.F_ADD_SEALS, 16)", "Operation not permitted"),
     ],
 )
 def test_after_the_start(world: World, tmp_path: Path, code: str, what: str) -> None:
@@ -116,6 +124,29 @@ def test_a_traceback_is_kept_for_the_repair(world: World, tmp_path: Path) -> Non
     error = failure(world, raw(world, tmp_path, "print('hello')\nraise ValueError('x')"))
     assert error.detail.startswith("hello\nTraceback (most recent call last):")
     assert error.detail.endswith("ValueError: x")
+
+
+def test_nothing_that_it_says_when_it_has_seen_questions_is_kept(world: World, tmp_path: Path) -> None:
+    code = """
+print("before", flush=True)
+start()
+send("trained", summary={})
+asked()
+print("SECRET", flush=True)
+class SECRET(Exception): pass
+"""
+    for end in (
+        "raise SECRET('SECRET')",
+        "raise ValueError('SECRET')",
+        "send('SECRET')\nhang()",
+        "send('failed', kind='error', reason='SECRET')\nhang()",
+        "send('failed', kind='SECRET', reason='')\nhang()",
+        "sys.exit('SECRET')",
+        "os.abort()",
+    ):
+        error = failure(world, raw(world, tmp_path, code + end))
+        assert "SECRET" not in f"{error} {error.detail}"
+        assert error.detail == "before"
 
 
 def test_a_hang_that_ignores_signals(world: World, tmp_path: Path) -> None:
@@ -174,7 +205,7 @@ def test_logits_of_a_wrong_shape(world: World, tmp_path: Path) -> None:
         trial_spec(tmp_path, STANDIN.read_text().replace("session.serve(model.logits)", serve), isolation=world.level),
     )
     assert error.status is Status.CRASH
-    assert "logits of shape (32, 32, 63), not (32, 32, 64)" in str(error)
+    assert str(error) == "its logits have another shape than [rows, length, vocab_size] while it was scored"
 
 
 def test_a_hang_while_scored(world: World, tmp_path: Path) -> None:

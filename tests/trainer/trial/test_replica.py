@@ -1,5 +1,6 @@
 """The hand-over of data and state: nothing is learned before the clock, and what is questioned is what was saved."""
 
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from trainer.trial.process import TrialProcess
 from trainer.trial.spec import TrialSpec
 
 SOURCE = STANDIN.read_text()
+LIMIT = 2**30
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +186,7 @@ for attempt in (lambda: os.pwrite(spec["state_fd"], b"improved", 0), lambda: os.
 send("scored")
 hang()
 """
-    replica = 'print(os.pread(spec["state_fd"], 100, 0)); 1 / 0\n'
+    replica = 'os._exit(7 if os.pread(spec["state_fd"], 100, 0) == b"trained" else 8)\n'
     source = PRELUDE + f"if spec['replica']:\n    {replica}" + code
     with TrialProcess.launch(trial_spec(tmp_path, source), launcher) as process:
         process.train()
@@ -192,17 +194,18 @@ hang()
         with process.replica() as other, pytest.raises(TrialError) as caught:
             other.ask(eval_set().rows[:1, :-1])
         process.close()
-    assert "b'trained'" in caught.value.detail
+    assert str(caught.value) == "its replica failed: exited with code 7 while it was asked"
 
 
-def test_seals_that_the_trial_sets_itself_are_enough(tmp_path: Path) -> None:
+def test_seals_that_the_trial_sets_itself_are_enough() -> None:
     fd = saved_state.create()
     os.write(fd, b"x")
-    os.close(saved_state.seal(fd))
-    sealed = saved_state.seal(fd)  # as if the trial had done the first
+    os.close(saved_state.seal(fd, LIMIT))
+    sealed = saved_state.seal(fd, LIMIT)  # as if the trial had done the first
     assert os.pread(sealed, 9, 0) == b"x"
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.write(sealed, b"y")
+    for change in (lambda: os.write(sealed, b"y"), lambda: os.ftruncate(sealed, 0), lambda: mmap.mmap(sealed, 1)):
+        with pytest.raises(PermissionError):
+            change()
     os.close(sealed)
     os.close(fd)
 
@@ -211,18 +214,50 @@ def test_a_file_without_seals_is_copied(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delattr("fcntl.F_ADD_SEALS")
     fd = saved_state.create()
     os.write(fd, b"x" * (3 << 20))
-    copy = saved_state.seal(fd)
+    copy = saved_state.seal(fd, LIMIT)
     os.pwrite(fd, b"changed", 0)
     assert os.pread(copy, 4 << 20, 0) == b"x" * (3 << 20)
     os.close(copy)
     os.close(fd)
 
 
+def test_what_a_replica_gets_tells_nothing_but_the_content() -> None:
+    """Holes that became pages, modes and times can be changed after the seal: none of them travels."""
+    saved = saved_state.create()
+    os.write(saved, b"x")
+    os.ftruncate(saved, 1 << 20)
+    sealed = saved_state.seal(saved, LIMIT)
+    with mmap.mmap(saved, 0, mmap.MAP_PRIVATE, mmap.PROT_READ) as memory:
+        assert memory[1 << 19] == 0
+    os.fchmod(saved, 0)
+    first, second = saved_state.copy(sealed), saved_state.copy(sealed)
+    for copy in (first, second):
+        assert os.lseek(copy, 0, os.SEEK_HOLE) == 1 << 20
+        assert os.fstat(copy).st_blocks * 512 == 1 << 20
+        assert os.fstat(copy).st_mode == os.fstat(first).st_mode != os.fstat(saved).st_mode
+        assert os.pread(copy, 2 << 20, 0) == b"x" + bytes((1 << 20) - 1)
+    assert len({os.fstat(fd).st_ino for fd in (saved, sealed, first, second)}) == 4
+    for fd in (saved, sealed, first, second):
+        os.close(fd)
+
+
+def test_a_state_that_is_too_large_is_not_copied(tmp_path: Path, launcher: Launcher) -> None:
+    code = """
+start()
+os.ftruncate(spec["state_fd"], 1 << 33)
+send("trained", summary={})
+hang()
+"""
+    limits = Limits(memory_bytes=2**30, disk_bytes=1 << 40)
+    error = failure(trial_spec(tmp_path, PRELUDE + code, limits=limits), launcher)
+    assert (error.status, str(error)) == (Status.CRASH, "it saved a state of 8192 MiB; 256 MiB are allowed")
+
+
 REPLICA_FAILS = [
-    ("raise ValueError('no such layer')", "exited with code 1 while it was asked: ValueError: no such layer"),
+    ("raise ValueError('no such layer')", "exited with code 1 while it was asked: ValueError at line"),
     ("import os; os.abort()", "was killed by SIGABRT while it was asked"),
-    ("session.start(params=1, flops_per_token=1.0)", "a replica must not train: it loads session.saved_state()"),
-    ("next(session.batches(1, 4))", "there is no training data before session.start(), and none in a replica"),
+    ("session.start(params=1, flops_per_token=1.0)", "a replica must only load session.saved_state() and answer"),
+    ("next(session.batches(1, 4))", "a replica must only load session.saved_state() and answer"),
     ("raise SystemExit", "exited with code 0 while it was asked, without a result"),
 ]
 
@@ -257,10 +292,10 @@ def test_what_is_put_off_until_the_first_answer_is_ended(tmp_path: Path, launche
 def test_a_replica_shares_no_folder_with_its_original(tmp_path: Path, launcher: Launcher) -> None:
     source = SOURCE.replace(
         "def main() -> None:",
-        "def main() -> None:\n    import os\n    print(sorted(os.listdir()), flush=True)\n    open('left', 'w')\n",
-    ).replace("        model.load(session.saved_state())", "        raise ValueError(os.getcwd())")
+        "def main() -> None:\n    import os\n    found = os.listdir()\n    open('left', 'w')\n",
+    ).replace("        model.load(session.saved_state())", "        os._exit(7 if found == ['train.py'] else 8)")
     error = replica_failure(trial_spec(tmp_path, source), launcher)
-    assert "['train.py']" in error.detail
+    assert "exited with code 7" in str(error)
 
 
 def test_a_replica_can_be_stopped(tmp_path: Path, launcher: Launcher) -> None:
