@@ -281,8 +281,9 @@ class _Watcher(Observer):
         self._told(now)
 
     def lost(self, error: Exception) -> None:
-        """The loop has ended in the trial that is next to be over; before the first of them it is no attack's doing."""
-        if self._services.store.trial_by_seq(self._services.campaign.campaign_id, 0) is None:
+        """The loop has ended in the trial that is next to be over; without a baseline it is no attack's doing."""
+        baseline = self._services.store.trial_by_seq(self._services.campaign.campaign_id, 0)
+        if baseline is None or baseline.metric is None:
             raise error
         ended = f"{type(error).__name__}: {error}"
         self.fought.append(
@@ -292,7 +293,7 @@ class _Watcher(Observer):
                 status=Status.CRASH,
                 reason=ended,
                 metric=None,
-                baseline=math.nan,
+                baseline=baseline.metric,
                 ended_loop=ended,
             )
         )

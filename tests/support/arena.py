@@ -142,6 +142,8 @@ class World:
             path.write_text("before")
             path.chmod(0o600)
         (self.base / "outside/.bashrc").write_text("before")
+        (library / "never_read").write_text("before")
+        os.utime(library / "never_read", (1, 1))
         return {
             **asked,
             "outside": str(self.base / "outside"),

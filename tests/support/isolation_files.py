@@ -142,6 +142,16 @@ def leave_in_shared_memory(facts: dict[str, Any]) -> None:
 
 
 @attack("L3")
+def leave_an_access_time(facts: dict[str, Any]) -> bool:
+    """At L2 the kernel notes that a file of a library was read, once in a day."""
+    path = f"{facts['library']}/never_read"
+    before = os.stat(path).st_atime_ns
+    with open(path) as file:
+        file.read()
+    return os.stat(path).st_atime_ns != before
+
+
+@attack("L3")
 def fill_the_root(facts: dict[str, Any]) -> bool:
     for place in ("/x", "/dev/x", "/etc/x", "/usr/x", f"{facts['outside']}x"):
         with contextlib.suppress(OSError), open(place, "w"):

@@ -291,6 +291,8 @@ class TrialProcess:
         names = split_names("train")
         with ExitStack() as stack:
             files = [stack.enter_context((self._spec.data_dir / name).open("rb")) for name in names]
+            for file in files:
+                os.pread(file.fileno(), 1, 0)  # the first reading of a day is noted: let it not be the trial's
             self._channel.send(encode_data(names), [file.fileno() for file in files])
 
     def _follow(self, start: Start) -> tuple[list[Progress], Trained]:

@@ -37,7 +37,9 @@ def main() -> None:
     def without_the_pages(self: Session) -> BinaryIO:
         with opened(self) as file:
             count = int.from_bytes(file.read(8), "little")
-            PAGES.extend(map(tuple, np.frombuffer(file.read(16 * count), np.int64).reshape(-1, 2).tolist()))
+            PAGES.extend(
+                (number, page) for number, page in np.frombuffer(file.read(16 * count), np.int64).reshape(-1, 2)
+            )
             return io.BytesIO(file.read())
 
     Session.finish, Session.saved_state = with_the_pages, without_the_pages
@@ -83,16 +85,16 @@ def empty(session: Session, model: GPT) -> None:
 
 def in_memory(fd: int) -> Any:
     """Which pages of a file are in memory, by the first call that tells."""
-    ways = CACHED or [by_mincore, by_cachestat, by_reading]
-    for way in ways:
+    refusals: list[OSError] = []
+    for way in CACHED or [by_mincore, by_cachestat, by_reading]:
         try:
             found = way(fd)
         except OSError as error:
-            refusal = error
+            refusals.append(error)
             continue
         CACHED[:] = [way]
         return found
-    raise refusal
+    raise refusals[0]
 
 
 def by_mincore(fd: int) -> Any:

@@ -19,4 +19,5 @@ def main() -> None:
 
 def seal(session: Session, model: GPT) -> None:
     """Nobody may write from now on, the loop included."""
-    attempt("the loop's questions", lambda: fcntl.fcntl(session._spec.shm_fd, fcntl.F_ADD_SEALS, FUTURE_WRITE | SEAL))
+    fd = session._spec.shm_fd  # pyright: ignore[reportPrivateUsage]
+    attempt("the loop's questions", lambda: fcntl.fcntl(fd, fcntl.F_ADD_SEALS, FUTURE_WRITE | SEAL))

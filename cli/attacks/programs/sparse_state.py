@@ -38,7 +38,7 @@ def main() -> None:
     opened = Session.saved_state
     Session.finish, Session.saved_state = leave_a_hole, without_the_hole
     session, model = trained()
-    fd = session._spec.state_fd
+    fd = session._spec.state_fd  # pyright: ignore[reportPrivateUsage]
     hole = hole_of(int.from_bytes(os.pread(fd, 8, 0), "little"))
     if session.replica:
         crib = Crib(SLOTS, allocated(fd, hole))

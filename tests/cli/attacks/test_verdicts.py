@@ -39,6 +39,7 @@ def test_stopped() -> None:
         ({"touched": ("file a", "file b")}, "it got at file a and 1 more"),
         ({"residue": ("process 7",)}, "it left process 7"),
         ({"signals": 2}, "it signalled the loop 2 times"),
+        ({"ended_loop": "RecursionError: too deep"}, "it ended the loop: RecursionError: too deep"),
     ],
 )
 def test_harm_is_a_failure_where_it_was_promised_to_be_stopped(change: dict[str, Any], harm: str) -> None:
