@@ -117,8 +117,6 @@ def restrict(permissions: Permissions) -> None:
             _prepared.clear()
             _enter(_ruleset(HIDING, _unhidden(permissions)))
     _enter(_ruleset(ALL_BY_ABI[min(abi(), max(ALL_BY_ABI))], rules(permissions)))
-    # Stays open: when memory is short the kernel forgets a folder of /proc that nobody holds, and its rule with it.
-    os.open("/proc/self", os.O_PATH | os.O_CLOEXEC)
 
 
 def rules(permissions: Permissions) -> list[Rule]:

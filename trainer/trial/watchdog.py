@@ -32,7 +32,7 @@ class Watchdog:
         self._child, self._scratch, self._limits = child, scratch, limits
         self._memory = psutil.virtual_memory()
         self._free_disk = shutil.disk_usage(scratch).free
-        self._free_files = os.statvfs(scratch).f_ffree
+        self._files = _files(scratch)
         self._next_check = time.monotonic() + CHECK_EVERY_S
         self.peak_rss_bytes = 0
 
@@ -69,10 +69,18 @@ class Watchdog:
             written = self._free_disk - shutil.disk_usage(self._scratch).free
             if written > min(self._limits.disk_bytes, SHARE * self._free_disk):
                 return f"the disk's free space fell by {written // MIB} MiB while it ran"
-            # Some file systems count no files: there the difference is always zero.
-            if self._free_files - os.statvfs(self._scratch).f_ffree > self._limits.files:
+            if _files(self._scratch) - self._files > self._limits.files:
                 return f"more than {self._limits.files:,} files were made on the disk while it ran"
         return None
+
+
+def _files(folder: Path) -> int:
+    """How many files there are on its disk; always 0 where the file system does not count them.
+
+    How many there could be besides falls with the free space on some.
+    """
+    found = os.statvfs(folder)
+    return found.f_files - found.f_ffree
 
 
 def _rss(pid: int) -> int:

@@ -206,6 +206,14 @@ def test_the_watchdog_sees_the_disk_fill(tmp_path: Path) -> None:
     assert "free space fell by" in verdict
 
 
+def test_the_watchdog_counts_files(tmp_path: Path) -> None:
+    if not os.statvfs(tmp_path).f_files:
+        pytest.skip("this file system does not count files")
+    code = "import time\nfor n in range(2000): open(str(n), 'wb')\ntime.sleep(1000)"
+    verdict = first_verdict(code, tmp_path, Limits(memory_bytes=2**33, files=1000))
+    assert verdict == "more than 1,000 files were made on the disk while it ran"
+
+
 def test_the_watchdog_leaves_an_honest_program_alone(tmp_path: Path) -> None:
     limits = Limits(memory_bytes=2**33)
     assert first_verdict("import time; time.sleep(0.5)", tmp_path, limits) is None
