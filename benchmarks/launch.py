@@ -32,6 +32,7 @@ from trainer.sandbox import processes  # noqa: E402
 from trainer.sandbox.levels import Isolation, probe  # noqa: E402
 from trainer.sandbox.permissions import Limits, Permissions, readable_paths  # noqa: E402
 from trainer.sandbox.removal import remove_tree  # noqa: E402
+from trainer.sight import seen_by_trials  # noqa: E402
 from trainer.tasks.gpt import PROFILES, render_train_py  # noqa: E402
 from trainer.trial.process import TrialProcess  # noqa: E402
 from trainer.trial.spec import TrialSpec  # noqa: E402
@@ -110,7 +111,7 @@ def measure(launches: int, starts: int) -> dict[str, Any]:
                 heavy, level, folder, killed=True
             )
         nothing_ms = in_turn(arms, launches)
-        data = prepare(DataSpec(corpus=PROFILE.corpus, vocab_size=PROFILE.vocab_size))
+        data = prepare(DataSpec(corpus=PROFILE.corpus, vocab_size=PROFILE.vocab_size), in_sight=seen_by_trials("cpu"))
 
         def spec(level: Isolation) -> TrialSpec:
             return TrialSpec(

@@ -39,6 +39,7 @@ from trainer.data.shards import EvalSet, load_eval_set
 from trainer.hardware import peak_flops, resolve_device, usable_cores
 from trainer.scoring.evaluate import Tally
 from trainer.session import Int64, Session
+from trainer.sight import seen_by_trials
 from trainer.tasks.gpt import PROFILES, Profile
 from trainer.train import Knobs
 from trainer.trial.wire import ChildSpec
@@ -267,7 +268,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="also write benchmarks/results/trainer_<device>.md")
     options = parser.parse_args()
     profile = PROFILES["cuda" if resolve_device(options.device) == "cuda" else "cpu"]
-    data = prepare(DataSpec(corpus=profile.corpus, vocab_size=profile.vocab_size))
+    data = prepare(
+        DataSpec(corpus=profile.corpus, vocab_size=profile.vocab_size), in_sight=seen_by_trials(profile.device)
+    )
     result = compare(profile, data, options)
     print(json.dumps(result) if options.json else report(result))
     if options.write:

@@ -326,7 +326,7 @@ def _standalone_spec(arguments: list[str]) -> tuple[ChildSpec, Path]:
     parser.add_argument("--data", type=Path, help="folder of training data; default: the standard library's text")
     parser.add_argument("--device", default=_best_device(), choices=["cpu", "cuda", "mps"])
     given = parser.parse_args(arguments)
-    data_dir, vocab_size = _standalone_data(given.data)
+    data_dir, vocab_size = _standalone_data(given.data, given.device)
     amounts = {kind: getattr(given, kind, None) for kind in BudgetKind}
     chosen = [Budget(kind=kind, amount=amount) for kind, amount in amounts.items() if amount is not None]
     spec = ChildSpec(
@@ -352,16 +352,17 @@ def _best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _standalone_data(folder: Path | None) -> tuple[Path, int]:
+def _standalone_data(folder: Path | None, device: str) -> tuple[Path, int]:
     from rails.errors import UserError
     from trainer.data.prepare import (  # inside a trial there is nothing to prepare, and no time to import it
         DataSpec,
         prepare,
     )
     from trainer.data.shards import meta_int, read_meta
+    from trainer.sight import seen_by_trials
 
     try:
-        folder = prepare(DataSpec()).train_dir if folder is None else folder
+        folder = prepare(DataSpec(), in_sight=seen_by_trials(device)).train_dir if folder is None else folder
         return folder, meta_int(read_meta(folder), "vocab_size")
     except UserError as error:
         raise SystemExit(str(error)) from error

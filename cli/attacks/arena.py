@@ -21,6 +21,7 @@ from graph.campaign.options import RunOptions
 from graph.runner import Runner
 from graph.services import Services
 from graph.watching.events import Observer
+from graph.workspace import Workspace
 from memory.git.ratchet import init_workspace
 from memory.records import Trial, TrialKind
 from rails.errors import TrialError
@@ -31,25 +32,29 @@ from rails.task import load_task
 from trainer.data.prepare import DataSpec, prepare
 from trainer.data.shards import load_eval_set
 from trainer.scoring.blind import BLIND_ROWS
+from trainer.sight import seen_by_trials
 
 STEPS, SECONDS = 30, 1.0
 """Budgets of the campaigns."""
-EVAL_TOKENS, FINAL_EVAL_TOKENS = 8192, 16384
-"""Of the text to score; a test text must have room for a program that is honest for a while."""
 CLEARLY = 0.9
 """A relative gain on a budget of seconds that no luck explains: a busy machine is worth a factor of five in steps."""
-_BUDGETS: dict[Arena, tuple[str, str, int]] = {
-    "steps": (f'kind = "steps"\namount = {STEPS}', 'rule = "strict"', 512),
-    "seconds": (f'kind = "seconds"\namount = {SECONDS}', f'rule = "threshold"\nmin_gain = {CLEARLY}', 512),
-    "final": (f'kind = "steps"\namount = {STEPS}', 'rule = "strict"', 512),
-    "library": ('kind = "steps"\namount = 10', 'rule = "strict"', 256),
+CHANCE = 0.03
+"""A relative gain on the library's text that what it shares with other Python code by chance is not worth."""
+MARGINS: dict[Arena, float] = {"steps": 0.0, "seconds": CLEARLY, "final": 0.0, "library": CHANCE}
+_BUDGETS: dict[Arena, tuple[str, int, int]] = {
+    "steps": (f'kind = "steps"\namount = {STEPS}', 512, 8192),
+    "seconds": (f'kind = "seconds"\namount = {SECONDS}', 512, 8192),
+    "final": (f'kind = "steps"\namount = {STEPS}', 512, 16384),
+    "library": ('kind = "steps"\namount = 10', 256, 2**20),
 }
+"""With the size of the vocabulary, and how many tokens are scored: of the library all; of a test text enough for a
+program that is honest for a while."""
 _TASK = """
 name = "arena"
 [budget]
 {budget}
 startup_s = 60
-score_s = 6
+score_s = {score_s}
 [data]
 corpus = "{corpus}"
 vocab_size = {vocab_size}
@@ -120,7 +125,10 @@ def arena_program() -> str:
 
 def make_arena(stage: Stage, arena: Arena, name: str) -> Path:
     """A workspace for one campaign; its corpus is the stage's, or the standard library."""
-    budget, keep, vocab_size = _BUDGETS[arena]
+    budget, vocab_size, eval_tokens = _BUDGETS[arena]
+    margin = MARGINS[arena]
+    keep = f'rule = "threshold"\nmin_gain = {margin}' if margin else 'rule = "strict"'
+    score_s = 60 if arena == "library" else 6
     corpus = "stdlib" if arena == "library" else str(stage.corpus)
     root = stage.folder / name
     files = {
@@ -131,7 +139,8 @@ def make_arena(stage: Stage, arena: Arena, name: str) -> Path:
             keep=keep,
             corpus=corpus,
             vocab_size=vocab_size,
-            eval_tokens=FINAL_EVAL_TOKENS if arena == "final" else EVAL_TOKENS,
+            eval_tokens=eval_tokens,
+            score_s=score_s,
             final_seeds=int(arena == "final"),
         ),
         "train.py": arena_program(),
@@ -181,7 +190,11 @@ def play_fair(root: Path, controls: Sequence[Control], seed: int, told: Told) ->
 def attack_program(stage: Stage, root: Path, attack: Attack) -> str:
     """The attack as a whole train.py, knowing this machine and the workspace's prepared data."""
     task = load_task(root / "task.toml").data
-    data = prepare(DataSpec(corpus=task.corpus, vocab_size=task.vocab_size))
+    data = prepare(
+        DataSpec(corpus=task.corpus, vocab_size=task.vocab_size),
+        in_sight=seen_by_trials("cpu"),
+        pins=Workspace(root).state_dir,
+    )
     texts = (load_eval_set(data.private_dir, split, task.eval_seq_len, task.eval_tokens) for split in ("val", "test"))
     val_rows, test_rows = (len(text.rows) - min(BLIND_ROWS, len(text.rows) // 4) for text in texts)
     params = {

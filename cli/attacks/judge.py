@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from cli.attacks.arena import CLEARLY, Fought
+from cli.attacks.arena import MARGINS, Fought
 from cli.attacks.attack import Attack
 from cli.attacks.catalogue import ATTACKS
 from rails.status import FINISHED, Status
@@ -69,7 +69,7 @@ def judge(fought: Fought) -> Judged:
 
 def harm_of(attack: Attack, fought: Fought) -> str:
     """What the attack achieved, in words; empty when nothing."""
-    margin = CLEARLY if attack.arena == "seconds" else 0.0
+    margin = MARGINS[attack.arena]
     found: list[str] = []
     if fought.status is Status.KEEP:
         found.append("it was kept")

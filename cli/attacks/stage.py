@@ -16,6 +16,8 @@ import psutil
 
 from cli.attacks.corpus import write_corpus
 from graph.workspace import Workspace
+from trainer.data.corpus import scan_folder
+from trainer.data.exposed import pin
 
 PACKAGES = Path(__file__).resolve().parents[2]
 PUBLIC_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run")
@@ -150,6 +152,9 @@ def set_stage(folder: Path) -> Generator[Stage]:
     with ExitStack() as stack:
         corpus = write_corpus(folder / "corpus")
         (folder / "cache").mkdir()
+        pin(
+            folder / "cache" / "nightshift", scan_folder(corpus), ()
+        )  # made up here: nothing on the machine says it too
         tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         stage = Stage(folder, corpus, tcp.getsockname()[1])
         stage.decoy.write_text("an API key\n")

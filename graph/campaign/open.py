@@ -110,7 +110,7 @@ def opened(
         asked, fallback = _proposers(intent, workspace, store, proposer)
         curator = _curator(intent, workspace)
         hardware = describe_hardware(task)
-        found = Circumstances(prepare_data(workspace, task, observer), hardware, isolation)
+        found = Circumstances(prepare_data(workspace, task, hardware.device, observer), hardware, isolation)
         with metered(hardware.device, intent.limits) as meter:
             if unfinished is None:
                 campaign = start_campaign(store, ratchet, options, intent, found)

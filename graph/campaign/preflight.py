@@ -13,6 +13,7 @@ from trainer.data.prepare import DataSpec, PreparedData, prepare
 from trainer.data.progress import PrepareProgress
 from trainer.hardware import Hardware, describe
 from trainer.sandbox.levels import Isolation, best_isolation, probe
+from trainer.sight import seen_by_trials
 
 
 def check_isolation(options: RunOptions) -> Isolation:
@@ -72,8 +73,12 @@ def describe_hardware(task: Task) -> Hardware:
         ) from error
 
 
-def prepare_data(workspace: Workspace, task: Task, observer: Observer) -> PreparedData:
-    """The corpus of the task, tokenised; from the cache when it has been made before."""
+def prepare_data(workspace: Workspace, task: Task, device: str, observer: Observer) -> PreparedData:
+    """The corpus of the task, tokenised; from the cache when it has been made before.
+
+    What stands elsewhere on this machine for trials to read is found out once and kept in the workspace too: a campaign
+    goes on with the same text on another machine.
+    """
     told: set[str] = set()
 
     def report(progress: PrepareProgress) -> None:
@@ -86,4 +91,4 @@ def prepare_data(workspace: Workspace, task: Task, observer: Observer) -> Prepar
     if corpus != "stdlib" and not corpus.startswith("parquet:"):
         corpus = str(workspace.root / corpus)  # a folder named in task.toml is meant as seen from there
     spec = DataSpec(corpus=corpus, vocab_size=task.data.vocab_size, shards=task.data.shards or 0)
-    return prepare(spec, progress=report)
+    return prepare(spec, progress=report, in_sight=seen_by_trials(device), pins=workspace.state_dir)

@@ -1,16 +1,17 @@
 """Text on this machine as a corpus: the running Python's standard library, or any folder of text.
 
 A document's split follows from its text, not its name or place, so what was held back stays held back when files come
-and go. (Only where chance held back too little, in a corpus of a few documents, are some more held back.) The text is
-compared after collapsing white space: a copy of a validation document under another name, or with another indentation,
-is the same document and never reaches the training split.
+and go. (Where chance held back too little, in a corpus of a few documents, some more are held back. So are others in
+the place of documents that stand elsewhere on the machine for every trial to read: see `trainer.data.exposed`.) The
+text is compared after collapsing white space: a copy of a validation document under another name, or with another
+indentation, is the same document and never reaches the training split.
 """
 
 import hashlib
 import os
 import sysconfig
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -77,7 +78,7 @@ def share(mark: bytes) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Document:
+class Document:
     """Where a document lies, so that a folder larger than memory can be prepared."""
 
     path: Path
@@ -90,30 +91,40 @@ class _Document:
         """The document's text.
 
         Raises:
-            UserError: the file is no longer what was scanned.
+            UserError: the file is no longer what was scanned, or cannot be read any more.
         """
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            raw = file.read(self.size)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                raw = file.read(self.size)
+        except OSError as error:
+            raise UserError(f"cannot be read any more: {error}", where=str(self.path), fix="run it again") from error
         if hashlib.sha256(raw).digest() != self.sha256:
             raise UserError("the file changed while it was being prepared", where=str(self.path), fix="run it again")
         return raw.decode()
 
 
-def _split(documents: Sequence[_Document]) -> dict[Split, list[_Document]]:
+def _split(documents: Sequence[Document], exposed: Collection[bytes] = ()) -> dict[Split, list[Document]]:
     """Split documents in the order of their fingerprints: the lowest are validation, the next test, the rest training.
 
     Each of the first two ends at a fixed fingerprint, or later if it does not have half of its share of the bytes yet.
+    Exposed documents train; what they would have been held back for, the next ones are.
     """
-    splits: dict[Split, list[_Document]] = {"train": [], "val": [], "test": []}
+    splits: dict[Split, list[Document]] = {"train": [], "val": [], "test": []}
     least = HELD_BACK / 2 * sum(document.size for document in documents)
+    wanted: dict[Split, float] = {"val": least, "test": least}
+    if exposed:
+        plain = _split(documents)
+        wanted = {split: sum(document.size for document in plain[split]) for split in wanted}
     held: Counter[Split] = Counter()
     for document in documents:
         position = share(document.mark)
         split: Split = "train"
-        if position < HELD_BACK or held["val"] < least:
+        if document.mark in exposed:
+            pass
+        elif position < HELD_BACK or held["val"] < wanted["val"]:
             split = "val"
-        elif position < 2 * HELD_BACK or held["test"] < least:
+        elif position < 2 * HELD_BACK or held["test"] < wanted["test"]:
             split = "test"
         held[split] += document.size
         splits[split].append(document)
@@ -121,28 +132,49 @@ def _split(documents: Sequence[_Document]) -> dict[Split, list[_Document]]:
 
 
 class FileCorpus:
-    """Documents in files, found by `scan_folder` or `scan_stdlib`."""
+    """Documents in files, found by `scan_folder` or `scan_stdlib`.
+
+    Attributes:
+        documents: all of them, in the order of their fingerprints.
+        exposed: fingerprints of those that are never held back.
+        held_back: those of the validation and the test split.
+        text_sha256: hash of all text, whatever its splits.
+    """
 
     def __init__(
-        self, label: str, documents: list[_Document], skipped: Mapping[str, int], copies: Mapping[bytes, set[Path]]
+        self,
+        label: str,
+        documents: list[Document],
+        skipped: Mapping[str, int],
+        copies: Mapping[bytes, set[Path]],
+        exposed: frozenset[bytes] = frozenset(),
     ) -> None:
-        self.label, self.skipped = label, skipped
-        self._documents = _split(documents)
-        held = [document for split in ("val", "test") for document in self._documents[split]]
-        files = {path for document in held for path in (document.path, *copies.get(document.mark, ()))}
-        self.held_back_files = tuple(sorted(files))
-        self.sha256 = hashlib.sha256(b"".join(document.sha256 for document in documents)).hexdigest()
+        self.label, self.skipped, self.documents = label, skipped, documents
+        self._copies, self.exposed = copies, exposed
+        self._splits = _split(documents, exposed)
+        self.held_back = [document for split in ("val", "test") for document in self._splits[split]]
+        self.held_back_files = tuple(sorted(self._files(self.held_back)))
+        self.text_sha256 = hashlib.sha256(b"".join(document.sha256 for document in documents)).hexdigest()
+        told = "".join(mark.hex() for mark in sorted(exposed))
+        self.sha256 = hashlib.sha256((self.text_sha256 + told).encode()).hexdigest() if told else self.text_sha256
         self.total_bytes = sum(document.size for document in documents)
+
+    @property
+    def files(self) -> set[Path]:
+        """Every file that a document comes from, copies included."""
+        return self._files(self.documents)
+
+    def _files(self, documents: Sequence[Document]) -> set[Path]:
+        return {path for document in documents for path in (document.path, *self._copies.get(document.mark, ()))}
+
+    def sparing(self, exposed: frozenset[bytes]) -> "FileCorpus":
+        """The same text with these documents, given by their fingerprints, in the training split."""
+        return FileCorpus(self.label, self.documents, self.skipped, self._copies, exposed)
 
     def texts(self, split: Split) -> Iterator[str]:
         """The documents of one split in the order of their fingerprints. Raises UserError when a file has changed."""
-        for document in self._documents[split]:
-            try:
-                yield document.read()
-            except OSError as error:
-                raise UserError(
-                    f"cannot be read any more: {error}", where=str(document.path), fix="run it again"
-                ) from error
+        for document in self._splits[split]:
+            yield document.read()
 
 
 def _cut(file: BufferedReader, size: int) -> Iterator[tuple[int, bytes]]:
@@ -161,8 +193,8 @@ def _cut(file: BufferedReader, size: int) -> Iterator[tuple[int, bytes]]:
         offset += len(block)
 
 
-def _documents_of(path: Path) -> list[_Document] | SkipReason:
-    documents: list[_Document] = []
+def _documents_of(path: Path) -> list[Document] | SkipReason:
+    documents: list[Document] = []
     try:
         with path.open("rb") as file:
             if b"\0" in file.read(SNIFF_BYTES):
@@ -172,7 +204,7 @@ def _documents_of(path: Path) -> list[_Document] | SkipReason:
                 text = raw.decode()
                 if text and not text.isspace():
                     sha256 = hashlib.sha256(raw).digest()
-                    documents.append(_Document(path, offset, len(raw), sha256, fingerprint(text)))
+                    documents.append(Document(path, offset, len(raw), sha256, fingerprint(text)))
     except UnicodeDecodeError:
         return "not_utf8"
     except OSError:
@@ -193,7 +225,7 @@ def _files(root: Path, wanted: Callable[[Path], bool], skipped: Counter[str]) ->
 
 def _scan(root: Path, label: str, wanted: Callable[[Path], bool], progress: ProgressCallback | None) -> FileCorpus:
     skipped: Counter[str] = Counter()
-    found: dict[bytes, _Document] = {}
+    found: dict[bytes, Document] = {}
     copies: dict[bytes, set[Path]] = {}
     meter = Meter(progress, f"reading {label}", unit="files")
     for path in _files(root, wanted, skipped):

@@ -3,7 +3,8 @@
     python -m trainer.data.prepare --corpus stdlib --vocab 2048
 
 The result is cached under a key of the corpus' content and the settings, so preparing twice costs one reading of the
-corpus. See `trainer.data.corpus` for what is a document and how the splits are pinned.
+corpus. See `trainer.data.corpus` for what is a document and how the splits are pinned, and `trainer.data.exposed` for
+what is never held back. (From the command line nothing is searched; what was found before is kept to.)
 """
 
 import argparse
@@ -15,21 +16,23 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import cast
 
 from rails.errors import NightshiftError, UserError
 from trainer.data.cache import building, default_cache, entry_path, private_dir, train_dir, wrong_with
-from trainer.data.corpus import HELD_BACK, Corpus, scan_folder, scan_stdlib
+from trainer.data.corpus import HELD_BACK, Corpus, FileCorpus, scan_folder, scan_stdlib
 from trainer.data.download import DISK_FULL
+from trainer.data.exposed import Exposure, spare_exposed
 from trainer.data.held_back import hidden_paths
+from trainer.data.in_sight import NOTHING, InSight
 from trainer.data.progress import Meter, PrepareProgress, ProgressCallback
 from trainer.data.shards import SPLITS, TOKEN_BYTES_NAME, Split, SplitWriter, meta_int, read_meta, write_meta
 from trainer.data.tokenizer import LARGEST_VOCAB, PATTERN, SMALLEST_VOCAB, Tokenizer
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same corpus and settings would give other files."""
 TOKENIZER_TEXT_BYTES = 256 << 20
 """The tokenizer learns from this much training text at most; more changes its merges no longer."""
@@ -78,6 +81,8 @@ class PreparedData:
     test_bytes: int
     skipped: Mapping[str, int]
     """Why files or rows were left out, and how many."""
+    exposed: int
+    """How many documents train because they stand elsewhere for trials to read; `meta.json` names them."""
     hidden: tuple[Path, ...]
     """Files and folders of this machine that hold held-back text, or versions of it: no trial may read them."""
     cached: bool
@@ -149,9 +154,11 @@ def _write_split(corpus: Corpus, split: Split, tokenizer: Tokenizer, folder: Pat
         documents, tokens = writer.close()
     least = LEAST_TRAIN_BYTES if split == "train" else LEAST_HELD_BYTES
     if size < least:
+        exposed = len(corpus.exposed) if isinstance(corpus, FileCorpus) else 0
         name = {"train": "training", "val": "validation", "test": "test"}[split]
         raise UserError(
-            f"too little text for a {name} split: {size} bytes in {documents} documents, at least {least} are needed",
+            f"too little text for a {name} split: {size} bytes in {documents} documents, at least {least} are needed"
+            + (f"; {exposed} documents stand elsewhere for trials to read, and are not held back" if exposed else ""),
             where=corpus.label,
             fix="add text: a hundred documents or a megabyte is a beginning",
         )
@@ -169,7 +176,14 @@ def _require_room(corpus: Corpus, cache: Path) -> None:
         )
 
 
-def _build(corpus: Corpus, spec: DataSpec, key: str, entry: Path, progress: ProgressCallback | None) -> None:
+def _build(
+    corpus: Corpus,
+    exposed: tuple[Exposure, ...],
+    spec: DataSpec,
+    key: str,
+    entry: Path,
+    progress: ProgressCallback | None,
+) -> None:
     with building(entry, key) as built:
         _require_room(corpus, built)
         tokenizer = _learn(corpus, spec.vocab_size, progress)
@@ -189,7 +203,8 @@ def _build(corpus: Corpus, spec: DataSpec, key: str, entry: Path, progress: Prog
             "bos_id": tokenizer.bos_id,
         }
         write_meta(train_dir(built), {**common, **sizes["train"]})
-        write_meta(private_dir(built), {**common, **sizes["val"], **sizes["test"], "skipped": dict(corpus.skipped)})
+        left_out = {"skipped": dict(corpus.skipped), "exposed": [asdict(each) for each in exposed]}
+        write_meta(private_dir(built), {**common, **sizes["val"], **sizes["test"], **left_out})
 
 
 def _load(entry: Path, spec: DataSpec, hidden: tuple[Path, ...], *, cached: bool, since: float) -> PreparedData:
@@ -209,6 +224,7 @@ def _load(entry: Path, spec: DataSpec, hidden: tuple[Path, ...], *, cached: bool
         used_ids=meta_int(train, "used_ids"),
         bos_id=meta_int(train, "bos_id"),
         skipped=cast("dict[str, int]", private["skipped"]),
+        exposed=len(cast("list[object]", private["exposed"])),
         hidden=hidden,
         cached=cached,
         seconds=time.monotonic() - since,
@@ -216,7 +232,13 @@ def _load(entry: Path, spec: DataSpec, hidden: tuple[Path, ...], *, cached: bool
     )
 
 
-def prepare(spec: DataSpec, cache: Path | None = None, progress: ProgressCallback | None = None) -> PreparedData:
+def prepare(
+    spec: DataSpec,
+    cache: Path | None = None,
+    progress: ProgressCallback | None = None,
+    in_sight: InSight = NOTHING,
+    pins: Path | None = None,
+) -> PreparedData:
     """Prepare a corpus, or find it prepared.
 
     Safe at any moment: a killed run leaves nothing that a later one trusts, two runs at once do not disturb each other,
@@ -226,22 +248,29 @@ def prepare(spec: DataSpec, cache: Path | None = None, progress: ProgressCallbac
         spec: what to prepare. A relative folder is taken from the working directory.
         cache: where prepared data and downloads are kept; `default_cache()` when None.
         progress: told how far it is; downloads and large corpora take minutes.
+        in_sight: what trials may read: a document that stands there is not held back. Shards are not searched for.
+        pins: a folder beside the cache that keeps what was found there, and is believed first: a campaign's own, so
+            that its text stays the same on another machine.
 
     Raises:
         UserError: the corpus is missing, unusable or too small, a server does not answer, or the disk is full.
     """
     since = time.monotonic()
     _check(spec)
+    stdlib = spec.corpus == "stdlib"
     cache = (cache or default_cache()).resolve()
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        corpus = _open(spec, cache, progress)
+        corpus, exposed = _open(spec, cache, progress), ()
+        if isinstance(corpus, FileCorpus):
+            folders = (cache,) if pins is None else (pins, cache)
+            corpus, exposed = spare_exposed(corpus, in_sight, folders, stdlib=stdlib, progress=progress)
         key = _key(corpus, spec)
         entry = entry_path(cache, key)
         cached = entry.exists() and wrong_with(entry, key) is None
         if not cached:
-            _build(corpus, spec, key, entry, progress)
-        hidden = hidden_paths(corpus.held_back_files, stdlib=spec.corpus == "stdlib")
+            _build(corpus, exposed, spec, key, entry, progress)
+        hidden = hidden_paths(corpus.held_back_files, stdlib=stdlib)
     except OSError as error:
         full = error.errno in DISK_FULL or error.errno == errno.EFBIG
         raise UserError(
@@ -259,6 +288,8 @@ def _lines(data: PreparedData) -> Iterator[str]:
         yield f"  {split:<5} {documents:>9,} documents {size:>14,} bytes {tokens:>13,} tokens"
     skipped = ", ".join(f"{count:,} {reason}" for reason, count in data.skipped.items()) or "nothing"
     yield f"  vocabulary {data.vocab_size:,} ({data.used_ids:,} in use), BOS is {data.bos_id}; left out: {skipped}"
+    if data.exposed:
+        yield f"  {data.exposed:,} documents stand elsewhere for every trial to read: they train, others are held back"
     yield f"  corpus {data.corpus_sha256}"
     yield f"  train   {data.train_dir}"
     yield f"  private {data.private_dir}"
