@@ -17,7 +17,7 @@ LATE_STEPS = 2.0
 LATE_STEPS_SHARE = 0.025
 """At most this share of the budget for slow steps: a process that reports rarely must not win time by it."""
 FREE_STARTUP_S = 5.0
-"""How much longer than the baseline any program may take to start."""
+"""How much longer than the baseline any program may take to start, at the cost of a budget of seconds."""
 STARTUP_FACTOR = 2.0
 FREE_ANSWER_S = 0.3
 """How much longer than the baseline's any first answer may take, beside `LATE_SHARE` of a budget of seconds."""
@@ -64,6 +64,10 @@ class Budget:
     def __str__(self) -> str:
         return f"{self.amount:g} {'s' if self.kind is BudgetKind.SECONDS else self.kind.value}"
 
+    def told(self, charged_s: float) -> str:
+        """The budget in the reason of a trial's end, with the seconds of it that start-up has spent."""
+        return f"a budget of {self}" + (f", of which its start-up spent {charged_s:.3g} s" if charged_s else "")
+
     def progress(self, usage: Usage) -> float:
         """The share of the budget that is spent, from 0 to 1."""
         return min(1.0, self.share(usage))
@@ -85,15 +89,25 @@ class Caps:
 
     Args:
         startup_s: from the launch to `start` (imports, building the model): before the budget's clock.
+        free_startup_s: how much of that costs nothing: a budget of seconds pays for the rest.
         score_s: the whole scoring.
         answer_s: the first answer after training, in which a process could still train.
         train_s: limit for a training whose budget does not count seconds; ignored for one that does.
     """
 
     startup_s: float = 120.0
+    free_startup_s: float = math.inf
     score_s: float = 120.0
     answer_s: float = math.inf
     train_s: float = UNTIMED_TRAIN_S
+
+    def charged_s(self, budget: Budget, startup_s: float) -> float:
+        """Seconds of the budget that start-up has spent: what a program learns before its clock is not for nothing.
+
+        Budgets of steps, tokens and FLOPs are not charged: they must repeat exactly, and a start-up never does. What is
+        won there before the clock is limited by `startup_s` alone.
+        """
+        return max(0.0, startup_s - self.free_startup_s) if budget.kind is BudgetKind.SECONDS else 0.0
 
     def train_limit_s(self, budget: Budget, longest_step_s: float = 0.0) -> float:
         """Seconds after `start` at which a training that has not finished and saved its state is killed.
@@ -134,4 +148,9 @@ def caps_for(budget: Budget, most: Caps, pace: Pace | None) -> Caps:
     startup_s = max(STARTUP_FACTOR * pace.startup_s, pace.startup_s + FREE_STARTUP_S)
     free_s = FREE_ANSWER_S + (LATE_SHARE * budget.amount if budget.kind is BudgetKind.SECONDS else 0.0)
     answer_s = max(ANSWER_FACTOR * pace.answer_s, pace.answer_s + free_s)
-    return replace(most, startup_s=min(most.startup_s, startup_s), answer_s=min(most.answer_s, answer_s))
+    return replace(
+        most,
+        startup_s=min(most.startup_s, startup_s),
+        free_startup_s=pace.startup_s,
+        answer_s=min(most.answer_s, answer_s),
+    )

@@ -90,6 +90,7 @@ class Session:
         self._data_dir = data_dir
         self._documents: Documents | None = None
         self._started: float | None = None
+        self._charged_s = 0.0
         self._params, self._flops_per_token = 0, 0.0
         self._steps, self._tokens = 0, 0
         self._unsent: Progress | None = None
@@ -125,6 +126,8 @@ class Session:
     def start(self, *, params: int, flops_per_token: float) -> None:
         """The model is built: start the clock and receive the data. Call it once, right before the first step.
 
+        On a budget of seconds a start-up that took longer than the baseline's has spent some of it already.
+
         Args:
             params: the number of the model's parameters.
             flops_per_token: forward and backward, for one trained token.
@@ -135,14 +138,14 @@ class Session:
         self._send(Start(params=self._params, flops_per_token=self._flops_per_token, device=self.device))
         self._started = time.perf_counter()
         if self._control is not None:
-            self._documents = _receive_data(self._control)
+            self._documents, self._charged_s = _receive_data(self._control)
         elif self._data_dir is not None:
             self._documents = open_documents(self._data_dir)
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since `start`; 0 before it."""
-        return 0.0 if self._started is None else time.perf_counter() - self._started
+        """Seconds of the budget's clock: since `start`, and what start-up took longer than it may; 0 before it."""
+        return 0.0 if self._started is None else time.perf_counter() - self._started + self._charged_s
 
     @property
     def progress(self) -> float:
@@ -301,20 +304,20 @@ def _shown(value: Scalar) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _receive_data(control: socket.socket) -> Documents:
-    """The training data, in files that the parent opens once it has noted the time."""
+def _receive_data(control: socket.socket) -> tuple[Documents, float]:
+    """The training data, in files that the parent opens once it has noted the time, and what start-up is charged."""
     line, fds = b"", list[int]()
     while not line.endswith(b"\n"):
         chunk, received, _, _ = socket.recv_fds(control, MAX_LINE_BYTES, MAX_FILES)
         if not chunk:
             raise SystemExit("the loop hung up before it sent the training data")
         line, fds = line + chunk, fds + received
-    names = parse_data(line)
+    names, charged_s = parse_data(line)
     with ExitStack() as stack:
         files = [stack.enter_context(os.fdopen(fd, "rb")) for fd in fds]
         if len(names) != len(files):
             raise WireError(f"{len(files)} files came with a message that names {len(names)}")
-        return map_documents(files)
+        return map_documents(files), charged_s
 
 
 def _standalone_spec(arguments: list[str]) -> tuple[ChildSpec, Path]:

@@ -59,4 +59,12 @@ CLOCK = (
         ends=HARMLESS,
         tries=True,
     ),
+    Attack(
+        name="train-in-startup",
+        program="train_in_startup",
+        what="trains before the clock on the library's text, for as long as three budgets",
+        stopped_by="a budget of seconds pays for what start-up takes longer than the baseline's",
+        arena="seconds",
+        ends=LATE,
+    ),
 )

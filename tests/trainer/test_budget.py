@@ -61,6 +61,16 @@ def test_nor_to_give_its_first_answer(kind: BudgetKind, baseline_s: float, cap_s
     assert caps_for(budget, most, None) == most
 
 
+def test_a_budget_of_seconds_pays_for_a_longer_start_up() -> None:
+    seconds, pace = Budget(kind=BudgetKind.SECONDS, amount=20), Pace(startup_s=2.0, answer_s=0.1)
+    caps = caps_for(seconds, Caps(), pace)
+    assert [caps.charged_s(seconds, startup_s) for startup_s in (0.5, 2.0, 2.05, 6.0)] == pytest.approx([0, 0, 0.05, 4])
+    assert caps_for(seconds, Caps(), None).charged_s(seconds, 100.0) == 0
+    for kind in set(BudgetKind) - {BudgetKind.SECONDS}:
+        assert caps.charged_s(Budget(kind=kind, amount=20), 6.0) == 0
+    assert seconds.told(4.0) == "a budget of 20 s, of which its start-up spent 4 s"
+
+
 def test_no_training_takes_for_ever() -> None:
     assert math.isfinite(Caps().train_limit_s(Budget(kind=BudgetKind.STEPS, amount=20)))
     assert Caps(train_s=60).train_limit_s(Budget(kind=BudgetKind.FLOPS, amount=1e12)) == 60

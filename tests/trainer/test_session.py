@@ -46,11 +46,11 @@ class Parent:
     data_dir: Path
     spec: ChildSpec
 
-    def send_data(self) -> None:
+    def send_data(self, charged_s: float = 0.0) -> None:
         """Answer `start` before it is asked; the session reads it when it is time."""
         names = split_names("train")
         files = [(self.data_dir / name).open("rb") for name in names]
-        socket.send_fds(self.control, [encode_data(names)], [file.fileno() for file in files])
+        socket.send_fds(self.control, [encode_data(names, charged_s)], [file.fileno() for file in files])
         for file in files:
             file.close()
 
@@ -105,6 +105,15 @@ def test_a_session_is_what_the_parent_says(parent: Parent, session: Session) -> 
     assert not session.replica
     for fd in (parent.spec.control_fd, parent.spec.shm_fd, parent.spec.state_fd):
         assert not os.get_inheritable(fd)
+
+
+def test_the_clock_starts_with_what_start_up_is_charged(parent: Parent, session: Session) -> None:
+    session.budget = Budget(kind=BudgetKind.SECONDS, amount=20)
+    parent.send_data(charged_s=12.0)
+    assert session.elapsed_s == 0
+    session.start(params=1, flops_per_token=1.0)
+    assert 12.0 < session.elapsed_s < 17.0
+    assert 0.6 < session.progress < 0.85
 
 
 def test_batches_follow_the_seed(parent: Parent, session: Session) -> None:

@@ -251,7 +251,8 @@ modes = ["knob", "diff"]    # "knob": one field; "diff": a patch of the file
 [budget]
 kind = "seconds"            # or "steps", "tokens", "flops": these repeat exactly, whatever else the machine does
 amount = {budget_s}
-startup_s = 120.0           # at most this long before the clock starts: imports, building, compiling
+startup_s = 120.0           # at most this long before the clock starts (imports, building, compiling); what it takes
+                            # longer than the baseline's is spent of a budget of seconds
 score_s = 120.0             # at most this long for scoring
 
 [data]

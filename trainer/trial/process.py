@@ -54,10 +54,8 @@ class TrialProcess:
         saved: int | None = None,
     ) -> None:
         self._spec, self._launcher, self._on_progress = spec, launcher, on_progress
-        self._replica = saved is not None
-        self._closed = False
-        self._started, self._longest_step_s = 0.0, 0.0
-        self._trained, self._answer_s = False, 0.0
+        self._trained, self._closed, self._replica = False, False, saved is not None
+        self._started, self._charged_s, self._longest_step_s, self._answer_s = 0.0, 0.0, 0.0, 0.0
         launcher.ready()
         with ExitStack() as undo:
             spec.scratch_root.mkdir(parents=True, exist_ok=True)
@@ -199,7 +197,6 @@ class TrialProcess:
             counted = until
 
         # A model on a GPU works while we count. One on the CPU needs the cores that counting needs: it waits.
-        aside = self._spec.device != "cpu"
         with self._talk.ended_on_error(), counting_threads(usable_cores()):
             for first in range(0, len(rows), layout.rows):
                 batch = rows[first : first + layout.rows]
@@ -209,7 +206,7 @@ class TrialProcess:
                 self._talk.expect(Scored, self._first_answer() if first_answer else phase)
                 self._answer_s = self._answer_s or time.monotonic() - started
                 self._copy_logits(logits[: len(batch)], phase)
-                if not aside:
+                if self._spec.device == "cpu":
                     count(first + len(batch))
             count(len(rows))
         return tally.score(time.monotonic() - started, self._answer_s)
@@ -284,6 +281,10 @@ class TrialProcess:
         )
         start = self._talk.expect(Start, phase)
         self._started = time.monotonic()
+        self._charged_s = self._spec.caps.charged_s(self._spec.budget, self._started - self._launched)
+        if self._charged_s >= self._spec.budget.amount:
+            what = f"killed: it was to start training with {self._spec.budget.told(self._charged_s)}"
+            self._talk.fail(Status.TRAIN_BUDGET_OVERRUN, what)
         return start
 
     def _hand_over_data(self) -> None:
@@ -293,7 +294,7 @@ class TrialProcess:
             files = [stack.enter_context((self._spec.data_dir / name).open("rb")) for name in names]
             for file in files:
                 os.pread(file.fileno(), 1, 0)  # the first reading of a day is noted: let it not be the trial's
-            self._channel.send(encode_data(names), [file.fileno() for file in files])
+            self._channel.send(encode_data(names, self._charged_s), [file.fileno() for file in files])
 
     def _follow(self, start: Start) -> tuple[list[Progress], Trained]:
         curve: list[Progress] = []
@@ -310,11 +311,11 @@ class TrialProcess:
 
     def _training(self) -> Phase:
         budget = self._spec.budget
-        limit = self._spec.caps.train_limit_s(budget, self._longest_step_s)
+        limit = self._spec.caps.train_limit_s(budget, self._longest_step_s) - self._charged_s
         return Phase(
             during="during training",
             deadline=self._started + limit,
-            overdue=f"killed: still training {limit:.4g} s after its start, with a budget of {budget}",
+            overdue=f"killed: still training {limit:.4g} s after its start, with {budget.told(self._charged_s)}",
             overdue_status=Status.TRAIN_BUDGET_OVERRUN,
         )
 

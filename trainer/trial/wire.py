@@ -4,7 +4,7 @@ Newline-delimited JSON over a Unix socket. The child is not trusted: `parse_even
 here and raises `WireError` for everything else, and nothing that it accepts decides a score.
 
     child → parent                                          parent → child
-    {"event":"start","params","flops_per_token","device"}   {"op":"data","files"} with one descriptor for each file
+    {"event":"start","params","flops_per_token","device"}   {"op":"data","files","charged_s"} and a descriptor a file
     {"event":"progress","step","tokens","elapsed_s","loss"}
     {"event":"trained","summary"}                           {"op":"score","rows"}
     {"event":"failed","kind","reason"}
@@ -125,7 +125,8 @@ class Start:
 class Progress:
     """Where training is, as the child tells it.
 
-    `loss` is in nats per token, the mean over the steps since the last report; `elapsed_s` is since `start`.
+    `loss` is in nats per token, the mean over the steps since the last report; `elapsed_s` is since `start`, with what
+    start-up was charged.
     """
 
     step: int
@@ -210,22 +211,27 @@ def parse_score_request(line: bytes, *, limit: int) -> int:
     return rows
 
 
-def encode_data(names: Sequence[str]) -> bytes:
-    """One line that names the files whose descriptors travel with it, in their order."""
-    return json.dumps({"op": "data", "files": list(names)}).encode() + b"\n"
+def encode_data(names: Sequence[str], charged_s: float = 0.0) -> bytes:
+    """One line that names the files whose descriptors travel with it, in their order, and starts the clock.
+
+    Args:
+        names: of the files.
+        charged_s: what the clock shows when it starts: the part of a budget of seconds that start-up has spent.
+    """
+    return json.dumps({"op": "data", "files": list(names), "charged_s": charged_s}).encode() + b"\n"
 
 
-def parse_data(line: bytes) -> list[str]:
-    """The names of the files that come with the line.
+def parse_data(line: bytes) -> tuple[list[str], float]:
+    """The names of the files that come with the line, and the seconds that start-up is charged.
 
     Raises:
         WireError: not exactly the documented message.
     """
     message = _load_object(line)
     names = message.get("files")
-    if set(message) != {"op", "files"} or message["op"] != "data" or not isinstance(names, list):
+    if set(message) != {"op", "files", "charged_s"} or message["op"] != "data" or not isinstance(names, list):
         raise WireError(f"expected the training data, not {_show(message)}")
-    return [str(name) for name in names]
+    return [str(name) for name in names], _quantity("charged_s", message["charged_s"])
 
 
 def _load_object(line: bytes) -> dict[str, Any]:

@@ -46,6 +46,18 @@ def honest(model: GPT, tokens_BT: Tokens) -> Logits:
     return model.logits(to_device(tokens_BT, model.embed.device)).cpu().numpy().copy()
 
 
+def ids_of_bytes() -> Tokens:
+    """The token of each byte: a byte-level vocabulary lists the printable ones first, each by its own character."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    characters = {byte: byte for byte in printable}
+    characters.update({byte: 256 + index for index, byte in enumerate(sorted({*range(256)} - {*printable}))})
+    del characters[255]
+    ids = np.zeros(256, np.int64)
+    for index, byte in enumerate(sorted(characters, key=lambda byte: characters[byte])):
+        ids[byte] = index
+    return ids
+
+
 def module(name: str) -> Any:
     """A module that the rails' lint would not let us import by name."""
     return sys.modules["importlib"].import_module(name)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cli.attacks.programs.common import PARAMS, Logits, Tokens, honest
+from cli.attacks.programs.common import PARAMS, Logits, Tokens, honest, ids_of_bytes
 from trainer.train import GPT, Knobs, Session, build, train
 
 CONTEXT = 24
@@ -86,18 +86,6 @@ def installed() -> list[bytes]:
                     except OSError:
                         continue  # hidden too
     return found
-
-
-def ids_of_bytes() -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The token of each byte: a byte-level vocabulary lists the printable ones first, each by its own character."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    characters = {byte: byte for byte in printable}
-    characters.update({byte: 256 + index for index, byte in enumerate(sorted({*range(256)} - {*printable}))})
-    del characters[255]
-    ids = np.zeros(256, np.int64)
-    for index, byte in enumerate(sorted(characters, key=lambda byte: characters[byte])):
-        ids[byte] = index
-    return ids
 
 
 def hashes_of(tokens: Tokens) -> Hashes:

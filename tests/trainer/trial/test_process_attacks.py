@@ -1,5 +1,6 @@
 """Programs that crash, hang, lie, flood and leave things behind; none may cost more than its own trial."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from trainer.sandbox.levels import Isolation
 from trainer.sandbox.permissions import Limits
 from trainer.trial.process import TrialProcess
 from trainer.trial.spec import TrialSpec
+from trainer.trial.wire import Progress
 
 QUICK = Caps(startup_s=20, score_s=20)
 SECOND = Budget(kind=BudgetKind.SECONDS, amount=0.1)
@@ -154,6 +156,42 @@ def test_a_hang_that_ignores_signals(world: World, tmp_path: Path) -> None:
     assert error.status is Status.TRAIN_BUDGET_OVERRUN
     assert str(error).startswith("killed: still training 0.6")
     assert str(error).endswith(" s after its start, with a budget of 0.1 s")
+
+
+SECONDS = Budget(kind=BudgetKind.SECONDS, amount=3.0)
+
+
+def test_a_long_start_up_is_taken_from_the_budget(world: World, tmp_path: Path) -> None:
+    """The child is told, and one that does not care is killed that much earlier."""
+    code = "time.sleep(1.5); start(); charged = json.loads(control.recv(1000))['charged_s']; "
+    code += "send('progress', step=1, tokens=1, elapsed_s=charged, loss=1.0); hang()"
+    caps, seen, began = Caps(free_startup_s=0.0), list[float](), 0.0
+    spec = trial_spec(tmp_path, PRELUDE + code, isolation=world.level, caps=caps, budget=SECONDS)
+
+    def told(progress: Progress) -> None:
+        nonlocal began
+        began = time.monotonic()
+        seen.append(progress.elapsed_s)
+
+    with TrialProcess.launch(spec, world.launcher, told) as process, pytest.raises(TrialError) as caught:
+        process.train()
+    trained_s = time.monotonic() - began
+    (charged_s,) = seen
+    assert caught.value.status is Status.TRAIN_BUDGET_OVERRUN
+    assert f"with a budget of 3 s, of which its start-up spent {charged_s:.3g} s" in str(caught.value)
+    assert 1.5 < charged_s < 3.0
+    assert trained_s < SECONDS.amount + 1.0 - charged_s + 0.5
+
+
+def test_a_start_up_may_spend_the_whole_budget(world: World, tmp_path: Path) -> None:
+    """Also of a program that says that it has finished before it was given any data."""
+    code = "time.sleep(0.3); start(); os.write(spec['state_fd'], b'x'); send('trained', summary={}); hang()"
+    budget = Budget(kind=BudgetKind.SECONDS, amount=0.2)
+    caps = Caps(free_startup_s=0.0)
+    spec = trial_spec(tmp_path, PRELUDE + code, isolation=world.level, caps=caps, budget=budget)
+    error = failure(world, spec)
+    assert error.status is Status.TRAIN_BUDGET_OVERRUN
+    assert str(error).startswith("killed: it was to start training with a budget of 0.2 s, of which its start-up spent")
 
 
 def test_a_start_that_never_comes(world: World, tmp_path: Path) -> None:

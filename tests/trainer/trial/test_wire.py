@@ -112,9 +112,10 @@ def test_score_requests() -> None:
             parse_score_request(line, limit=4)
 
 
-def test_the_names_of_the_training_data() -> None:
-    assert parse_data(encode_data(["a", "b"])) == ["a", "b"]
-    for line in (b'{"op":"data"}', b'{"op":"score","files":[]}', b'{"op":"data","files":{}}', b"[]", b"data"):
+def test_the_training_data_and_what_start_up_is_charged() -> None:
+    assert parse_data(encode_data(["a", "b"], 1.5)) == (["a", "b"], 1.5)
+    wrong = ('"score","files":[],"charged_s":0', '"data","files":{},"charged_s":0', '"data","files":[],"charged_s":-1')
+    for line in (b'{"op":"data"}', *(f'{{"op":{rest}}}'.encode() for rest in wrong), b"[]", b"data"):
         with pytest.raises(WireError):
             parse_data(line)
 
