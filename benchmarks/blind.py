@@ -32,6 +32,7 @@ from trainer.launch.launcher import Launcher
 from trainer.sandbox.levels import best_isolation
 from trainer.sandbox.permissions import Limits
 from trainer.scoring.blind import Blindness, Costs, HeldBack, compare_blind, reserve
+from trainer.sight import seen_by_trials
 from trainer.tasks.gpt import PROFILES
 from trainer.trial.process import TrialProcess
 from trainer.trial.spec import TrialSpec
@@ -61,7 +62,7 @@ class Scene:
 def measured(source: str, seed: int, steps: int) -> Nats:
     """Train, score, and give the costs of all tokens."""
     profile = PROFILES["cpu"]
-    data = prepare(DataSpec(vocab_size=profile.vocab_size))
+    data = prepare(DataSpec(vocab_size=profile.vocab_size), in_sight=seen_by_trials("cpu"))
     whole = load_eval_set(data.private_dir, "val", profile.eval_seq_len, profile.eval_tokens)
     threads = usable_cores()
     spec = TrialSpec(
@@ -89,7 +90,7 @@ def scenes(steps: int) -> tuple[EvalSet, list[Scene]]:
     """The real part: every program trained and scored."""
     profile = PROFILES["cpu"]
     source = set_knobs(Path(train.__file__).read_text(encoding="utf-8"), "Knobs", profile.values)
-    data = prepare(DataSpec(vocab_size=profile.vocab_size))
+    data = prepare(DataSpec(vocab_size=profile.vocab_size), in_sight=seen_by_trials("cpu"))
     whole = load_eval_set(data.private_dir, "val", profile.eval_seq_len, profile.eval_tokens)
     incumbent = np.mean([measured(source, seed, steps) for seed in SEEDS], axis=0)
     found = list[Scene]()

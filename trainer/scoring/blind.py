@@ -144,8 +144,8 @@ class Gap:
 
     @property
     def share(self) -> float:
-        """Of what is allowed."""
-        return self.nats / self.allowed_nats
+        """Of what is allowed; endless where nothing is."""
+        return self.nats / self.allowed_nats if self.allowed_nats else math.copysign(math.inf, self.nats)
 
 
 NO_GAP = Gap(places=0, nats=0.0, allowed_nats=math.inf)
