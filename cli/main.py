@@ -28,7 +28,7 @@ from cli.commands.run import run
 from cli.commands.show import show
 from cli.commands.status import status
 from cli.commands.watch import watch
-from cli.terminal.output import GONE
+from cli.terminal.output import GONE, printable
 from rails.errors import NightshiftError
 
 # With rich at hand typer escapes brackets in help texts for a markup that is turned off below.
@@ -92,7 +92,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
 def _say(text: str) -> None:
     with suppress(OSError):  # nobody may be there to read it
-        print(f"nightshift: {text}", file=sys.stderr)
+        print(f"nightshift: {printable(text)}", file=sys.stderr)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Make text from outside (a model's reply, a file) safe to print in one line and to show to the next model."""
 
 import difflib
+import json
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -13,6 +14,10 @@ _ROLE = re.compile(r"\b(system|assistant|user|human|developer|tool|instructions?
 _INSTRUCTION_TAG = re.compile(r"\[(/?\s*(?:INST|SYS|SYSTEM)\s*)\]", re.IGNORECASE)
 # Look-alikes keep `lr < 1e-3` readable while no chat template, Markdown fence or table sees a delimiter.
 _DELIMITERS = str.maketrans({"<": "‹", ">": "›", "|": "¦", "`": "'"})
+
+_UNSEEN_IN_JSON = re.compile("[^ -~\\n]")
+_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
 def shorten(text: str, limit: int) -> str:
@@ -42,6 +47,32 @@ def _visible(character: str) -> str:
     if category in {"Cc", "Zl", "Zp"}:
         return " "
     return "" if category.startswith("C") else character
+
+
+def one_line(text: str) -> str:
+    """The text as it stands on one line: control characters and line breaks become spaces, invisible ones vanish."""
+    if text.isprintable():
+        return text
+    return "".join(map(_visible, text)).strip()
+
+
+def escaped_json(text: str) -> str:
+    """The same JSON in which nothing acts on a terminal or turns the direction of writing: that is escaped in it."""
+    if text.isascii() and "\x7f" not in text:  # JSON has escaped all other control characters itself
+        return text
+    return _UNSEEN_IN_JSON.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    if character == "\x7f":
+        return "\\u007f"
+    category = unicodedata.category(character)
+    return json.dumps(character)[1:-1] if category in {"Zl", "Zp"} or category.startswith("C") else character
+
+
+def spreadsheet_text(text: str) -> str:
+    """The text of a table's cell, with an apostrophe before what a spreadsheet would run as a formula."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def quote(value: object, limit: int = 60) -> str:

@@ -15,7 +15,7 @@ def lineage(
 ) -> None:
     """Print what the next proposer reads. The lineage block, exactly as it would see it."""
     from cli.inputs.workspaces import latest_campaign, open_reader
-    from cli.terminal.output import print_json
+    from cli.terminal.output import print_json, printable
     from memory.lineage.block import lineage_sha256, render_lineage
     from rails.errors import UserError
 
@@ -29,4 +29,4 @@ def lineage(
     if json:
         print_json({"block": block, "sha256": lineage_sha256(block)})
     else:
-        print(block)
+        print(printable(block))

@@ -31,14 +31,15 @@ def restore(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> 
         }
         print_json(document)
         return
-    print(f"The store was damaged ({done.damage}).\nIt is rebuilt from its snapshot: {done.copy}.")
+    print(f"The store was damaged ({printable(done.damage)}).\nIt is rebuilt from its snapshot: {done.copy}.")
     for file in done.kept:
-        print(f"kept: {file}")
+        print(f"kept: {printable(str(file))}")
     for seq, known in done.lost.items():
         print(f"lost: trial {seq} ({printable(known)})")
+    tag = printable(str(done.tag))
     for commit in done.taken_off:
-        print(f"off the branch autoresearch/{done.tag}: {commit[:12]} (`git branch NAME {commit[:12]}` keeps it)")
+        print(f"off the branch autoresearch/{tag}: {commit[:12]} (`git branch NAME {commit[:12]}` keeps it)")
     for note in done.notes:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     if done.tag is not None:
         print(f"`nightshift run {directory}` goes on.")

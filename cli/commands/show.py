@@ -37,7 +37,7 @@ def _document(reader: "Reader", row: "Trial") -> dict[str, Any]:
     curves = [curve for m in measurements if (curve := reader.curve(m.measurement_id)) is not None]
     return {
         "trial": row.model_dump(mode="json", exclude={"diff", "decision"}),
-        "parent": reader.trial(row.parent_trial_id).seq if row.parent_trial_id else None,
+        "parent": _parent_number(reader, row),
         "proposal": {
             "hypothesis": row.hypothesis,
             "expected_delta": row.expected_delta,
@@ -51,3 +51,11 @@ def _document(reader: "Reader", row: "Trial") -> dict[str, Any]:
         "decision": row.decision,
         "calls": [c.model_dump(mode="json") for c in reader.calls(row.trial_id)],
     }
+
+
+def _parent_number(reader: "Reader", row: "Trial") -> int | None:
+    """None also when the record names a parent that it does not have."""
+    try:
+        return None if row.parent_trial_id is None else reader.trial(row.parent_trial_id).seq
+    except KeyError:
+        return None

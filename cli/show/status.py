@@ -4,7 +4,7 @@ from collections import Counter
 from statistics import stdev
 from typing import Any, Protocol
 
-from cli.terminal.output import bpb, gain_text, seconds
+from cli.terminal.output import bpb, gain_text, printable_line, seconds
 from memory.figures.machine import UNEVEN, Measured, machine_spread
 from memory.keep.comparable import comparable, direction_of, evidence_of
 from memory.keep.evidence import compare
@@ -81,7 +81,9 @@ def event_line(event: dict[str, Any]) -> str:
     """An event for a person."""
     trial = f"trial {event['trial']}"
     trial = "" if event["trial"] is None or trial in event["text"] else f"{trial}: "
-    return f"{event['at']:%Y-%m-%d %H:%M} UTC  {event['kind'].replace('_', ' '):<16}{trial}{event['text']}"
+    return printable_line(
+        f"{event['at']:%Y-%m-%d %H:%M} UTC  {event['kind'].replace('_', ' '):<16}{trial}{event['text']}"
+    )
 
 
 def _baseline(records: Records, campaign: Campaign, baseline: Trial | None) -> dict[str, Any] | None:
@@ -147,7 +149,7 @@ def status_sentence(document: dict[str, Any]) -> str:
     lines.append(state_text(document))
     if document["stop_reason"] and document["final"] is None and document["source"] is None:
         lines.append(f"no result was measured on fresh seeds: {_why_no_result(document)}")
-    return "\n".join(lines)
+    return "\n".join(map(printable_line, lines))
 
 
 def state_text(document: dict[str, Any]) -> str:

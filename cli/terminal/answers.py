@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.terminal.output import jsonable, printable, stderr, stdout, table
 from cli.terminal.progress import progress
+from rails.text import escaped_json, spreadsheet_text
 
 if TYPE_CHECKING:
     from memory.snapshot.answers import Answer
@@ -37,11 +38,11 @@ def print_table(answer: "Answer") -> None:
 def print_json_rows(answer: "Answer") -> None:
     """Print one JSON document with `columns` and `rows`, row by row as they come."""
     columns, rows = answer.columns, _rows(answer)
-    sys.stdout.write(f'{{\n  "columns": {json.dumps(columns, ensure_ascii=False)},\n  "rows": [')
+    sys.stdout.write(f'{{\n  "columns": {escaped_json(json.dumps(columns, ensure_ascii=False))},\n  "rows": [')
     separator = "\n    "
     for row in rows:
         text = json.dumps(row, default=jsonable, ensure_ascii=False, allow_nan=False)
-        sys.stdout.write(f"{separator}{text}")
+        sys.stdout.write(f"{separator}{escaped_json(text)}")
         separator = ",\n    "
     sys.stdout.write("\n  ]\n}\n")
 
@@ -49,12 +50,13 @@ def print_json_rows(answer: "Answer") -> None:
 def print_csv(answer: "Answer") -> None:
     """Print comma-separated values with a header, row by row as they come. An absent value is empty.
 
-    To a terminal nothing is printed that could act on it; to anything else text goes exactly.
+    To a terminal nothing is printed that could act on it; to anything else text goes exactly, but that a spreadsheet
+    must not take it for a formula.
     """
     columns, rows = answer.columns, _rows(answer)
     show = printable if sys.stdout.isatty() else str
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([show(spreadsheet_text(name)) for name in columns])
     for row in rows:
         writer.writerow([show(_csv_cell(value)) for value in row])
 
@@ -64,6 +66,8 @@ def _csv_cell(value: Any) -> str:
         return ""
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return spreadsheet_text(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -11,9 +11,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from rails.text import escaped_json
 
 GONE = frozenset({errno.EPIPE, errno.EIO, errno.ECONNRESET})
 """How writing fails when the other end of a pipe or the terminal is gone."""
@@ -22,14 +25,35 @@ NOTHING = "–"
 """What a person sees where a value is absent; JSON has null."""
 
 
+class SafeConsole(Console):
+    """A console whose texts, whoever wrote them, can do nothing to a terminal; its own colours and cursor moves can.
+
+    Args:
+        file: where it writes.
+        width: cells; None: those of the terminal.
+    """
+
+    def __init__(self, file: IO[str], width: int | None = None) -> None:
+        super().__init__(file=file, width=width, highlight=False, markup=False, emoji=False)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """As the original, of a text that has been made harmless: what rich drops silently is seen as an escape."""
+        return super().render_str(printable(text), **how)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As the original; the one place that everything printed goes through."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
 def stdout() -> Console:
     """The console for results. When piped, tables keep their full width instead of wrapping at 80 columns."""
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200, soft_wrap=False)
+    return SafeConsole(sys.stdout, width=None if sys.stdout.isatty() else 200)
 
 
 def stderr() -> Console:
     """The console for progress and notes. A night goes on when nobody can see it any more."""
-    return Console(file=cast(IO[str], Unbreakable(sys.stderr)), highlight=False)
+    return SafeConsole(cast(IO[str], Unbreakable(sys.stderr)))
 
 
 class Unbreakable:
@@ -74,8 +98,8 @@ def _nobody_there() -> Generator[None]:
 
 def print_json(document: Any) -> None:
     """Print one JSON document. Times of day are ISO-8601 in UTC; NaN and infinity never appear."""
-    json.dump(document, sys.stdout, default=jsonable, ensure_ascii=False, allow_nan=False, indent=2)
-    sys.stdout.write("\n")
+    text = json.dumps(document, default=jsonable, ensure_ascii=False, allow_nan=False, indent=2)
+    sys.stdout.write(f"{escaped_json(text)}\n")
 
 
 def jsonable(value: object) -> Any:
@@ -116,7 +140,14 @@ def printable(text: str) -> str:
     What is not seen (control characters, escape sequences, marks that turn the direction of writing) stands there as
     its escape, `\x1b`; line breaks and tabs stay.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else ascii(c)[1:-1] for c in text)
+
+
+def printable_line(text: str) -> str:
+    """The same on one line, for a list in which every line is a statement: no text can add a line of its own."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def bpb(value: float | None) -> str:

@@ -12,6 +12,7 @@ from memory.importers.own import CAMPAIGN, MARK, VERSION
 from memory.importers.own_records import PARTS
 from memory.record_set import RecordSet
 from memory.records import Record
+from rails.text import escaped_json
 
 
 def jsonl_lines(records: RecordSet) -> Iterator[str]:
@@ -40,4 +41,4 @@ def _plain(record: Record) -> dict[str, Any]:
 
 
 def _line(found: dict[str, Any]) -> str:
-    return json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return escaped_json(json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":")))

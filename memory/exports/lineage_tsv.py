@@ -12,7 +12,7 @@ from typing import Any
 from memory.importers.lineage_tsv import OWN
 from memory.record_set import RecordSet
 from memory.records import Measurement, Phase, Trial
-from rails.text import clean_text
+from rails.text import clean_text, spreadsheet_text
 
 COLUMNS = (
     "exp_id timestamp specialist parent_exp baseline_exp domain hypothesis expected_delta status {metric} "
@@ -66,9 +66,10 @@ def _cells(trial: Trial, seqs: dict[str, int], delta: float | None, measured: li
 
 
 def _cell(value: object) -> str:
-    """One cell: numbers in full, text without what would end it or act on a terminal."""
+    """One cell: numbers in full, text without what would end it, act on a terminal, or be a spreadsheet's formula."""
     if value is None:
         return ""
     if isinstance(value, float):
         return repr(value)
-    return "".join(" " if unicodedata.category(c).startswith(("C", "Zl", "Zp")) else c for c in str(value)).strip()
+    text = "".join(" " if unicodedata.category(c).startswith(("C", "Zl", "Zp")) else c for c in str(value)).strip()
+    return spreadsheet_text(text)

@@ -6,10 +6,11 @@ from operator import attrgetter, is_not, ne
 
 from memory.records import Phase, Trial
 from rails.status import Status
-from rails.text import clean_text
+from rails.text import clean_text, spreadsheet_text
 
 COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")
 _DESCRIPTION_LIMIT = 200
+_COMMIT_LETTERS = 7
 
 
 class ResultsTable:
@@ -64,10 +65,10 @@ def _row(
     commit: str | None, metric: float | None, peak_bytes: int | None, status: Status | None, edit: str, why: str
 ) -> str:
     cells = (
-        (commit or "")[:7],
+        spreadsheet_text(clean_text((commit or "")[:_COMMIT_LETTERS], _COMMIT_LETTERS)),
         "" if metric is None else f"{metric:.6f}",
         "" if peak_bytes is None else f"{peak_bytes / 2**30:.1f}",
         str(status),
-        clean_text(": ".join(part for part in (edit, why) if part), _DESCRIPTION_LIMIT),
+        spreadsheet_text(clean_text(": ".join(part for part in (edit, why) if part), _DESCRIPTION_LIMIT)),
     )
     return "\t".join(cells)

@@ -1,6 +1,7 @@
 """Our own exports, read back: JSONL with whole records, and Parquet with trials and measurements."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -10,6 +11,7 @@ from memory.figures.analysis import TrialRow, Unreadable, row_of
 from memory.importers.lines import Tick, object_in, unheard
 from memory.importers.log import Log, LogFormat, Origin, RowError
 from memory.importers.own_records import PARTS, TrialLine, line_in, record_in, row_in
+from memory.importers.tidying import note_of, tidied
 from memory.record_set import RecordSet
 from memory.records import Campaign, Event, LineageBlock, Record, Trial
 from rails.errors import UserError
@@ -21,6 +23,7 @@ MARK = "nightshift"
 CAMPAIGN = "campaign"
 VERSION = 1
 _WHY_LIMIT = 200
+_LISTED = 10
 
 _KEYS: dict[str, Callable[[Any], object]] = {
     "measurements": attrgetter("measurement_id"),
@@ -94,18 +97,22 @@ class _Gathered(Generic[T]):
 
     def __init__(self, campaign: Campaign, read: Callable[[T], TrialLine | LineageBlock | Event]) -> None:
         self.notes: list[str] = []
-        self._campaign, self._read = campaign, read
+        self._changed: Counter[str] = Counter()
+        self._campaign, self._read = tidied(campaign, self._changed), read
         self._items: list[T] = []
         self._rows: list[TrialRow] = []
         self._unreadable: list[Unreadable] = []
-        self._ids: set[str] = set()
+        self._seqs: dict[str, int] = {}
+        """Trial id to number."""
         self._numbers: set[int] = set()
         self._keys: set[tuple[str, object]] = set()
+        self._parents: dict[str, str] = {}
+        """Trial id to that of its parent, by what the file says."""
 
     @property
     def trials(self) -> int:
         """How many there are so far."""
-        return len(self._ids)
+        return len(self._seqs)
 
     def take(self, item: T) -> None:
         """Read one thing more.
@@ -113,7 +120,7 @@ class _Gathered(Generic[T]):
         Raises:
             RowError: it is no record, or does not belong to this campaign.
         """
-        line = self._read(item)
+        line = self._tidied(item, self._changed)
         if isinstance(line, TrialLine):
             self._check(line)
             row = row_of(line.trial, line.measurements)
@@ -129,6 +136,11 @@ class _Gathered(Generic[T]):
 
     def log(self, log_format: LogFormat) -> Log:
         """All of it, trials by number."""
+        self.notes += note_of(self._changed)
+        if orphans := self._orphans:
+            seqs = sorted(self._seqs[trial_id] for trial_id in orphans)
+            shown = ", ".join(map(str, seqs[:_LISTED])) + (", …" if len(seqs) > _LISTED else "")
+            self.notes.append(f"the parent is no earlier trial of the file, so there is none now: trials {shown}")
         return Log(
             format=log_format,
             campaign=self._campaign,
@@ -142,7 +154,7 @@ class _Gathered(Generic[T]):
         records = RecordSet(campaign=campaign)
         lines: list[TrialLine] = []
         for item in self._items:
-            match self._read(item):
+            match self._tidied(item, Counter()):
                 case TrialLine() as line:
                     lines.append(line)
                 case LineageBlock() as block:
@@ -152,13 +164,31 @@ class _Gathered(Generic[T]):
         for line in lines:
             for name, _ in PARTS:
                 getattr(records, name).extend(getattr(line, name))
-        records.trials = sorted((line.trial for line in lines), key=lambda trial: trial.seq)
+        orphans = set(self._orphans)
+        trials = (_orphan(line.trial) if line.trial.trial_id in orphans else line.trial for line in lines)
+        records.trials = sorted(trials, key=lambda trial: trial.seq)
         return records
+
+    def _tidied(self, item: T, changed: Counter[str]) -> TrialLine | LineageBlock | Event:
+        line = self._read(item)
+        if not isinstance(line, TrialLine):
+            return tidied(line, changed)
+        parts = {name: tuple(tidied(record, changed) for record in getattr(line, name)) for name, _ in PARTS}
+        return line.model_copy(update={"trial": tidied(line.trial, changed), **parts})
+
+    @property
+    def _orphans(self) -> list[str]:
+        """Trials whose parent is not there, or no earlier one: a way from parent to parent must end at the baseline."""
+        return [
+            trial_id
+            for trial_id, parent in self._parents.items()
+            if self._seqs.get(parent, self._seqs[trial_id]) >= self._seqs[trial_id]
+        ]
 
     def _check(self, line: TrialLine) -> None:
         trial = line.trial
         self._check_owner(trial)
-        if trial.trial_id in self._ids or trial.seq in self._numbers:
+        if trial.trial_id in self._seqs or trial.seq in self._numbers:
             raise RowError(f"trial {trial.seq} stands twice")
         fresh: set[tuple[str, object]] = set()
         for name, _ in PARTS:
@@ -172,7 +202,9 @@ class _Gathered(Generic[T]):
                     raise RowError(f"two {name} have one key")
                 fresh.add(key)
         self._keys |= fresh
-        self._ids.add(trial.trial_id)
+        self._seqs[trial.trial_id] = trial.seq
+        if trial.parent_trial_id is not None:
+            self._parents[trial.trial_id] = trial.parent_trial_id
         self._numbers.add(trial.seq)
 
     def _check_part(self, trial: Trial, item: Record) -> None:
@@ -184,6 +216,10 @@ class _Gathered(Generic[T]):
     def _check_owner(self, record: Record) -> None:
         if getattr(record, "campaign_id", None) != self._campaign.campaign_id:
             raise RowError("it belongs to another campaign")
+
+
+def _orphan(trial: Trial) -> Trial:
+    return trial.model_copy(update={"parent_trial_id": None})
 
 
 def _header(path: Path, text: str) -> dict[str, Any]:

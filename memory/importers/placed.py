@@ -61,7 +61,7 @@ def records_of(campaign: Campaign, placed: Sequence[Placed], rows: Sequence[Tria
     records = RecordSet(campaign=campaign)
     for one, row in zip(placed, rows, strict=True):
         parent = by_number.get(-1 if one.parent is None else one.parent)
-        trial = _trial(campaign, one, None if parent is one else parent, row, first)
+        trial = _trial(campaign, one, parent if parent is not None and parent.seq < one.seq else None, row, first)
         records.trials.append(trial)
         if row.draws or row.status not in FINISHED:
             records.measurements.extend(_measurement(trial, one.found))

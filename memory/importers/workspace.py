@@ -13,6 +13,7 @@ from memory.atomic import atomic_write_text, disk_errors, sync_directory, sync_f
 from memory.figures.analysis import Unreadable
 from memory.importers.bulk import fill, publish_whole
 from memory.importers.log import Log, LogFormat
+from memory.keep.comparable import direction_of
 from memory.store import Store
 from rails.errors import UserError
 from rails.text import clean_text
@@ -119,9 +120,9 @@ def _write(log: Log, imported: Imported, root: Path) -> None:
     metric = log.campaign.task.get("metric") or {}
     text = _TASK.format(
         source=clean_text(imported.source, 200),
-        name=json.dumps(log.campaign.tag),
+        name=json.dumps(log.campaign.tag, ensure_ascii=False),
         metric=json.dumps(clean_text(str(metric.get("name", "val_bpb")), 60), ensure_ascii=False),
-        direction=metric.get("direction", "minimize"),
+        direction=direction_of(log.campaign),
     )
     if log.unreadable:
         lines = [json.dumps(found.model_dump(), ensure_ascii=False) for found in log.unreadable]
