@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.show.decision import evidence_lines
-from cli.terminal.output import bpb, cell, gain_text, printable, seconds, table
+from cli.terminal.output import bpb, cell, gain_text, printable, printable_line, seconds, table
 from cli.terminal.plot import Frame, Series, draws_plain, plot
 from rails.status import Status
 
@@ -27,10 +27,10 @@ def print_trial(out: Console, document: dict[str, Any], task: dict[str, Any]) ->
             out.print()
             out.print(Text(title, style="bold"))
         for text in texts:
-            out.print(printable(text), soft_wrap=True, markup=False)
+            out.print(printable_line(text), soft_wrap=True, markup=False)
 
     for text in _outcome(document):
-        out.print(printable(text), soft_wrap=True, markup=False)
+        out.print(printable_line(text), soft_wrap=True, markup=False)
     lines("proposal", list(_proposal(document)))
     lines("rails", list(_verdicts(document["verdicts"])))
     if document["measurements"]:

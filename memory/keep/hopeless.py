@@ -8,23 +8,28 @@ Everything is a pure function of loss curves, given as (share of the budget used
 - A *deficit* is how much higher that loss is than the incumbent's at the same checkpoint, relative to it.
 - A *recovery* is the deficit at a checkpoint minus the one at the end, in the metric: what a training made up from
   there. Every trial that ran to its end has shown one for each checkpoint.
-- The *margin* is what a training might make up, from wherever: the greatest recovery seen from any checkpoint, and
-  at least what the next one stays below with probability `CONFIDENCE`; then one standard deviation of a comparison on
-  top, because a candidate that only ties must not be stopped either. It does not shrink as a training goes on, though
-  recoveries do: with a margin for each checkpoint, a wider model that was 4 % behind at 45 % and won was stopped.
+- The *margin* is what a training might make up, from wherever: the greatest recovery seen from any checkpoint that is
+  not a single program's claim, and at least what the next one stays below with probability `CONFIDENCE`; then one
+  standard deviation of a comparison on top, because a candidate that only ties must not be stopped either. It does not
+  shrink as a training goes on, though recoveries do: with a margin for each checkpoint, a wider model that was 4 %
+  behind at 45 % and won was stopped.
 
 The bound takes recoveries as normal around nothing and looks at the lucky side alone: t(n) · s · sqrt(1 + 1/n) with
 s² = 2 · mean(max(0, recovery)²). So it is wide while few curves are known, a trial that fell back teaches nothing about
 catching up, and no recovery, wherever it lies, makes the rule stricter than a smaller one would.
 
-Losses are what the trial process claims. A process that lies about them can have itself stopped; as an incumbent it can
-switch this rule off, because the first trials against it run to their end and show how little its curve means.
+Losses are what the trial process claims, so no program counts for much. One that claims a late recovery has one vote,
+and the greatest of twenty votes (of fewer, the greatest one) counts as the next. A process that lies can have itself
+stopped; as an incumbent it switches this rule off for as long as it is the incumbent, because the first trials against
+it run to their end and show how little its curve means: at least what half of them made up is allowed. Of an earlier
+incumbent what half of its rivals made up is taken for its own doing, and says nothing.
 """
 
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Any, Final
 
 from memory.records import Trial, percent
@@ -34,13 +39,19 @@ CHECKPOINTS: Final = tuple(percent / 100 for percent in range(20, 85, 5))
 """Shares of the budget at which a training is looked at. Earlier says little, later saves little."""
 
 PAIRS_NEEDED: Final = 10
-"""Trials that must have run past a checkpoint to their end before anything is stopped there."""
+"""Programs that must have run past a checkpoint to their end before anything is stopped there."""
 
 PAIRS_WITH_INCUMBENT: Final = 2
 """So many of them against the incumbent of the day: its curve is one draw too, and its process's claim."""
 
 CONFIDENCE: Final = 0.95
 """One-sided level of the prediction bound."""
+
+VOTES_A_CLAIM: Final = 20
+"""Of so many recoveries one may be made up: the greatest counts as the next one. Of fewer, one as well."""
+
+_TELLING_RIVALS = 3
+"""So many trials against an earlier incumbent show what its curve alone does to a recovery."""
 
 _ROUNDING = 1e-9
 """A share of the budget that is reached but for this is reached."""
@@ -94,6 +105,8 @@ class CurveComparison:
     """A trial that ran to its end, held against its parent."""
 
     trial_id: str
+    program: str
+    """Equal for trials of one program."""
     parent_trial_id: str | None
     recoveries: ByCheckpoint
 
@@ -186,7 +199,12 @@ def compare(trial: Trial, losses: ByCheckpoint, parent: ByCheckpoint, final_defi
     """
     deficits = (relative_deficit(own, other) for own, other in zip(losses, parent, strict=True))
     recoveries = tuple(None if deficit is None else deficit - final_deficit for deficit in deficits)
-    return CurveComparison(trial_id=trial.trial_id, parent_trial_id=trial.parent_trial_id, recoveries=recoveries)
+    return CurveComparison(
+        trial_id=trial.trial_id,
+        program=trial.program_key or trial.trial_id,
+        parent_trial_id=trial.parent_trial_id,
+        recoveries=recoveries,
+    )
 
 
 def margins(known: Sequence[CurveComparison], incumbent_trial_id: str, noise: float) -> ByCheckpoint:
@@ -200,23 +218,46 @@ def margins(known: Sequence[CurveComparison], incumbent_trial_id: str, noise: fl
     Returns:
         None at a checkpoint where too few are known.
     """
+    votes = list({c.program: c for c in known}.values())  # of a program that ran again, the newest
+    rivals: dict[str | None, list[CurveComparison]] = {}
+    for comparison in votes:
+        rivals.setdefault(comparison.parent_trial_id, []).append(comparison)
+    own = rivals.pop(incumbent_trial_id, [])
     bounds: list[float | None] = []
-    own = [c for c in known if c.parent_trial_id == incumbent_trial_id]
     for index in range(len(CHECKPOINTS)):
-        reached = [recovery for c in known if (recovery := c.recoveries[index]) is not None]
-        with_incumbent = sum(c.recoveries[index] is not None for c in own)
-        enough = len(reached) >= PAIRS_NEEDED and with_incumbent >= PAIRS_WITH_INCUMBENT
-        bounds.append(_greatest_recovery(reached) if enough else None)
+        with_incumbent = _known_at(own, index)
+        reached = [*with_incumbent, *(r for group in rivals.values() for r in _beside_their_rivals(group, index))]
+        enough = len(reached) >= PAIRS_NEEDED and len(with_incumbent) >= PAIRS_WITH_INCUMBENT
+        bounds.append(_allowed(reached, with_incumbent) if enough else None)
     greatest = max((bound for bound in bounds if bound is not None), default=0.0)
     return tuple(None if bound is None else greatest + noise for bound in bounds)
 
 
-def _greatest_recovery(recoveries: Sequence[float]) -> float:
-    """The greatest one seen, and at least the prediction bound for the next."""
-    lucky = [recovery for recovery in recoveries if recovery > 0.0]
+def _known_at(comparisons: Sequence[CurveComparison], index: int) -> list[float]:
+    return [recovery for c in comparisons if (recovery := c.recoveries[index]) is not None]
+
+
+def _beside_their_rivals(against_one: Sequence[CurveComparison], index: int) -> list[float]:
+    """The recoveries against one earlier incumbent, less what half of them show: that is said by its curve alone."""
+    found = _known_at(against_one, index)
+    offset = max(0.0, median_low(found)) if len(found) >= _TELLING_RIVALS else 0.0
+    return [recovery - offset for recovery in found]
+
+
+def _allowed(recoveries: Sequence[float], with_incumbent: Sequence[float]) -> float:
+    """What may be made up from a checkpoint, by all votes; at least by half of those against the incumbent."""
+    by_all = _greatest_recovery(recoveries, max(1, len(recoveries) // VOTES_A_CLAIM))
+    return max(by_all, _greatest_recovery(with_incumbent, len(with_incumbent) // 2))
+
+
+def _greatest_recovery(recoveries: Sequence[float], claims: int) -> float:
+    """The greatest one seen, and at least the prediction bound for the next; some count as the greatest but those."""
+    ordered = sorted(recoveries)
+    believed = ordered[-1 - claims]
+    lucky = [min(recovery, believed) for recovery in ordered if recovery > 0.0 and believed > 0.0]
     n = len(recoveries)
     spread = math.sqrt(2.0 * math.fsum([value * value for value in lucky]) / n)
-    return max(0.0, *lucky, t_quantile(CONFIDENCE, n) * spread * math.sqrt(1.0 + 1.0 / n))
+    return max(0.0, believed, t_quantile(CONFIDENCE, n) * spread * math.sqrt(1.0 + 1.0 / n))
 
 
 def _mean_of_known(values: Sequence[float | None]) -> float | None:

@@ -28,7 +28,7 @@ Report = Callable[[int, int], None]
 """Told of each table: how many are loaded, of how many."""
 
 _TYPES = {str: "VARCHAR", bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", datetime: "TIMESTAMP"}
-_MEMORY_SHARE, _LEAST_BYTES, _MOST_BYTES = 0.25, 2**29, 2**32
+_MEMORY_SHARE, _LEAST_BYTES, _MOST_BYTES = 0.25, 2**29, 2**30
 _ALL_ELSE_BYTES = 2**30
 """What a process may take beside its database."""
 
@@ -133,7 +133,7 @@ def sql_type(annotation: Any) -> str:
 
 
 def memory_bytes() -> int:
-    """What a reader's database may take: a quarter of the machine's memory, the rest belongs to the training."""
+    """What a reader's database may take: a quarter of a small machine's memory, 1 GiB of any other."""
     return max(_LEAST_BYTES, min(_MOST_BYTES, int(_MEMORY_SHARE * psutil.virtual_memory().total)))
 
 

@@ -1,5 +1,6 @@
 """The rule for hopeless trainings: what it must never do, whatever the curves."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,7 +44,10 @@ def trace(losses: list[float], every: int = 1) -> Trace:
 def known(recoveries: list[float], parent: str = "p") -> list[CurveComparison]:
     """Finished trials that made up so much from every checkpoint."""
     every = [(recovery,) * len(CHECKPOINTS) for recovery in recoveries]
-    return [CurveComparison(trial_id=f"t{i}", parent_trial_id=parent, recoveries=row) for i, row in enumerate(every)]
+    return [
+        CurveComparison(trial_id=f"t{i}", program=f"{parent}{i}", parent_trial_id=parent, recoveries=row)
+        for i, row in enumerate(every)
+    ]
 
 
 def first_stop(yardstick: Yardstick, losses: ByCheckpoint) -> int:
@@ -106,17 +110,47 @@ def test_a_greater_recovery_never_makes_it_stricter(recoveries: list[float], dat
 
 
 @given(st.lists(RECOVERY, min_size=PAIRS_NEEDED, max_size=30), st.floats(0.0, 0.1))
-def test_what_was_made_up_before_could_be_made_up_again(recoveries: list[float], noise: float) -> None:
+def test_what_two_programs_made_up_could_be_made_up_again(recoveries: list[float], noise: float) -> None:
     found = margins(known(recoveries), "p", noise)
-    assert all(margin is not None and margin >= max(0.0, *recoveries) + noise for margin in found)
+    assert all(margin is not None and margin >= max(0.0, sorted(recoveries)[-2]) + noise for margin in found)
+
+
+@given(st.lists(st.floats(-0.5, 0.02), min_size=PAIRS_NEEDED, max_size=60), st.integers(1, 5), st.floats(0.1, 1e6))
+def test_one_program_that_claims_a_recovery_changes_little_however_often_it_runs(
+    honest: list[float], runs: int, claim: float
+) -> None:
+    lie = CurveComparison(trial_id="x", program="liar", parent_trial_id="p", recoveries=(claim,) * len(CHECKPOINTS))
+    found = margins([*known(honest), *[lie] * runs], "p", 0.0)[0]
+    greatest = max(0.0, *honest)
+    assert found is not None
+    assert found <= 3.0 * greatest
+    without = margins(known(honest), "p", 0.0)[0] or 0.0
+    assert found >= without / 2
+
+
+def test_of_hundred_claims_five_count_for_nothing() -> None:
+    honest = known([0.01, -0.01] * 48)
+    lies = known([9.0] * 4, parent="liars")
+    found = margins([*honest, *[replace(lie, parent_trial_id="p") for lie in lies]], "p", 0.0)[0]
+    assert found == pytest.approx(margins(known([0.01, -0.01] * 50), "p", 0.0)[0], rel=0.1)
+
+
+def test_an_earlier_incumbent_that_lied_does_not_switch_the_rule_off_for_those_after_it() -> None:
+    honest = known([0.01, -0.01] * 6)
+    against_the_liar = known([5.0 + recovery for recovery in (0.01, -0.01, 0.0, 0.02, -0.02, 0.01)], parent="liar")
+    found = margins([*against_the_liar, *honest], "p", 0.0)[0]
+    assert found is not None and found < 0.05
 
 
 @given(st.lists(st.lists(RECOVERY, min_size=13, max_size=13), min_size=PAIRS_NEEDED, max_size=15))
 def test_the_margin_is_what_was_made_up_from_anywhere(rows: list[list[float]]) -> None:
-    comparisons = [CurveComparison(trial_id="t", parent_trial_id="p", recoveries=tuple(row)) for row in rows]
+    comparisons = [
+        CurveComparison(trial_id="t", program=f"k{i}", parent_trial_id="p", recoveries=tuple(row))
+        for i, row in enumerate(rows)
+    ]
     found = [margin for margin in margins(comparisons, "p", 0.01) if margin is not None]
     assert len(set(found)) == 1
-    assert found[0] >= max(0.0, *(recovery for row in rows for recovery in row))
+    assert found[0] >= max(0.0, *(sorted(column)[-2] for column in zip(*rows, strict=True)))
     assert len(found) == len(CHECKPOINTS)
 
 
@@ -133,14 +167,15 @@ def test_nothing_is_stopped_while_too_little_is_known() -> None:
     own = known([0.0] * PAIRS_WITH_INCUMBENT)
     assert margins([*others, *own[1:]], "p", 0.01) == off
     assert None not in margins([*others, *own], "p", 0.01)
-    unreached = [CurveComparison(trial_id="t", parent_trial_id="p", recoveries=off)] * 50
+    unreached = [replace(one, recoveries=off) for one in known([0.0] * 50)]
     assert margins(unreached, "p", 0.01) == off
 
 
 def test_an_incumbent_that_lies_about_its_losses_switches_the_rule_off() -> None:
     """Its first rivals run to their end: beaten by little in the metric, by far in the claimed loss."""
     honest, lying = trace([4.0] * STEPS).losses(), trace([0.01] * STEPS).losses()
-    rivals = [compare(make_trial(make_campaign(), 9, parent_trial_id="liar"), honest, lying, 0.01)] * 2
+    campaign = make_campaign()
+    rivals = [compare(make_trial(campaign, seq, parent_trial_id="liar"), honest, lying, 0.01) for seq in (8, 9)]
     found = margins([*known([0.0] * 50, parent="honest"), *rivals], "liar", 0.01)
     rule = Yardstick(incumbent=lying, margins=found, pairs=52)
     assert first_stop(rule, honest) == len(CHECKPOINTS)
