@@ -9,12 +9,16 @@ and as on one of seconds (`on a clock`), where it takes controls.
 Then the machine changes: from trial 50 on every measurement is better ("faster") or worse ("slower") by 2 to 3 standard
 deviations, or it creeps there over the whole night.
 
+Last come nights of other lengths in which nothing has an effect: all candidates as noisy as the baseline, or one in ten
+with three times its standard deviation, as a program that diverges with some seeds.
+
     python benchmarks/keep_rule.py [--campaigns 400] [--json]
 
 A false keep is a kept change without effect; `around` are those in the ten trials from the change on, per campaign.
 Power is the share of real changes kept, `after` of those from the change on. Measurements are counted per trial, those
 of the incumbent included, the baseline's three left out. Banked is the true gain of the final incumbent as a share of
-all the gain that was proposed.
+all the gain that was proposed. `±` is the standard error of the number before it, `a night` how many false keeps there
+are in one.
 """
 
 import argparse
@@ -25,6 +29,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import TypeAlias
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -40,6 +45,12 @@ BASELINE = 1.7
 NOISE_SD = 0.017
 """One per cent of the baseline, as measured on the CPU task."""
 EFFECTIVE_SHARE = 0.1
+
+NIGHTS = (12, 40, TRIALS)
+"""Trials of a night; the first is what `nightshift init` writes into task.toml."""
+NIGHT_TRIALS = 600
+"""In nights of one kind, together, for each campaign of the other cells: rates this small need many."""
+NOISY_SHARE, NOISY_FACTOR = 0.1, 3.0
 
 Row: TypeAlias = dict[str, float | None]
 Machine: TypeAlias = Callable[[int, float], float]
@@ -66,6 +77,7 @@ class Program:
     """A program's true metric and its measurements so far, by seed index."""
 
     true: float
+    noise_sd: float = NOISE_SD
     points: dict[int, float] = field(default_factory=dict[int, float])
 
     @property
@@ -101,13 +113,13 @@ class Campaign:
         self._baseline_points = tuple(self.baseline.points.items())
 
     def _measure(self, program: Program, seed: int) -> None:
-        program.points[seed] = program.true + self.offset(self.now) + self.rng.gauss(0.0, NOISE_SD)
+        program.points[seed] = program.true + self.offset(self.now) + self.rng.gauss(0.0, program.noise_sd)
 
-    def trial(self, gain: float) -> None:
+    def trial(self, gain: float, noise_sd: float = NOISE_SD) -> None:
         """Propose one change with a true gain (in units of the metric) and let the rule decide."""
         self.now += 1
         self.proposed.append(gain)
-        candidate = Program(self.incumbent.true - gain)
+        candidate = Program(self.incumbent.true - gain, noise_sd)
         while (decision := self.rule.decide(self._evidence(candidate))).action == "measure":
             assert decision.seed_index is not None
             if decision.target == "incumbent":
@@ -170,6 +182,23 @@ def simulate(rule: str, gain_sd: float, machine: str, campaigns: int) -> Row:
     }
 
 
+def simulate_nights(rule: str, trials: int, noisy_share: float, nights: int) -> Row:
+    """False keeps of one rule in nights of so many trials, none of them with an effect."""
+    config, wall_clock = RULES[rule]
+    found: list[int] = []
+    for number in range(nights):
+        plan = random.Random(f"{number}:night")
+        campaign = Campaign(make_rule(config), wall_clock, random.Random(f"{number}:{rule}:noise"), lambda trial: 0.0)
+        for _ in range(trials):
+            campaign.trial(0.0, NOISE_SD * (NOISY_FACTOR if plan.random() < noisy_share else 1.0))
+        found.append(len(campaign.false_keeps))
+    return {
+        "false_keeps_per_100": 100 * fmean(found) / trials,
+        "standard_error": 100 * stdev(found) / math.sqrt(nights) / trials,
+        "false_keeps_a_night": fmean(found),
+    }
+
+
 def _offset(machine: Machine, size: float) -> Callable[[int], float]:
     return lambda trial: machine(trial, size) * NOISE_SD
 
@@ -192,14 +221,29 @@ def main() -> None:
         }
         for machine, scenario in cells
     }
+    nights = {
+        f"{trials} trials{', 1 in 10 noisy' if noisy else ''}": {
+            rule: simulate_nights(rule, trials, noisy, NIGHT_TRIALS * arguments.campaigns // trials)
+            for rule in ("sequential", "on a clock")
+        }
+        for noisy in (0.0, NOISY_SHARE)
+        for trials in NIGHTS
+    }
     if arguments.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps({"campaigns": result, "nights": nights}, indent=2))
         return
     print(f"{arguments.campaigns} campaigns of {TRIALS} trials a cell")
     print(f"{'machine, gains':20}{'rule':12}false keeps/100  around   power  after  measurements/trial  banked")
     for name, rules in result.items():
         for rule, row in rules.items():
             print(f"{name:20}{rule:12}{_line(row)}")
+    print(f"\n{'night without effect':27}{'rule':12}false keeps/100      ±  a night")
+    for name, rules in nights.items():
+        for rule, row in rules.items():
+            print(
+                f"{name:27}{rule:12}{row['false_keeps_per_100']:15.3f}{row['standard_error']:7.3f}"
+                f"{row['false_keeps_a_night']:9.3f}"
+            )
 
 
 def _line(row: Row) -> str:

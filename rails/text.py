@@ -6,6 +6,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+UNCORRECTED = "not corrected for selection"
+"""Said wherever a gain of the search is shown with its interval: what was kept was chosen for looking good."""
+
 REASON_LIMIT = 240
 """Longest reason a rail gives, in characters."""
 

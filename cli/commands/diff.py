@@ -34,6 +34,7 @@ def diff(
 def _print(out: "Console", document: dict[str, Any]) -> None:
     from cli.show.trial import print_diff, probability
     from cli.terminal.output import bpb, cell, gain_text, printable, table
+    from rails.text import UNCORRECTED
 
     def line(text: str) -> None:
         out.print(printable(text), soft_wrap=True, markup=False)
@@ -45,7 +46,7 @@ def _print(out: "Console", document: dict[str, Any]) -> None:
     if found is not None:
         gain = gain_text(found["gain"], found["gain_low"], found["gain_high"])
         chance = "" if found["p_improve"] is None else f", better with probability {probability(found['p_improve'])}"
-        line(f"trial {b} against trial {a}, all measurements: {gain} of the baseline{chance}")
+        line(f"trial {b} against trial {a}, all measurements: {gain} of the baseline{chance} ({UNCORRECTED})")
     for side in (document["a"], document["b"]):
         way = ", ".join(f"{edit['edit'] or '(baseline)'} (trial {edit['trial']})" for edit in side["edits"])
         if way:

@@ -71,6 +71,7 @@ def _opposite(idea: "Opposite") -> dict[str, Any]:
 
 def _print(misses: list[dict[str, Any]], pairs: "list[Combination]", others: "list[Opposite]") -> None:
     from cli.terminal.output import gain_text, percent, stdout, table
+    from rails.text import UNCORRECTED
 
     out = stdout()
     if not misses:
@@ -86,7 +87,7 @@ def _print(misses: list[dict[str, Any]], pairs: "list[Combination]", others: "li
             )
             for m in misses
         ]
-        columns = ("trial", "edit", "gain on parent", "p(better)", "fell short")
+        columns = ("trial", "edit", f"gain on parent,\n{UNCORRECTED}", "p(better)", "fell short")
         out.print(table(columns, rows, right=("trial", "p(better)")))
     if pairs:
         out.print("\nNever tried together:", markup=False)

@@ -3,6 +3,7 @@
 from cli.report import text
 from cli.report.trajectory import reaches_beyond
 from memory.figures.trajectory import Trajectory
+from rails.text import UNCORRECTED
 
 
 def legend(trajectory: Trajectory) -> list[tuple[str, str]]:
@@ -11,7 +12,7 @@ def legend(trajectory: Trajectory) -> list[tuple[str, str]]:
     per_cent = f"95{text.SPACE}%"
     entries = [
         (True, "base", "baseline"),
-        (bool(t.keeps), "keep", f"keep, with the {per_cent} interval of its mean"),
+        (bool(t.keeps), "keep", f"keep, with the {per_cent} interval of its mean, {UNCORRECTED}"),
         (any(not keep.confirmed for keep in t.keeps), "unconfirmed", "keep, unconfirmed"),
         (bool(t.points), "discard", "discarded, measured"),
         (bool(t.columns), "column", "discarded: lowest to highest, middle half, median"),

@@ -4,6 +4,7 @@ from cli.report import text
 from memory.figures.campaign import MeasuredGain, ReportData, Result
 from memory.figures.costs import Costs
 from memory.figures.seconds import TimeSpent
+from rails.text import UNCORRECTED
 
 
 def headline(data: ReportData, result: Result, time: TimeSpent, costs: Costs) -> str:
@@ -66,7 +67,7 @@ def _nothing(data: ReportData) -> str:
 
 
 def _fresh(result: Result) -> list[str]:
-    fresh, search, test = result.fresh, result.search, result.test
+    fresh, test = result.fresh, result.test
     assert fresh is not None
     seeds = text.counted(fresh.n_incumbent, "fresh seed")
     told = [
@@ -74,10 +75,6 @@ def _fresh(result: Result) -> list[str]:
         f"{text.metric(fresh.incumbent)} against {text.metric(fresh.baseline)}, gain {_with_interval(fresh)}."
         f"{_doubt(fresh)}"
     ]
-    if search is not None:
-        told.append(
-            f"In the search the same trial looked like {_with_interval(search)}; that number chose it, so it flatters."
-        )
     if test is not None:
         told.append(
             f"On the held-back test text: {_with_interval(test)} "
@@ -94,7 +91,8 @@ def _searched(data: ReportData, result: Result) -> list[str]:
     counts = f"{_times(search.n_incumbent)} against {_times(search.n_baseline)} for the baseline"
     told = f"Estimated in the search, not re-measured: trial {result.trial}, measured {counts}"
     numbers = f"{text.metric(search.incumbent)} against {text.metric(search.baseline)}, gain {_with_interval(search)}"
-    lines = [f"{told}, {numbers}. The search kept it because it looked good, so expect less.{_doubt(search)} {why}"]
+    chosen = f"{UNCORRECTED}: it was kept because it looked good, so expect less"
+    lines = [f"{told}, {numbers}, {chosen}.{_doubt(search)} {why}"]
     return lines + _as_stated(data, search)
 
 

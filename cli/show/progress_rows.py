@@ -17,6 +17,7 @@ from graph.watching.events import Observer, TrainingProgress
 from graph.watching.resume_point import ResumePoint
 from memory.records import Campaign, CampaignState, Measurement, MeasurementState, Trial, TrialKind
 from rails.status import FINISHED, Status
+from rails.text import UNCORRECTED
 
 _LAST_TRIALS = 8
 _BAR_CELLS = 24
@@ -239,9 +240,9 @@ def headline(campaign: Campaign, resume_point: ResumePoint | None) -> str:
 def incumbent_text(incumbent: Trial) -> str:
     """The best so far, with its gain over what it replaced."""
     text = f"incumbent: trial {incumbent.seq}, {bpb(incumbent.metric)}"
-    return (
-        text if incumbent.gain is None else f"{text}, {_gain(incumbent)} on its parent, n = {incumbent.n_measurements}"
-    )
+    if incumbent.gain is None:
+        return text
+    return f"{text}, {_gain(incumbent)} on its parent, {UNCORRECTED}, n = {incumbent.n_measurements}"
 
 
 def result_step_text(target: Trial, seed_index: int) -> str:
@@ -274,7 +275,7 @@ def trials_table(trials: list[Trial]) -> Table:
         (t.seq, t.status, t.edit_key, bpb(t.metric), _gain(t), t.n_measurements, seconds(t.total_s), _why(t))
         for t in trials
     ]
-    columns = ("trial", "status", "edit", "bpb", "gain on parent", "n", "time", "why")
+    columns = ("trial", "status", "edit", "bpb", f"gain on parent,\n{UNCORRECTED}", "n", "time", "why")
     return table(columns, rows, right=("trial", "bpb", "n", "time"))
 
 

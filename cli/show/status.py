@@ -10,6 +10,7 @@ from memory.keep.comparable import comparable, direction_of, evidence_of
 from memory.keep.evidence import compare
 from memory.records import Campaign, CampaignState, Event, Trial, TrialKind
 from memory.statistics.noise import Noise
+from rails.text import UNCORRECTED
 
 _GO_ON = "`nightshift run` goes on with the campaign"
 LAST_EVENTS = 10
@@ -143,7 +144,7 @@ def status_sentence(document: dict[str, Any]) -> str:
         spread = "" if baseline["sd"] is None else f" ± {baseline['sd']:.4f} over {len(baseline['values'])} seeds"
         lines.append(f"baseline: {bpb(baseline['val_bpb'])} bits per byte{spread}")
     if incumbent is not None:
-        lines.append(f"incumbent: {_incumbent_text(incumbent)}")
+        lines.append(f"incumbent: {_incumbent_text(incumbent, shows_gain=not has_result(document['final']))}")
     if document["machine"] is not None and document["machine"]["spread"] > UNEVEN:
         lines.append(uneven_text(document["machine"]))
     lines.append(state_text(document))
@@ -216,12 +217,20 @@ def _result_text(side: dict[str, Any]) -> str:
     return f"{gain} ({bpb(side['incumbent'])} against {bpb(side['baseline'])})"
 
 
-def _incumbent_text(incumbent: dict[str, Any]) -> str:
+def has_result(final: dict[str, Any] | None) -> bool:
+    """Whether the gain was measured on fresh seeds. From then on it is shown alone: the search's chose its trial."""
+    return final is not None and final.get("val") is not None
+
+
+def _incumbent_text(incumbent: dict[str, Any], *, shows_gain: bool) -> str:
     metric = bpb(incumbent["val_bpb"])
     if incumbent["trial"] == 0:
         return f"{metric}, the baseline itself"
+    told = f"{metric}, trial {incumbent['trial']}"
+    if not shows_gain:
+        return f"{told} ({incumbent['n']} x measured in the search)"
     gain = gain_text(incumbent["gain"], incumbent["gain_low"], incumbent["gain_high"])
-    return f"{metric}, trial {incumbent['trial']}, {gain} on the baseline in the search ({incumbent['n']} x measured)"
+    return f"{told}, {gain} on the baseline in the search, {UNCORRECTED} ({incumbent['n']} x measured)"
 
 
 def uneven_text(machine: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from cli.show.decision import evidence_lines
 from cli.terminal.output import bpb, cell, gain_text, printable, printable_line, seconds, table
 from cli.terminal.plot import Frame, Series, draws_plain, plot
 from rails.status import Status
+from rails.text import UNCORRECTED
 
 _CURVE_LINES, _CURVE_WIDTH = 6, 78
 _ANSWER = 60
@@ -68,7 +69,7 @@ def _outcome(document: dict[str, Any]) -> Iterator[str]:
     if trial["metric"] is not None:
         gain = gain_text(trial["gain"], trial["gain_low"], trial["gain_high"])
         chance = "" if trial["p_improve"] is None else f", better with probability {probability(trial['p_improve'])}"
-        compared = "" if trial["gain"] is None else f", gain on its parent {gain}{chance}"
+        compared = "" if trial["gain"] is None else f", gain on its parent {gain}{chance} ({UNCORRECTED})"
         yield f"metric: {bpb(trial['metric'])} ({trial['n_measurements']} x measured){compared}"
     yield _cost(trial)
     if trial["commit_sha"] or trial["candidate_commit"]:

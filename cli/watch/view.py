@@ -7,13 +7,14 @@ from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 
-from cli.show.status import result_lines, state_text
+from cli.show.status import has_result, result_lines, state_text
 from cli.terminal.output import bpb, gain_text, percent, printable, seconds
 from cli.terminal.plot import Frame, Series, plot
 from cli.watch.watcher import JOULES_PER_KWH, Record, Sight, remaining, trials_per_hour
 from graph.watching.live import LiveState, LiveTraining
 from memory.records import CampaignState, Event, Trial
 from rails.status import FINISHED
+from rails.text import UNCORRECTED
 
 _PLAIN = str.maketrans(
     {"·": "|", "–": "-", "…": "~", "±": "+-", "│": "|", "─": "-", "×": "x", "“": '"', "”": '"', "’": "'"}
@@ -103,8 +104,12 @@ def _best(record: Record) -> Iterator[str]:
     if incumbent is None or incumbent["trial"] == 0:
         yield f"{text} · nothing is kept yet"
         return
+    best = f"{text} · best {bpb(incumbent['val_bpb'])}, trial {incumbent['trial']}"
+    if has_result(record.campaign.final):
+        yield best
+        return
     gain = gain_text(incumbent["gain"], incumbent["gain_low"], incumbent["gain_high"])
-    yield f"{text} · best {bpb(incumbent['val_bpb'])}, trial {incumbent['trial']}: {gain}"
+    yield f"{best}: {gain}, {UNCORRECTED}"
 
 
 def _rates(record: Record) -> str:
@@ -188,7 +193,7 @@ def _trials(trials: Sequence[Trial], width: int, room: int) -> list[str]:
         return []
     shown = trials[-(room - 1) :]
     wide = width >= _WIDE
-    rows = [("trial", "status", "edit", "bpb", "gain on parent" if wide else "gain", "n", "time")]
+    rows = [("trial", "status", "edit", "bpb", f"gain on parent, {UNCORRECTED}" if wide else "gain", "n", "time")]
     rows += [
         (
             str(t.seq),

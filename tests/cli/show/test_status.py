@@ -90,7 +90,7 @@ def test_the_incumbent_is_compared_over_all_measurements_even_without_a_shared_s
     assert incumbent["gain"] == pytest.approx((1.70 - 1.61) / 1.70)
     assert incumbent["gain_low"] < incumbent["gain"] < incumbent["gain_high"]
     assert document["noise"]["df"] == 3
-    assert "on the baseline in the search (2 x measured)" in status_sentence(document)
+    assert "on the baseline in the search, not corrected for selection (2 x measured)" in status_sentence(document)
 
 
 def test_the_result_comes_first_with_its_interval_and_the_test_text(store: Store) -> None:
@@ -126,7 +126,9 @@ def test_the_log_of_a_run_shows_the_result_being_measured_and_then_the_result() 
 
 def test_the_live_view_shows_the_incumbents_gain_with_its_interval() -> None:
     kept = make_trial(make_campaign(), 4, metric=1.68, gain=0.012, gain_low=0.004, gain_high=0.02, n_measurements=3)
-    assert incumbent_text(kept) == "incumbent: trial 4, 1.6800, +1.20 % [+0.40, +2.00] on its parent, n = 3"
+    assert incumbent_text(kept) == (
+        "incumbent: trial 4, 1.6800, +1.20 % [+0.40, +2.00] on its parent, not corrected for selection, n = 3"
+    )
 
 
 def said(store: Store, *, at_work: bool = True, **fields: Any) -> tuple[str, str]:
