@@ -27,7 +27,8 @@ from memory.lineage.digest import digest_of
 from memory.lineage.rows import NEAR_READ, prospects_of
 from memory.lock import workspace_lock
 from memory.publish import publish
-from memory.reader import QueryResult, Reader
+from memory.query_apart import query_apart
+from memory.reader import QueryResult
 from memory.rescue.refusal import open_store
 from memory.store import Store
 from rails.errors import UserError
@@ -197,8 +198,7 @@ def trajectory_over(store: Store, workspace: Workspace) -> Trajectory:
         return near_misses(store.trials(campaign.campaign_id), store.noise(campaign.campaign_id), limit)
 
     def query(sql: str) -> QueryResult:
-        with Reader.open_for(workspace.snapshot_dir, sql) as reader:
-            return reader.query(sql, MODEL_ROWS, timeout_s=MODEL_QUERY_S)
+        return query_apart(workspace.snapshot_dir, sql, limit=MODEL_ROWS, timeout_s=MODEL_QUERY_S)
 
     def ideas(limit: int) -> Ideas:
         campaign = store.latest_campaign()
