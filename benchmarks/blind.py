@@ -5,7 +5,10 @@ Each is scored on the whole validation text. Everything after that is arithmetic
 and a leak makes a share of the shown tokens (and, for a leak from trial to trial, of the blind tokens that were ever
 shown) cost nothing.
 
-    python benchmarks/blind.py [--steps 200] [--draws 400] [--json]
+    python benchmarks/blind.py [--steps 150] [--draws 100] [--rows N] [--costs FILE] [--json]
+
+`--rows` takes only the first rows of the text, as if it were that short; `--costs` keeps what was measured in a file,
+and takes it from there when that exists.
 
 Reported: how often each leak is caught with the places that every trial is asked, and with those before a keep; how
 often an honest change is accused; and what the gap allowed is.
@@ -86,6 +89,19 @@ def measured(source: str, seed: int, steps: int) -> Nats:
         launcher.close()
 
 
+def known(steps: int, file: Path | None) -> tuple[EvalSet, list[Scene]]:
+    """As `scenes`, kept in a file."""
+    if file is not None and file.exists():
+        with np.load(file) as found:
+            whole = EvalSet(found["rows"], found["token_bytes"])
+            return whole, [Scene(name, found[name], found["incumbent"]) for name in CHANGES]
+    whole, made = scenes(steps)
+    if file is not None:
+        arrays = {scene.name: scene.ours for scene in made}
+        np.savez(file, rows=whole.rows, token_bytes=whole.token_bytes, incumbent=made[0].theirs, **arrays)  # pyright: ignore[reportArgumentType]
+    return whole, made
+
+
 def scenes(steps: int) -> tuple[EvalSet, list[Scene]]:
     """The real part: every program trained and scored."""
     profile = PROFILES["cpu"]
@@ -163,11 +179,15 @@ def simulate(whole: EvalSet, found: list[Scene], draws: int, vocab_size: int) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--draws", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--costs", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    whole, found = scenes(options.steps)
+    whole, found = known(options.steps, options.costs)
+    whole = EvalSet(whole.rows[: options.rows], whole.token_bytes)
+    found = [Scene(each.name, each.ours[: options.rows], each.theirs[: options.rows]) for each in found]
     rows = simulate(whole, found, options.draws, PROFILES["cpu"].vocab_size)
     if options.json:
         print(json.dumps({"rows": len(whole.rows), "results": rows}))

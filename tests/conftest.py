@@ -89,3 +89,11 @@ def _certificates_read_once() -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unbounded() -> Generator[None]:
+    """`nightshift query` limits the memory of its process, which here is the one of many other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("memory.snapshot.loading.bound_process", lambda: None)
+        yield
