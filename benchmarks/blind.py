@@ -11,7 +11,7 @@ shown) cost nothing.
 and takes it from there when that exists.
 
 Reported: how often each leak is caught with the places that every trial is asked, and with those before a keep; how
-often an honest change is accused; and what the gap allowed is.
+often an honest change is accused; and how large the gap was in standard errors, of which five are allowed.
 """
 
 import argparse
@@ -34,7 +34,8 @@ from trainer.hardware import usable_cores
 from trainer.launch.launcher import Launcher
 from trainer.sandbox.levels import best_isolation
 from trainer.sandbox.permissions import Limits
-from trainer.scoring.blind import Blindness, Costs, HeldBack, compare_blind, reserve
+from trainer.scoring.blind import Costs, HeldBack, reserve
+from trainer.scoring.blindness import Blindness, compare_blind
 from trainer.sight import seen_by_trials
 from trainer.tasks.gpt import PROFILES
 from trainer.trial.process import TrialProcess
@@ -154,7 +155,7 @@ def simulate(whole: EvalSet, found: list[Scene], draws: int, vocab_size: int) ->
         for deep in (False, True):
             for kind in ("honest", "to the replica", "from trial to trial"):
                 for share in (0.0,) if kind == "honest" else LEAKS:
-                    hits, allowed = list[bool](), list[float]()
+                    hits, errors = list[bool](), list[float]()
                     for scene in found:
                         for draw in secrets:
                             costs = draw.costs(scene.ours, whole=deep)
@@ -162,7 +163,7 @@ def simulate(whole: EvalSet, found: list[Scene], draws: int, vocab_size: int) ->
                             references = [draw.costs(scene.theirs, whole=True)] if paired else []
                             verdict = compare_blind(draw.text, told, references, vocab_size)
                             hits.append(caught(verdict))
-                            allowed.append(verdict.blind.allowed_nats)
+                            errors.append(verdict.blind.errors)
                     rows.append(
                         {
                             "paired": paired,
@@ -171,7 +172,8 @@ def simulate(whole: EvalSet, found: list[Scene], draws: int, vocab_size: int) ->
                             "share": share,
                             "caught": float(np.mean(hits)),
                             "of": len(hits),
-                            "allowed_nats": float(np.median(allowed)),
+                            "errors": float(np.median(errors)),
+                            "most_errors": float(np.max(errors)),
                         }
                     )
     return rows
@@ -192,13 +194,13 @@ def main() -> None:
     if options.json:
         print(json.dumps({"rows": len(whole.rows), "results": rows}))
         return
-    print("| compared with | places | leak | of tokens | caught | of | gap allowed, nats |")
-    print("|---|---|---|---|---|---|---|")
+    print("| compared with | places | leak | of tokens | caught | of | standard errors, median | most |")
+    print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         name = "the incumbent" if row["paired"] else "nothing"
         depth = "before a keep" if row["deep"] else "every trial"
         share = "–" if row["kind"] == "honest" else f"{row['share']:.0%}"
-        numbers = f"{share} | {row['caught']:.1%} | {row['of']} | {row['allowed_nats']:.3f}"
+        numbers = f"{share} | {row['caught']:.1%} | {row['of']} | {row['errors']:.1f} | {row['most_errors']:.1f}"
         print(f"| {name} | {depth} | {row['kind']} | {numbers} |")
 
 

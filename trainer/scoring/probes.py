@@ -37,7 +37,8 @@ from numpy.typing import NDArray
 
 from rails.errors import TrialError
 from rails.status import Status
-from trainer.scoring.blind import Costs, compare_blind
+from trainer.scoring.blind import Costs
+from trainer.scoring.blindness import compare_blind
 from trainer.scoring.cuts import foreign_suffixes, rounds
 from trainer.scoring.effects import Effects, Logits, compare, joined
 from trainer.scoring.report import ProbeError, ProbeReport

@@ -7,7 +7,7 @@ from typing import Any
 
 from rails.errors import TrialError
 from rails.status import Status
-from trainer.scoring.blind import Blindness, Gap
+from trainer.scoring.blindness import SURE, Blindness, Gap
 
 FLOOR_NATS = 1e-3
 """No effect below this is held against a model: nothing worth having fits under it."""
@@ -15,8 +15,6 @@ CAP_NATS = 0.02
 """Every effect above this is, whatever the baseline showed."""
 BASELINE_FACTOR = 10.0
 """How many times the baseline's largest effect is tolerated: it is the rounding of this device."""
-SURE = 5.0
-"""Standard errors by which the mean lean to the real next token must exceed `FLOOR_NATS` to be held against a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +94,9 @@ class ProbeReport:
         return None
 
     def _not_earned(self, gap: Gap, where: str) -> str:
-        size = f"{_amount(gap.nats)} nats a token ({_amount(gap.allowed_nats)} allowed)"
+        size = f"{_amount(gap.nats)} nats a token than {where}, {_amount(gap.errors)} standard errors"
         worth = f"worth about {_amount(gap.nats * self.bpb_per_nat)} bits per byte"
-        return f"it knows text that it was not to know: its answers were better by {size} than {where}, {worth}"
+        return f"it knows text that it was not to know: its answers were better by {size} ({SURE:g} allowed), {worth}"
 
 
 class ProbeError(TrialError):

@@ -32,6 +32,7 @@ from tests.support.answering_models import (
 )
 from tests.support.variants import first
 from trainer.data.shards import EvalSet
+from trainer.scoring.blind import reserve
 from trainer.scoring.cuts import draw_cuts, foreign_suffixes, rounds, secret_rng
 from trainer.scoring.effects import compare
 from trainer.scoring.probes import Depth, Probing, Sitting
@@ -151,7 +152,8 @@ def test_honest_models_pass_twenty_times_out_of_twenty(make: Callable[[], Honest
 def test_an_honest_model_shows_no_effect_at_all_where_nothing_rounds() -> None:
     report = probe(Honest)
     assert (report.suffix_nats, report.order_nats, report.replay_nats, report.lean_nats) == (0.0, 0.0, 0.0, 0.0)
-    assert report.cuts_drawn == int((made_up_text().rows[:, 1:LENGTH] != BOS).sum())
+    shown = reserve(made_up_text(), b"secret").shown
+    assert report.cuts_drawn == int((shown.rows[:, 1:LENGTH] != BOS).sum())
 
 
 def test_tokens_held_impossible_are_no_effect() -> None:
