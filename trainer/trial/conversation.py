@@ -130,10 +130,11 @@ class Conversation:
         self.fail(phase.crash_status, f"{how} {phase.during}{why}")
 
     def _last_error(self) -> str | None:
-        unheard = self._channel.unheard
+        said, unheard = self._channel.output.text(), self._channel.unheard
         if unheard is None:
-            return last_error(self._channel.output.text())
-        return kind_of_error(unheard.text(), PROGRAM, self._program_lines)
+            return last_error(said)
+        # One that failed before we came to hush it, as a replica may, has said so before.
+        return kind_of_error(unheard.text() or said, PROGRAM, self._program_lines)
 
     def fail(self, status: Status, what: str) -> NoReturn:
         """End the process, and the trial with this reason.
