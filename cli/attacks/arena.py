@@ -219,7 +219,8 @@ def naive_score(services: Services, attack: Attack, program: str) -> float | Non
 
 
 def _believed(services: Services, attack: Attack, program: str) -> float | None:
-    with services.trainer.train(program, 0, lambda progress: None) as model:
+    seed = services.trainer.training_seed(services.campaign.seed, 0)  # that of the baseline, which it is held against
+    with services.trainer.train(program, seed, lambda progress: None) as model:
         if attack.naive == "printed":
             found = re.search(r"val_bpb: (\S+)", model.outcome.log_tail)
             return float(found[1]) if found else None
