@@ -130,7 +130,8 @@ def _depths(services: Services, trial: Trial, scored: Measurement) -> dict[str, 
     if scored.purpose is not Purpose.FINAL:
         deep = _is_deep(services, trial, scored)
         # Of the baseline all blind places are asked once: every candidate is compared with it, or with what beat it.
-        first = target.kind is TrialKind.BASELINE and services.costs.mean(target.trial_id, "val") is None
+        known = services.costs.mean(target.trial_id, "val")
+        first = target.kind is TrialKind.BASELINE and (scored.seed_index == 0 or known is None)
         cuts = DEEP_CUTS if deep else QUICK_CUTS
         return {"val": Depth(cuts=cuts, whole_blind=deep or first, references=references("val"))}
     # A result is probed as deeply as a keep, its measurements together: the search's scores have nothing to hide now,

@@ -259,7 +259,7 @@ def test_a_result_is_of_one_machine(tmp_path: Path, away: list[str]) -> None:
     with pytest.raises(DiedError):
         night.run([BETTER], 1, watching=Watching(die_at=5))  # after the first measurement of the result
     seen = night.run([], 1, "away")
-    assert seen.order == [(1, 1000), (0, 1000)]
+    assert seen.order == [(0, 1000), (1, 1000)]
     campaign, _, measurements = night.record
     assert campaign.final is not None
     assert (campaign.final["state"], campaign.final["n"]) == ("done", 1)

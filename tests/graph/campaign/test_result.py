@@ -162,7 +162,7 @@ def test_a_measurement_that_fails_is_reported_and_left_out(tmp_path: Path, monke
         train = services.trainer.train
 
         def fails_once(program: str, seed: int, on_progress: Callable[[Progress], None]) -> TrainedModel:
-            if seed == FIRST_SEED:
+            if seed == services.trainer.training_seed(services.campaign.seed, FIRST_SEED):
                 raise TrialError(Status.CRASH, "out of luck")
             return train(program, seed, on_progress)
 

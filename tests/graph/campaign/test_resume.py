@@ -77,7 +77,7 @@ def test_a_night_killed_in_the_finale_goes_on_in_it(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, final_seeds=2)
     proposer = ScriptedProposer([rows(32)])
     with pytest.raises(Killed):
-        run_night(root, RunOptions(trials=1), Listener("result 0 1000", kill), proposer)
+        run_night(root, RunOptions(trials=1), Listener("result 1 1000", kill), proposer)
     listener = Listener()
     campaign = run_night(root, RunOptions(), listener, proposer)
     resume_point = listener.resume_points[0]
