@@ -55,12 +55,12 @@ class _Compared(_Shape):
 
 class _Running(_Shape):
     state: Literal["running"]
-    incumbent: int
+    incumbent: int | None
 
 
 class _Final(_Shape):
     state: Literal["done", "failed"]
-    incumbent: int
+    incumbent: int | None
     n: int
     failures: list[str]
     val: _Compared | None

@@ -104,6 +104,17 @@ def test_what_a_record_points_at_and_does_not_have_costs_that_field(
     assert json.loads(capsys.readouterr().out)["parent"] is None
 
 
+def test_a_result_whose_keeps_were_all_undone_survives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has no incumbent; nothing of it is wrong."""
+    reason = "it looks ahead"
+    final = {"state": "failed", "incumbent": None, "n": 0, "failures": [], "val": None, "test": None}
+    final |= {"disqualified": [{"trial": 1, "reason": reason}], "test_looks": 2, "seeds": []}
+    night, said = imported(tmp_path, exported(tmp_path / "own.jsonl", final=final), capsys)
+    assert "campaign final" not in said
+    assert run_command(["status", str(night)]) == 0
+    assert reason in capsys.readouterr().out
+
+
 def test_no_cell_of_a_table_is_a_formula(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = exported(tmp_path / "own.jsonl")
     lines[3]["trial"] |= {"hypothesis": FORMULA, "reason": "-1+1|x", "specialist": "@SUM(1)", "edit_key": None}
