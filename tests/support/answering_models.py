@@ -155,8 +155,7 @@ def whole(eval_set: EvalSet) -> HeldBack:
     """A text of which nothing is blind."""
     none = np.zeros(0, np.int64)
     rows = EvalSet(eval_set.rows[:0], eval_set.token_bytes)
-    flags = np.zeros(0, bool)
-    return HeldBack(eval_set, rows, Places(none, none), flags, flags, np.arange(len(eval_set.rows)))
+    return HeldBack(eval_set, rows, Places(none, none), np.zeros(0, bool), np.arange(len(eval_set.rows)))
 
 
 def probe(

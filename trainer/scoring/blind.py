@@ -27,7 +27,7 @@ BLIND_ROWS = 64
 LEAST_ROWS = 8
 """With fewer blind rows nothing can be said: a text so short is scored whole, and not blind at all."""
 CUTS_A_ROW = 16
-"""Blind places of a row: all are asked before a keep, two of every trial."""
+"""Blind places of a row: all are asked before a keep, of every trial the last."""
 SAMPLE_ROWS = 256
 """Shown rows whose costs by token are kept for comparison."""
 
@@ -45,14 +45,12 @@ class HeldBack:
     """The K blind places, in rows of `blind`: by row, and in a row from left to right."""
     unseen: Bools
     """[K]: the last one of its row, so that the token after it has never been shown to anybody."""
-    quick: Bools
-    """[K]: those that are asked of every trial."""
     sample: Indices
     """[S] rows of `shown`, rising: those whose costs are kept."""
 
     def chosen(self, whole: bool) -> Bools:
-        """[K]: the places to ask about."""
-        return np.ones_like(self.quick) if whole else self.quick
+        """[K]: the places to ask about: all, or the unseen ones."""
+        return np.ones_like(self.unseen) if whole else self.unseen
 
 
 def reserve(eval_set: EvalSet, secret: bytes) -> HeldBack:
@@ -66,7 +64,7 @@ def reserve(eval_set: EvalSet, secret: bytes) -> HeldBack:
     count = len(eval_set.rows)
     blind = min(BLIND_ROWS, count // 4)
     rows = np.sort(rng.choice(count, blind if blind >= LEAST_ROWS else 0, replace=False))
-    found: list[tuple[int, int, bool, bool]] = []
+    found: list[tuple[int, int, bool]] = []
     for index, row in enumerate(eval_set.rows[rows]):
         counted = np.flatnonzero(eval_set.token_bytes[row[1:]] > 0)
         if not len(counted):
@@ -74,17 +72,15 @@ def reserve(eval_set: EvalSet, secret: bytes) -> HeldBack:
         last = int(rng.choice(counted))
         before = counted[counted < last]
         drawn = rng.choice(before, min(CUTS_A_ROW - 1, len(before)), replace=False)
-        quick = int(drawn[0]) if len(drawn) else last
-        found += [(index, t, t == last, t in (quick, last)) for t in sorted([*map(int, drawn), last])]
+        found += [(index, t, t == last) for t in sorted([*map(int, drawn), last])]
     shown = np.delete(eval_set.rows, rows, axis=0)
     sample = np.sort(rng.choice(len(shown), min(SAMPLE_ROWS, len(shown)), replace=False))
-    table = np.asarray(found, np.int64).reshape(-1, 4)
+    table = np.asarray(found, np.int64).reshape(-1, 3)
     return HeldBack(
         shown=EvalSet(shown, eval_set.token_bytes),
         blind=EvalSet(eval_set.rows[rows], eval_set.token_bytes),
         cuts=Places(table[:, 0], table[:, 1]),
         unseen=table[:, 2].astype(bool),
-        quick=table[:, 3].astype(bool),
         sample=sample,
     )
 

@@ -64,7 +64,7 @@ class Depth:
 
     Args:
         cuts: how many cuts to ask the replica about.
-        whole_blind: ask about every blind place, not only the quick ones.
+        whole_blind: ask about every blind place, not only the last one of each row.
         references: what other programs' answers cost on the same tokens.
     """
 
