@@ -247,7 +247,8 @@ def test_a_night_keeps_the_file_while_it_runs_and_no_longer(tmp_path: Path) -> N
     seen: list[LiveState] = []
 
     def look() -> None:
-        seen.append(wait_for(path, lambda s: s.training is not None and s.trial == 1))
+        # What is shown lags behind what has happened by as long as the file rests between two writings.
+        seen.append(wait_for(path, lambda s: s.training is not None and s.trial == 1 and s.training.step == 20))
 
     campaign = run_night(root, RunOptions(trials=1), Listener("measured 1", look), Endpoint(rows(4)))
     assert campaign.stop_reason is not None
