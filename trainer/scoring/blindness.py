@@ -15,7 +15,7 @@ Shapes: S rows whose costs are kept, T positions, K blind places, V vocabulary.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,18 +88,17 @@ def compare_blind(text: HeldBack, costs: Costs, references: Sequence[Costs], voc
     """
     cap = CLIP * math.log(vocab_size)
     fitting = [reference for reference in references if reference.fits(text)]
-    found: list[tuple[Gap, Gap]] = []
+    blind, unseen = list[Gap](), list[Gap]()
     for reference in fitting or [None]:
         gaps = [_compare(text, scale, costs, reference, cap) for scale in _SCALES]
         in_nats = gaps[0]
-        found += [tuple(_named(gap, of) for gap, of in zip(pair, in_nats, strict=True)) for pair in gaps]  # pyright: ignore[reportArgumentType]
-    blind, unseen = (max(each, key=lambda gap: gap.errors) for each in zip(*found, strict=True))
-    return Blindness(blind=blind, unseen=unseen, paired=bool(fitting))
-
-
-def _named(gap: Gap, in_nats: Gap) -> Gap:
-    """The gap of any scale, with its size in nats."""
-    return Gap(places=gap.places, nats=in_nats.nats, errors=gap.errors)
+        blind += [replace(of_all, nats=in_nats[0].nats) for of_all, _ in gaps]
+        unseen += [replace(of_last, nats=in_nats[1].nats) for _, of_last in gaps]
+    return Blindness(
+        blind=max(blind, key=lambda gap: gap.errors),
+        unseen=max(unseen, key=lambda gap: gap.errors),
+        paired=bool(fitting),
+    )
 
 
 def _compare(
