@@ -257,6 +257,12 @@ class Measurement(Record):
     """What the probes of the trained model found: how many cuts, and the largest effect of each kind in nats."""
     machine: str = ""
     """Fingerprint of the hardware it ran on: only scores of one machine are compared."""
+    startup_cpu_s: float | None = None
+    """CPU seconds of all its processes until the start of the budget's clock."""
+    cpu_s: float | None = None
+    """CPU seconds of training, of all its processes; None where they could not all be counted."""
+    answer_cpu_s: float | None = None
+    """CPU seconds from the end of training to the first answer."""
 
 
 class Curve(Record):
@@ -267,6 +273,7 @@ class Curve(Record):
     step: list[int]
     tokens: list[int]
     elapsed_s: list[float]
+    """By the budget's clock: seconds as the process counted them; on a budget of CPU seconds those, by the parent."""
     loss: list[float]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from rails.clocks import counts_time
 from rails.menu import Menu, SizeRule
 from rails.tables import Table, build, read_toml, tuple_of_list
 from rails.text import quote
@@ -55,22 +56,26 @@ class EditConfig(Table):
 
 
 class BudgetConfig(Table):
-    """How long a trial trains, and the caps around it. The parent's clock owns all of them.
+    """How much a trial trains, and the caps around it. The parent's clocks own all of them.
 
     How late a training may be is not for a person to set: see `trainer.budget.Caps.train_limit_s`.
     """
 
-    kind: Literal["seconds", "steps", "tokens", "flops"]
+    kind: Literal["seconds", "cpu_seconds", "steps", "tokens", "flops"]
     amount: float = Field(gt=0, le=1e30)
     startup_s: float = Field(default=120.0, gt=0, le=DAY_S)
     """Cap on process start, imports and building the model, before the budget's clock starts."""
     score_s: float = Field(default=120.0, gt=0, le=DAY_S)
     """Cap on scoring."""
+    wall_s: float | None = Field(default=None, gt=0, le=30 * DAY_S)
+    """For `cpu_seconds`: cap on training by the wall clock; when absent 20 times the amount, at least a minute."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.kind == "seconds" and self.amount > 30 * DAY_S:
+        if counts_time(self.kind) and self.amount > 30 * DAY_S:
             raise ValueError(f"amount = {self.amount:g} seconds is more than 30 days for one trial")
+        if self.wall_s is not None and self.kind != "cpu_seconds":
+            raise ValueError(f'wall_s is for kind = "cpu_seconds"; this budget counts {self.kind}')
         if self.kind in {"steps", "tokens"} and not self.amount.is_integer():
             raise ValueError(f"amount should be a whole number of {self.kind}; got {self.amount!r}")
         return self

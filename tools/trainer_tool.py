@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from rails.errors import TrialError
 from rails.status import Status
 from rails.task import Task
-from trainer.budget import Budget, BudgetKind, Caps, Pace, Usage, caps_for
+from trainer.budget import Budget, BudgetKind, Caps, Pace, Usage, caps_for, wall_cap_s
 from trainer.data.prepare import PreparedData
 from trainer.data.shards import load_eval_set, read_meta
 from trainer.hardware import Hardware, peak_flops
@@ -263,7 +263,8 @@ class TrainerTool:
 
     def _spec(self, program: str, seed: int) -> TrialSpec:
         data, trial, budget = self._task.data, self._task.trial, self._task.budget
-        most = Caps(startup_s=budget.startup_s, score_s=budget.score_s)
+        train_s = wall_cap_s(self.budget, budget.wall_s)
+        most = Caps(startup_s=budget.startup_s, score_s=budget.score_s, train_s=train_s)
         return TrialSpec(
             source=program,
             data_dir=self._data.train_dir,

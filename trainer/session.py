@@ -24,6 +24,7 @@ import argparse
 import math
 import mmap
 import os
+import resource
 import socket
 import sys
 import time
@@ -97,6 +98,7 @@ class Session:
         self._unsent_losses: list[float] = []
         self._mark = 0
         self._reported = self._printed = -math.inf
+        """When, by the wall clock."""
 
     @classmethod
     def open(cls) -> Self:
@@ -126,7 +128,7 @@ class Session:
     def start(self, *, params: int, flops_per_token: float) -> None:
         """The model is built: start the clock and receive the data. Call it once, right before the first step.
 
-        On a budget of seconds a start-up that took longer than the baseline's has spent some of it already.
+        On a budget of time a start-up that took longer than the baseline's has spent some of it already.
 
         Args:
             params: the number of the model's parameters.
@@ -136,7 +138,7 @@ class Session:
         if self.replica:
             self._fail("replica", "a replica must not train: it loads session.saved_state() and answers")
         self._send(Start(params=self._params, flops_per_token=self._flops_per_token, device=self.device))
-        self._started = time.perf_counter()
+        self._started = self._clock()
         if self._control is not None:
             self._documents, self._charged_s = _receive_data(self._control)
         elif self._data_dir is not None:
@@ -145,7 +147,14 @@ class Session:
     @property
     def elapsed_s(self) -> float:
         """Seconds of the budget's clock: since `start`, and what start-up took longer than it may; 0 before it."""
-        return 0.0 if self._started is None else time.perf_counter() - self._started + self._charged_s
+        return 0.0 if self._started is None else self._clock() - self._started + self._charged_s
+
+    def _clock(self) -> float:
+        """The budget's: the wall's, or CPU time of this process and of its children that have ended."""
+        if not self.budget.on_cpu_clock:
+            return time.perf_counter()
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return time.process_time() + ended.ru_utime + ended.ru_stime
 
     @property
     def progress(self) -> float:
@@ -180,10 +189,10 @@ class Session:
         limit = DIVERGED_FACTOR * math.log(self.vocab_size)
         if loss > limit:
             self._fail("diverged", f"loss diverged to {loss:.4g} at step {self._steps} (limit {limit:.4g})")
-        now = self.elapsed_s
+        now = time.perf_counter()
         self._unsent_losses.append(loss)
         mean = math.fsum(self._unsent_losses) / len(self._unsent_losses)
-        self._unsent = latest = Progress(step=self._steps, tokens=self._tokens, elapsed_s=now, loss=mean)
+        self._unsent = latest = Progress(step=self._steps, tokens=self._tokens, elapsed_s=self.elapsed_s, loss=mean)
         mark = int(REPORT_MARKS * self.progress + 1e-9)
         if now - self._reported >= REPORT_EVERY_S or mark > self._mark:
             self._mark = mark
@@ -210,7 +219,7 @@ class Session:
             with os.fdopen(os.dup(self._spec.state_fd), "wb") as file:
                 save(file)
         full: dict[str, Scalar] = {
-            "training_seconds": round(elapsed, 3),
+            f"training_{'cpu_' if self.budget.on_cpu_clock else ''}seconds": round(elapsed, 3),
             "total_seconds": round(time.perf_counter() - self._opened, 3),
             "total_tokens_M": self._tokens / 1e6,
             "num_steps": self._steps,
@@ -264,13 +273,13 @@ class Session:
 
     def _report(self) -> None:
         if self._unsent is not None:
-            self._reported = self._unsent.elapsed_s
+            self._reported = time.perf_counter()
             self._send(self._unsent)
             self._unsent = None
             self._unsent_losses.clear()
 
     def _print(self, latest: Progress) -> None:
-        self._printed = latest.elapsed_s
+        self._printed = time.perf_counter()
         share, where = 100 * self.progress, f"step {latest.step:6d}  {latest.tokens:12,d} tokens"
         print(f"{where}  {latest.elapsed_s:8.1f} s  {share:5.1f} %  loss {latest.loss:.4f}", flush=True)
 
@@ -323,12 +332,14 @@ def _receive_data(control: socket.socket) -> tuple[Documents, float]:
 def _standalone_spec(arguments: list[str]) -> tuple[ChildSpec, Path]:
     parser = argparse.ArgumentParser(description="Train once, by hand. Without a budget: 20 seconds.")
     budget = parser.add_mutually_exclusive_group()
-    for kind in (BudgetKind.SECONDS, BudgetKind.STEPS, BudgetKind.TOKENS):
-        budget.add_argument(f"--{kind}", type=float, metavar="N", help=f"train for N {kind}")
+    for kind in (BudgetKind.SECONDS, BudgetKind.CPU_SECONDS, BudgetKind.STEPS, BudgetKind.TOKENS):
+        budget.add_argument(f"--{kind}", type=float, metavar="N", help=f"train for N {kind.replace('_', ' ')}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="folder of training data; default: the standard library's text")
     parser.add_argument("--device", default=_best_device(), choices=["cpu", "cuda", "mps"])
     given = parser.parse_args(arguments)
+    if given.cpu_seconds is not None and given.device != "cpu":
+        parser.error(f"CPU seconds say nothing of what is done on {given.device}: use --seconds")
     data_dir, vocab_size = _standalone_data(given.data, given.device)
     amounts = {kind: getattr(given, kind, None) for kind in BudgetKind}
     chosen = [Budget(kind=kind, amount=amount) for kind, amount in amounts.items() if amount is not None]

@@ -235,8 +235,9 @@ def _incumbent_text(incumbent: dict[str, Any], *, shows_gain: bool) -> str:
 
 def uneven_text(machine: dict[str, Any]) -> str:
     """That the machine did not run evenly, for a person."""
+    second = "CPU second" if machine["clock"] == "cpu_seconds" else "second"
     return (
         f"the machine did not run evenly: the program of trial {machine['trial']} made "
-        f"{machine['slowest_steps_per_s']:.3g} to {machine['fastest_steps_per_s']:.3g} steps a second; on a budget of "
-        "seconds that moves scores, so trust what was measured side by side"
+        f"{machine['slowest_steps_per_s']:.3g} to {machine['fastest_steps_per_s']:.3g} steps a {second}; on a budget "
+        f"of {second}s that moves scores, so trust what was measured side by side"
     )

@@ -11,6 +11,7 @@ from rich.text import Text
 from cli.show.decision import evidence_lines
 from cli.terminal.output import bpb, cell, gain_text, printable, printable_line, seconds, table
 from cli.terminal.plot import Frame, Series, draws_plain, plot
+from rails.clocks import counts_time
 from rails.status import Status
 from rails.text import UNCORRECTED
 
@@ -36,7 +37,7 @@ def print_trial(out: Console, document: dict[str, Any], task: dict[str, Any]) ->
     lines("rails", list(_verdicts(document["verdicts"])))
     if document["measurements"]:
         lines("measurements", [""])
-        columns = ("seed", "for", "state", "bpb", "steps", "trained", "level", "cuts", "reason")
+        columns = ("seed", "for", "state", "bpb", "steps", "trained", "CPU", "level", "cuts", "reason")
         rows = map(_measurement_row, document["measurements"])
         out.print(table(columns, rows, right=("bpb", "steps", "cuts")))
     for title, curve in _curves(document, task):
@@ -137,6 +138,7 @@ def _measurement_row(m: dict[str, Any]) -> tuple[Any, ...]:
         bpb(m["val_bpb"]),
         m["steps"],
         seconds(m["train_s"]),
+        seconds(m["cpu_s"]),
         m["isolation"],
         cuts,
         m["reason"],
@@ -145,14 +147,15 @@ def _measurement_row(m: dict[str, Any]) -> tuple[Any, ...]:
 
 def _curves(document: dict[str, Any], task: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Each training's losses over the steps or seconds that its budget counts."""
-    by_time = (task.get("budget") or {}).get("kind") == "seconds"
+    kind = (task.get("budget") or {}).get("kind")
+    by_time, unit = counts_time(kind), "CPU s" if kind == "cpu_seconds" else "s"
     plain = draws_plain(sys.stdout)
     seeds = {m["measurement_id"]: m["seed_index"] for m in document["measurements"]}
     for curve in document["curves"]:
         along = curve["elapsed_s"] if by_time else curve["step"]
         if not along:
             continue
-        last = f"{along[-1]:.1f} s" if by_time else f"step {along[-1]}"
+        last = f"{along[-1]:.1f} {unit}" if by_time else f"step {along[-1]}"
         frame = Frame(_CURVE_WIDTH, _CURVE_LINES, 0.0, float(along[-1]), "0", last, plain)
         drawn = plot([Series(list(zip(map(float, along), curve["loss"], strict=True)))], frame)
         yield f"loss, seed {seeds.get(curve['measurement_id'])} ({len(along)} points)", drawn

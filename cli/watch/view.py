@@ -13,6 +13,7 @@ from cli.terminal.plot import Frame, Series, plot
 from cli.watch.watcher import JOULES_PER_KWH, Record, Sight, remaining, trials_per_hour
 from graph.watching.live import LiveState, LiveTraining
 from memory.records import CampaignState, Event, Trial
+from rails.clocks import counts_time
 from rails.status import FINISHED
 from rails.text import UNCORRECTED
 
@@ -167,8 +168,9 @@ def _now(sight: Sight, live: LiveState, width: int) -> list[str]:
 def _progress(live: LiveState, training: LiveTraining) -> str:
     kind, amount = live.budget.get("kind"), live.budget.get("amount")
     used = f"step {training.step}"
-    if kind == "seconds" and amount is not None:
-        used = f"step {training.step}, {training.elapsed_s:.1f} of {amount:g} s"
+    if counts_time(kind) and amount is not None:
+        unit = "CPU s" if kind == "cpu_seconds" else "s"
+        used = f"step {training.step}, {training.elapsed_s:.1f} of {amount:g} {unit}"
     elif kind == "steps" and amount is not None:
         used = f"step {training.step} of {amount:g}, {training.elapsed_s:.1f} s"
     loss = "" if training.loss is None else f"  loss {training.loss:.4f}"

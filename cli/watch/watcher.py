@@ -19,6 +19,7 @@ from memory.reader import Reader
 from memory.records import Campaign, CampaignState, Event, Measurement, Purpose, Trial, TrialKind
 from memory.snapshot.manifest import MANIFEST
 from memory.statistics.noise import Noise
+from rails.clocks import counts_time
 from rails.errors import UserError
 from rails.status import QUARANTINED
 
@@ -173,8 +174,8 @@ class Watcher:
             curve = reader.curve(measurement.measurement_id)
         if curve is None:
             return ()
-        used = {"seconds": curve.elapsed_s, "steps": curve.step, "tokens": curve.tokens}
-        along = used.get((campaign.task.get("budget") or {}).get("kind", ""), curve.step)
+        kind = (campaign.task.get("budget") or {}).get("kind")
+        along = curve.elapsed_s if counts_time(kind) else curve.tokens if kind == "tokens" else curve.step
         most = max(along, default=0) or 1
         return tuple((at / most, loss) for at, loss in zip(along, curve.loss, strict=True))
 

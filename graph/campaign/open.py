@@ -185,7 +185,14 @@ def baseline_pace(store: Store, campaign_id: str) -> Pace | None:
     measured = [m for m in stored if m.machine == machine]
     startup_s = [m.startup_s for m in measured if m.startup_s is not None]
     answer_s = [m.answer_s for m in measured if m.answer_s is not None]
-    return Pace(startup_s=max(startup_s), answer_s=max(answer_s)) if startup_s and answer_s else None
+    if not startup_s or not answer_s:
+        return None
+    return Pace(
+        startup_s=max(startup_s),
+        answer_s=max(answer_s),
+        startup_cpu_s=max(m.startup_cpu_s or 0.0 for m in measured),
+        answer_cpu_s=max(m.answer_cpu_s or 0.0 for m in measured),
+    )
 
 
 def trajectory_over(store: Store, workspace: Workspace) -> Trajectory:

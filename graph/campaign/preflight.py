@@ -63,14 +63,18 @@ def describe_hardware(task: Task) -> Hardware:
     """The machine behind the task's device.
 
     Raises:
-        UserError: there is no such device here.
+        UserError: there is no such device here, or its work takes no CPU seconds, which the budget counts.
     """
     try:
-        return describe(task.trial.device)
+        hardware = describe(task.trial.device)
     except ValueError as error:
         raise UserError(
             str(error), where="[trial] device", fix='use "auto", or a device that this machine has'
         ) from error
+    if task.budget.kind == "cpu_seconds" and hardware.device != "cpu":
+        what = f"a budget of CPU seconds says nothing of what is done on {hardware.device}"
+        raise UserError(what, where="[budget] kind", fix='use kind = "seconds", or [trial] device = "cpu"')
+    return hardware
 
 
 def prepare_data(workspace: Workspace, task: Task, device: str, observer: Observer) -> PreparedData:

@@ -14,6 +14,7 @@ from memory.records import (
     Trial,
 )
 from memory.statistics.noise import Noise
+from rails.clocks import counts_time
 
 
 class ClockEvidence(TypedDict):
@@ -24,12 +25,12 @@ class ClockEvidence(TypedDict):
 
 
 def clock_evidence(services: Services, trial: Trial) -> ClockEvidence:
-    """Whether the budget is one of seconds, and how many trials ago the incumbent was last measured.
+    """Whether the budget counts time, by whichever clock, and how many trials ago the incumbent was last measured.
 
     Nobody's clock is asked: on a wall clock an incumbent's newest seed was new to the trial on whose behalf it was
     measured, so that trial is the latest one that has the seed, too.
     """
-    if services.task.budget.kind != "seconds":
+    if not counts_time(services.task.budget.kind):
         return {"wall_clock": False, "since_control": 0}
     return {"wall_clock": True, "since_control": _since_control(services, trial)}
 

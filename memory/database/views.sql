@@ -102,6 +102,7 @@ SELECT
     m.isolation, -- level at which its process ran, L1 to L4
     m.startup_s, -- seconds from the start of the process to the start of the budget's clock
     m.train_s, -- seconds of training, by the loop's monotonic clock
+    m.cpu_s, -- CPU seconds of training, of all its processes; null where they could not all be counted
     m.score_s, -- seconds of scoring, probes left out
     m.steps, -- training steps
     m.tokens, -- tokens trained on
@@ -122,6 +123,8 @@ SELECT
     m.test_bpb, -- bits per byte of the held-back test text; only where the purpose is final
     m.probes, -- what the probes of the trained model found, as an object; effects in nats
     m.machine, -- fingerprint of the hardware it ran on
+    m.startup_cpu_s, -- CPU seconds from the start of the process to the start of the budget's clock
+    m.answer_cpu_s, -- CPU seconds from the end of training to the trained model's first answer
     m.measurement_id, -- its id in the store
     c.tag AS campaign -- tag of the campaign
 FROM raw.measurements m

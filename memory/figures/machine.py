@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from memory.records import Campaign, Measurement, MeasurementState, Trial
+from rails.clocks import counts_time
 
 UNEVEN = 0.1
 """From this spread of speed on, between measurements of one program, a person is told that the machine changed."""
@@ -20,20 +21,23 @@ class Measured(Protocol):
 def machine_spread(records: Measured, campaign: Campaign, trials: Sequence[Trial]) -> dict[str, Any] | None:
     """How evenly the machine ran: of these programs the one whose steps per second differ most between measurements.
 
-    None on a budget that is not one of seconds, where speed moves no score, and before anything was measured twice.
+    Steps per second of the budget's clock. None on a budget that counts no time, where speed moves no score, and before
+    anything was measured twice.
     """
-    budget = campaign.task.get("budget")
-    if not isinstance(budget, dict) or budget.get("kind") != "seconds":
+    kind = (campaign.task.get("budget") or {}).get("kind")
+    if not counts_time(kind):
         return None
     uneven: dict[str, Any] | None = None
     for trial in trials:
-        speeds = [m.steps / m.train_s for m in _measured(records, campaign, trial) if m.steps and m.train_s]
+        done = [(m.steps, m.cpu_s if kind == "cpu_seconds" else m.train_s) for m in _measured(records, campaign, trial)]
+        speeds = [steps / took_s for steps, took_s in done if steps and took_s]
         if len(speeds) < 2:
             continue
         spread = max(speeds) / min(speeds) - 1
         if uneven is None or spread > uneven["spread"]:
             uneven = {
                 "trial": trial.seq,
+                "clock": kind,
                 "slowest_steps_per_s": min(speeds),
                 "fastest_steps_per_s": max(speeds),
                 "spread": spread,

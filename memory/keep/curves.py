@@ -10,10 +10,11 @@ from memory.keep.hopeless import ByCheckpoint, CurveComparison, Trace, Yardstick
 from memory.keep.machine_change import since_change
 from memory.records import Campaign, Curve, Measurement, Trial, TrialKind, stopped_at
 from memory.statistics.noise import Noise
+from rails.clocks import counts_time
 from rails.status import FINISHED
 
 Share: TypeAlias = Callable[[int, int, float], float]
-"""The share of the budget that is used after so many steps, tokens and seconds."""
+"""The share of the budget that is used after so many steps, tokens and seconds of its own clock."""
 
 STOPPED_IN_A_ROW: Final = 9
 """After so many trials stopped one after the other the next runs to its end: the margin must go on being tested, and a
@@ -127,9 +128,9 @@ class KnownCurves:
         return compare(trial, losses, parent.losses, final_deficit)
 
     def _program(self, campaign: Campaign, trial_id: str, sd: float | None) -> "_Program | None":
-        """A program by all its measurements; on a wall clock by those since the machine last changed."""
+        """A program by all its measurements; on a budget of time by those since the machine last changed."""
         done = [(m, m.val_bpb) for m in self._measured(campaign, trial_id) if m.val_bpb is not None]
-        if (campaign.task.get("budget") or {}).get("kind") == "seconds":
+        if counts_time((campaign.task.get("budget") or {}).get("kind")):
             since = {seed for seed, _ in since_change(tuple((m.seed_index, score) for m, score in done), sd)}
             done = [(m, score) for m, score in done if m.seed_index in since]
         curves = [losses for m, _ in done if (losses := self.losses_of(m)) is not None]

@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.budget import Budget, BudgetKind, Caps, Pace, Usage, caps_for
+from trainer.budget import Budget, BudgetKind, Caps, Pace, Usage, caps_for, wall_cap_s
 
 
 @pytest.mark.parametrize(
     ("kind", "usage"),
     [
         (BudgetKind.SECONDS, Usage(seconds=5.0)),
+        (BudgetKind.CPU_SECONDS, Usage(seconds=5.0)),
         (BudgetKind.STEPS, Usage(steps=5, tokens=999, seconds=999.0)),
         (BudgetKind.TOKENS, Usage(tokens=5)),
         (BudgetKind.FLOPS, Usage(flops=5.0)),
@@ -66,9 +67,25 @@ def test_a_budget_of_seconds_pays_for_a_longer_start_up() -> None:
     caps = caps_for(seconds, Caps(), pace)
     assert [caps.charged_s(seconds, startup_s) for startup_s in (0.5, 2.0, 2.05, 6.0)] == pytest.approx([0, 0, 0.05, 4])
     assert caps_for(seconds, Caps(), None).charged_s(seconds, 100.0) == 0
-    for kind in set(BudgetKind) - {BudgetKind.SECONDS}:
+    for kind in set(BudgetKind) - {BudgetKind.SECONDS, BudgetKind.CPU_SECONDS}:
         assert caps.charged_s(Budget(kind=kind, amount=20), 6.0) == 0
     assert seconds.told(4.0) == "a budget of 20 s, of which its start-up spent 4 s"
+
+
+def test_a_budget_of_cpu_seconds_goes_by_the_baselines_cpu_seconds() -> None:
+    """A busy machine makes the wall clock's differences, and many cores would make much of them."""
+    budget = Budget(kind=BudgetKind.CPU_SECONDS, amount=5)
+    pace = Pace(startup_s=9.0, answer_s=4.0, startup_cpu_s=0.5, answer_cpu_s=0.1)
+    caps = caps_for(budget, Caps(), pace)
+    assert [caps.charged_s(budget, cpu_s) for cpu_s in (0.4, 0.75)] == [0, 0.25]
+    assert (caps.answer_s, caps.answer_cpu_s) == (math.inf, 0.5)
+    assert caps.train_limit_s(budget) == pytest.approx(5 * 1.02 + 0.5)
+    assert str(budget) == "5 CPU s"
+
+
+@pytest.mark.parametrize(("amount", "asked_s", "cap_s"), [(20, None, 400), (1, None, 60), (20, 30.0, 30)])
+def test_a_budget_of_cpu_seconds_ends_by_the_wall_clock_too(amount: float, asked_s: float | None, cap_s: float) -> None:
+    assert wall_cap_s(Budget(kind=BudgetKind.CPU_SECONDS, amount=amount), asked_s) == cap_s
 
 
 def test_no_training_takes_for_ever() -> None:

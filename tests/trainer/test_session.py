@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,18 @@ def test_the_clock_starts_with_what_start_up_is_charged(parent: Parent, session:
     session.start(params=1, flops_per_token=1.0)
     assert 12.0 < session.elapsed_s < 17.0
     assert 0.6 < session.progress < 0.85
+
+
+def test_a_budget_of_cpu_seconds_follows_what_it_computes(parent: Parent, session: Session) -> None:
+    """Waiting costs nothing; a child that has ended counts."""
+    session.budget = Budget(kind=BudgetKind.CPU_SECONDS, amount=2.0)
+    parent.send_data(charged_s=0.5)
+    session.start(params=1, flops_per_token=1.0)
+    time.sleep(0.3)
+    assert 0.5 <= session.elapsed_s < 0.7
+    subprocess.run([sys.executable, "-S", "-c", "import time\nwhile time.process_time() < 0.4: pass"], check=True)
+    assert 0.9 <= session.elapsed_s < 1.4
+    assert 0.45 <= session.progress < 0.7
 
 
 def test_batches_follow_the_seed(parent: Parent, session: Session) -> None:

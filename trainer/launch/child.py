@@ -9,6 +9,7 @@ from typing import Protocol
 
 import psutil
 
+from trainer.launch.cpu_time import CpuTime, of_tree
 from trainer.launch.fork_server import Started
 from trainer.sandbox import processes
 from trainer.sandbox.control_group import ControlGroup
@@ -56,6 +57,10 @@ class Child(Protocol):
         """The ids of its processes, whatever became of their parents; `limit` and one more at most."""
         ...
 
+    def cpu_time(self) -> CpuTime:
+        """What all its processes have used since it was launched, the dead included."""
+        ...
+
     def end(self) -> int:
         """Kill it and all that came of it, and reap them. Idempotent.
 
@@ -97,6 +102,10 @@ class SpawnedChild:
     def processes(self, limit: int) -> list[int]:
         """Its own processes, and the orphans that this process has adopted."""
         return _below([self.pid, *processes.strays(self._others)], limit)
+
+    def cpu_time(self) -> CpuTime:
+        """Read process by process."""
+        return of_tree(self.pid, orphans=processes.strays(self._others))
 
     def end(self) -> int:
         """Kill it and all that came of it."""
@@ -156,6 +165,13 @@ class ForkedChild:
     def processes(self, limit: int) -> list[int]:
         """All below the supervisor, and the orphans of a supervisor that was killed."""
         return _below([*processes.children_of(self.pid), *processes.strays(self._others)], limit)
+
+    def cpu_time(self) -> CpuTime:
+        """Read from the control group where that counts it, else process by process."""
+        counted = None if self._group is None else self._group.cpu_s
+        if counted is not None:
+            return CpuTime(counted)
+        return of_tree(self.trial_pid, above=self.pid, orphans=processes.strays(self._others))
 
     def end(self) -> int:
         """Have it killed by its supervisor; one that was stopped or hangs is killed itself, and we do its work."""

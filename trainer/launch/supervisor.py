@@ -59,6 +59,8 @@ def supervise(order: Order, lifeline: int, report: int, passed: Sequence[int]) -
         # A session of its own: what is sent to the trial's group must not reach the one that watches it.
         os.setsid()
         ctypes.CDLL(None).prctl(PR_SET_NAME, SUPERVISOR, 0, 0, 0)
+        # Inherited by all below: who ignores the end of children is not credited with what they have used.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
         for path in order.procs_files:
             path.write_text("0")

@@ -1,4 +1,4 @@
-"""Control groups: the kernel counts a trial's memory and tasks exactly, and kills all of them in one go (cgroups(7)).
+"""Control groups: the kernel counts a trial's memory, tasks and CPU time exactly, and kills it in one go (cgroups(7)).
 
 Version 2 is one tree with controllers that a folder's parent must have switched on, and processes only in its leaves;
 version 1 is one tree per controller. A group is made wherever this user may make one with limits on both.
@@ -19,6 +19,8 @@ from rails.errors import HaltError
 from trainer.sandbox.permissions import Limits
 
 CONTROLLERS = ("memory", "pids")
+ACCOUNTING = "cpuacct"
+"""The controller of version 1 that counts CPU time. In version 2 every group does."""
 NAME = "nightshift"
 END_WITHIN_S = 10.0
 REMOVE_WITHIN_S = 2.0
@@ -35,10 +37,12 @@ class Place:
     Attributes:
         folders: the folder to make it in: one in version 2, one for each controller in version 1.
         unified: whether it is version 2.
+        cpu: the folder to make one more in that counts CPU time, in version 1 where there is such a hierarchy.
     """
 
     folders: tuple[Path, ...]
     unified: bool
+    cpu: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,12 @@ class ControlGroup:
 
     Attributes:
         folders: its folders: one in version 2; in version 1 one that limits memory, and one that limits tasks.
+        cpu: the one that counts CPU time, which may be one of them; None where no group can.
     """
 
     folders: tuple[Path, ...]
     unified: bool
+    cpu: Path | None = None
 
     @classmethod
     def create(cls, limits: Limits) -> Self:
@@ -62,7 +68,9 @@ class ControlGroup:
         tried: list[str] = []
         for place in places():
             name = f"{NAME}-{os.getpid()}-{next(_numbers)}"
-            group = cls(tuple(folder / name for folder in place.folders), place.unified)
+            folders = tuple(folder / name for folder in place.folders)
+            cpu = folders[0] if place.unified else place.cpu and place.cpu / name
+            group = cls(folders, place.unified, cpu)
             try:
                 _clear_abandoned(place)
                 group._make(limits)
@@ -77,7 +85,19 @@ class ControlGroup:
     @property
     def procs_files(self) -> tuple[Path, ...]:
         """A process that writes `0` into each of these has joined."""
-        return tuple(folder / "cgroup.procs" for folder in dict.fromkeys(self.folders))
+        return tuple(folder / "cgroup.procs" for folder in self._all)
+
+    @property
+    def cpu_s(self) -> float | None:
+        """CPU seconds of all that was ever in it; None where no group counts them."""
+        if self.cpu is None:
+            return None
+        with suppress(OSError):
+            if not self.unified:
+                return int((self.cpu / "cpuacct.usage").read_text()) / 1e9
+            counts = dict(line.split() for line in (self.cpu / "cpu.stat").read_text().splitlines())
+            return int(counts["usage_usec"]) / 1e6
+        return None
 
     @property
     def oom_killed(self) -> bool:
@@ -111,12 +131,17 @@ class ControlGroup:
     def remove(self) -> None:
         """Remove it. One that is not empty stays: the next loop removes it. Idempotent."""
         deadline = time.monotonic() + REMOVE_WITHIN_S
-        for folder in self.folders:
+        for folder in self._all:
             while folder.is_dir() and not _remove(folder) and time.monotonic() < deadline:
                 time.sleep(POLL_S)  # what was killed a moment ago still counts for a while
 
+    @property
+    def _all(self) -> tuple[Path, ...]:
+        folders = self.folders if self.cpu is None else (*self.folders, self.cpu)
+        return tuple(dict.fromkeys(folders))
+
     def _make(self, limits: Limits) -> None:
-        for folder in self.folders:
+        for folder in self._all:
             folder.mkdir()
         memory, tasks = self.folders[0], self.folders[-1]
         if self.unified:
@@ -148,14 +173,15 @@ def places() -> tuple[Place, ...]:
             # Where the controllers are on already, nothing of the machine need be changed.
             ready = sorted(folders, key=lambda folder: not _switched_on(folder))
             found += [Place((folder,), True) for folder in ready if _switch_on(folder)]
-    chains: list[list[Path]] = []
-    for controller in CONTROLLERS:
+    chains: dict[str, list[Path]] = {}
+    for controller in (*CONTROLLERS, ACCOUNTING):
         for root, top, kind, options in mounts:
             if kind == "cgroup" and controller in options:
-                chains.append(_candidates(root, top, own.get(controller, "/")))
+                chains[controller] = _candidates(root, top, own.get(controller, "/"))
                 break
-    if len(chains) == len(CONTROLLERS):
-        found += [Place(folders, False) for folders in itertools.product(*chains)]
+    if set(CONTROLLERS) <= set(chains):
+        cpu = next((folder for folder in chains.get(ACCOUNTING, []) if os.access(folder, os.W_OK)), None)
+        found += [Place(folders, False, cpu) for folders in itertools.product(*map(chains.__getitem__, CONTROLLERS))]
     return tuple(found)
 
 
@@ -200,7 +226,7 @@ def _switch_on(folder: Path) -> bool:
 
 def _clear_abandoned(place: Place) -> None:
     """Remove empty groups of loops that are gone. One with processes in it cannot be removed, so stays."""
-    for folder in place.folders:
+    for folder in place.folders if place.cpu is None else (*place.folders, place.cpu):
         for left in folder.glob(f"{NAME}-*-*"):
             pid = left.name.split("-")[1]
             with suppress(OSError):

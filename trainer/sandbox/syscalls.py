@@ -123,6 +123,7 @@ JUDGED: dict[str, Numbers] = {
     "rt_tgsigqueueinfo": (297, 240),
     "pidfd_send_signal": (424, 424),
     "fcntl": (72, 25),
+    "rt_sigaction": (13, 134),
     # What is in memory of a file
     "madvise": (28, 233),
     "preadv2": (327, 286),

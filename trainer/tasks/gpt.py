@@ -47,14 +47,18 @@ class Profile:
     """The starting point for one class of device.
 
     Attributes:
-        budget_s: training time of one trial.
+        budget_kind: what the budget of a trial counts: seconds of the wall clock, or of computing.
+        budget_s: how many of them.
+        threads: CPU threads of a trial; 0: one for each core.
         memory: expression over the knobs for the peak memory of a trial in bytes: of the process on a CPU, of the
             device on CUDA.
         memory_of: what `memory` is about, for the comment in task.toml.
     """
 
     device: DeviceClass
+    budget_kind: Literal["seconds", "cpu_seconds"]
     budget_s: float
+    threads: int
     corpus: str
     vocab_size: int
     eval_seq_len: int
@@ -160,7 +164,9 @@ _CUDA_MEMORY = f"3.5e9 + 16 * {_WEIGHTS} + {_PASS} * width * (80 + depth * (40 +
 PROFILES: dict[DeviceClass, Profile] = {
     "cpu": Profile(
         device="cpu",
+        budget_kind="cpu_seconds",
         budget_s=20.0,
+        threads=1,
         corpus="stdlib",
         vocab_size=2048,
         eval_seq_len=256,
@@ -173,7 +179,9 @@ PROFILES: dict[DeviceClass, Profile] = {
     ),
     "cuda": Profile(
         device="cuda",
+        budget_kind="seconds",
         budget_s=300.0,
+        threads=0,
         corpus="stdlib",
         vocab_size=8192,
         eval_seq_len=2048,
@@ -198,7 +206,9 @@ def render_train_py(profile: Profile) -> str:
 def render_task_toml(profile: Profile) -> str:
     """A complete, commented task.toml for the profile."""
     head = _TASK_TOML.format(
+        budget_kind=_quoted(profile.budget_kind),
         budget_s=profile.budget_s,
+        threads=profile.threads,
         corpus=profile.corpus,
         vocab_size=profile.vocab_size,
         eval_seq_len=profile.eval_seq_len,
@@ -249,10 +259,12 @@ class = "Knobs"             # the dataclass in it whose fields are the knobs
 modes = ["knob", "diff"]    # "knob": one field; "diff": a patch of the file
 
 [budget]
-kind = "seconds"            # or "steps", "tokens", "flops": these repeat exactly, whatever else the machine does
+kind = {budget_kind:21}# "cpu_seconds": seconds of computing, whatever else the machine does; "seconds": by the
+                            # wall clock, on a GPU always; "steps", "tokens", "flops": these repeat exactly
 amount = {budget_s}
+# wall_s = 600.0            # cap on it by the wall clock, for "cpu_seconds"; when absent 20 times the amount, or 60
 startup_s = 120.0           # at most this long before the clock starts (imports, building, compiling); what it takes
-                            # longer than the baseline's is spent of a budget of seconds
+                            # longer than the baseline's is spent of a budget of (CPU) seconds
 score_s = 120.0             # at most this long for scoring
 
 [data]
@@ -263,7 +275,7 @@ eval_tokens = {eval_tokens}        # validation tokens scored per measurement
 
 [trial]
 device = "{device}"
-threads = 0                 # CPU threads of a trial; 0: all
+threads = {threads}                 # CPU threads of a trial; 0: all
 memory_bytes = 0            # memory limit of a trial; 0: 80 % of the machine's
 
 [baseline]

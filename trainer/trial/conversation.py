@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
@@ -24,6 +24,19 @@ E = TypeVar("E", Start, Trained, Scored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """How near something is to a limit of another clock than the wall's.
+
+    Attributes:
+        left_s: the fewest seconds of the wall clock until it can be met; 0 or less when it is.
+        overdue: the reason, when it is.
+    """
+
+    left_s: float
+    overdue: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """What the parent waits for, until when, and what it is called when it does not come.
 
@@ -31,6 +44,7 @@ class Phase:
         during: when that was, to follow "killed".
         deadline: by the monotonic clock.
         overdue: the reason, when the deadline passes.
+        also: another limit, looked at whenever anything happens and a few times a second.
     """
 
     during: str
@@ -38,6 +52,12 @@ class Phase:
     overdue: str
     overdue_status: Status
     crash_status: Status = Status.CRASH
+    also: Callable[[], Limit] | None = None
+
+    def nearest(self) -> Limit:
+        """The limit that can be met first."""
+        deadline = Limit(left_s=self.deadline - time.monotonic(), overdue=self.overdue)
+        return deadline if self.also is None else min(deadline, self.also(), key=lambda limit: limit.left_s)
 
 
 class Conversation:
@@ -97,12 +117,11 @@ class Conversation:
         """
         channel = self._channel
         while True:
-            now = time.monotonic()
-            left = phase.deadline - now
-            if now >= self.stop_at:
+            nearest = phase.nearest()
+            if time.monotonic() >= self.stop_at:
                 self.fail(Status.INTERRUPTED, f"stopped on request {phase.during}")
-            if left <= 0 and not self._answered_while_we_were_busy():
-                self.fail(phase.overdue_status, phase.overdue)
+            if nearest.left_s <= 0 and not self._answered_while_we_were_busy():
+                self.fail(phase.overdue_status, nearest.overdue)
             if channel.events:
                 return channel.events.popleft()
             if (reason := self._watchdog.check()) is not None:
@@ -111,7 +130,7 @@ class Conversation:
                 self.fail(phase.crash_status, f"killed {phase.during}: it sent {channel.broken}")
             if channel.exited:
                 self._died(phase)
-            channel.wait(min(left, CHECK_EVERY_S))
+            channel.wait(min(nearest.left_s, CHECK_EVERY_S))
             if channel.exited:
                 channel.drain()
 

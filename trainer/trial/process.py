@@ -7,8 +7,8 @@
             logits = replica.ask(tokens)
 
 The process runs code that nobody has read. It can end, hang, lie, flood and leave daemons behind; whatever it does, the
-calls above return or raise `TrialError` within the spec's caps by this process's monotonic clock, and nothing of it is
-left after `close`.
+calls above return or raise `TrialError` within the spec's caps by this process's monotonic clock (and, for a budget of
+CPU seconds, by the kernel's account of all its processes), and nothing of it is left after `close`.
 """
 
 import os
@@ -31,10 +31,12 @@ from trainer.hardware import usable_cores
 from trainer.launch.launcher import Launcher
 from trainer.sandbox.removal import remove_tree
 from trainer.trial import saved_state
-from trainer.trial.conversation import Conversation, Phase
+from trainer.trial.conversation import Conversation, Limit, Phase
+from trainer.trial.cpu_meter import CpuMeter
 from trainer.trial.shared_memory import SharedMemory
 from trainer.trial.spec import TrainOutcome, TrialSpec
 from trainer.trial.start import PROGRAM, start
+from trainer.trial.training_clock import TrainingClock
 from trainer.trial.watchdog import Watchdog
 from trainer.trial.wire import Progress, Scored, SharedLayout, Start, Trained, encode_data, encode_score_request
 
@@ -55,7 +57,9 @@ class TrialProcess:
     ) -> None:
         self._spec, self._launcher, self._on_progress = spec, launcher, on_progress
         self._trained, self._closed, self._replica = False, False, saved is not None
-        self._started, self._charged_s, self._longest_step_s, self._answer_s = 0.0, 0.0, 0.0, 0.0
+        self._answer_s = 0.0
+        self.answer_cpu_s: float | None = None
+        """CPU seconds from the end of training to the first answer; None before that."""
         launcher.ready()
         with ExitStack() as undo:
             spec.scratch_root.mkdir(parents=True, exist_ok=True)
@@ -66,12 +70,13 @@ class TrialProcess:
             undo.callback(self._memory.close)
             self._state = saved_state.create() if saved is None else _copied(saved)
             undo.callback(lambda: os.close(self._state))
-            self._launched = time.monotonic()
+            launched = time.monotonic()
             child, self._channel = start(
                 spec, launcher, self._scratch, self._memory.fd, self._state, replica=self._replica
             )
             undo.callback(self._channel.close)
             undo.callback(child.end)
+            self._clock = TrainingClock(spec.budget, spec.caps, CpuMeter(child), launched)
             self._watchdog = Watchdog(child, self._scratch, spec.limits)
             about = "its replica failed: " if self._replica else ""
             lines = len(spec.source.splitlines())
@@ -138,14 +143,18 @@ class TrialProcess:
             start = self._await_start()
             self._hand_over_data()
             curve, trained = self._follow(start)
-            train_s = time.monotonic() - self._started
             self._seal()
+            self._clock.stop()
+            if self._spec.budget.on_cpu_clock:
+                self._hold_to(self._clock.cpu_limit(), self._clock.training())
             self._talk.hush()
             self._watchdog.note_peak()
         last = curve[-1] if curve else None
         return TrainOutcome(
-            startup_s=self._started - self._launched,
-            train_s=train_s,
+            startup_s=self._clock.startup_s,
+            startup_cpu_s=self._clock.startup_cpu_s,
+            train_s=self._clock.train_s,
+            cpu_s=self._clock.cpu_s,
             steps=last.step if last else 0,
             tokens=last.tokens if last else 0,
             params=start.params,
@@ -202,9 +211,11 @@ class TrialProcess:
                 batch = rows[first : first + layout.rows]
                 self._request(batch[:, :-1])
                 count(first)
-                first_answer = not self._answer_s and self._spec.caps.answer_s < self._spec.caps.score_s
-                self._talk.expect(Scored, self._first_answer() if first_answer else phase)
-                self._answer_s = self._answer_s or time.monotonic() - started
+                if self._answer_s:
+                    self._talk.expect(Scored, phase)
+                else:
+                    self._expect_first_answer(phase)
+                    self._answer_s = time.monotonic() - started
                 self._copy_logits(logits[: len(batch)], phase)
                 if self._spec.device == "cpu":
                     count(first + len(batch))
@@ -271,19 +282,10 @@ class TrialProcess:
     # Waiting
 
     def _await_start(self) -> Start:
-        cap = self._spec.caps.startup_s
-        phase = Phase(
-            during="before training started",
-            deadline=self._launched + cap,
-            overdue=f"killed: training had not started within {cap:g} s",
-            overdue_status=Status.PREFLIGHT_CRASH,
-            crash_status=Status.PREFLIGHT_CRASH,
-        )
-        start = self._talk.expect(Start, phase)
-        self._started = time.monotonic()
-        self._charged_s = self._spec.caps.charged_s(self._spec.budget, self._started - self._launched)
-        if self._charged_s >= self._spec.budget.amount:
-            what = f"killed: it was to start training with {self._spec.budget.told(self._charged_s)}"
+        start = self._talk.expect(Start, self._clock.starting())
+        self._clock.start()
+        if self._clock.charged_s >= self._spec.budget.amount:
+            what = f"killed: it was to start training with {self._spec.budget.told(self._clock.charged_s)}"
             self._talk.fail(Status.TRAIN_BUDGET_OVERRUN, what)
         return start
 
@@ -294,30 +296,20 @@ class TrialProcess:
             files = [stack.enter_context((self._spec.data_dir / name).open("rb")) for name in names]
             for file in files:
                 os.pread(file.fileno(), 1, 0)  # the first reading of a day is noted: let it not be the trial's
-            self._channel.send(encode_data(names, self._charged_s), [file.fileno() for file in files])
+            self._channel.send(encode_data(names, self._clock.charged_s), [file.fileno() for file in files])
 
     def _follow(self, start: Start) -> tuple[list[Progress], Trained]:
         curve: list[Progress] = []
-        before, step = self._started, 0
-        while isinstance(event := self._talk.next(phase := self._training()), Progress):
+        step, on_cpu_clock = 0, self._spec.budget.on_cpu_clock
+        while isinstance(event := self._talk.next(phase := self._clock.training()), Progress):
             self._check_progress(event, curve[-1] if curve else None, start.flops_per_token)
-            now = time.monotonic()
-            self._longest_step_s = max(self._longest_step_s, (now - before) / max(1, event.step - step))
-            before, step = now, event.step
+            spent_s, step = self._clock.note_steps(event.step - step), event.step
+            if on_cpu_clock:
+                event = replace(event, elapsed_s=spent_s)  # of all its processes, as it could not count them
             curve.append(event)
             if self._on_progress is not None:
                 self._on_progress(event)
         return curve, self._talk.checked(Trained, event, phase)
-
-    def _training(self) -> Phase:
-        budget = self._spec.budget
-        limit = self._spec.caps.train_limit_s(budget, self._longest_step_s) - self._charged_s
-        return Phase(
-            during="during training",
-            deadline=self._started + limit,
-            overdue=f"killed: still training {limit:.4g} s after its start, with {budget.told(self._charged_s)}",
-            overdue_status=Status.TRAIN_BUDGET_OVERRUN,
-        )
 
     def _asking(self, done: str, cap_s: float) -> Phase:
         return Phase(
@@ -327,11 +319,23 @@ class TrialProcess:
             overdue_status=Status.EVAL_BUDGET_OVERRUN,
         )
 
-    def _first_answer(self) -> Phase:
+    def _expect_first_answer(self, phase: Phase) -> None:
         """What was trained is saved: a process that needs long before it answers could be training all the same."""
         cap_s = self._spec.caps.answer_s
-        overdue = f"killed: its first answer took longer than {cap_s:.3g} s"
-        return replace(self._asking("scored", cap_s), overdue=overdue)
+        if self._spec.budget.on_cpu_clock:
+            phase = replace(phase, also=self._clock.answer_limit)
+        elif cap_s < self._spec.caps.score_s:
+            overdue = f"killed: its first answer took longer than {cap_s:.3g} s"
+            phase = replace(self._asking("scored", cap_s), overdue=overdue)
+        self._talk.expect(Scored, phase)
+        self.answer_cpu_s = self._clock.answer_cpu_s()
+        if self._spec.budget.on_cpu_clock:
+            self._hold_to(self._clock.answer_limit(), phase)
+
+    def _hold_to(self, limit: Limit, phase: Phase) -> None:
+        """What was used is known when it is over, too: whoever looks late must not be fooled."""
+        if limit.left_s <= 0:
+            self._talk.fail(phase.overdue_status, limit.overdue)
 
     def _check_progress(self, now: Progress, before: Progress | None, flops_per_token: float) -> None:
         if before is None:

@@ -77,7 +77,10 @@ class TrainOutcome:
     """A finished training. Seconds are the parent's; counts, losses and the summary are what the process claims."""
 
     startup_s: float
+    startup_cpu_s: float
     train_s: float
+    cpu_s: float | None
+    """CPU seconds of training, of all processes; None where they cannot all be counted."""
     steps: int
     tokens: int
     params: int

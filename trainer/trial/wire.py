@@ -125,8 +125,8 @@ class Start:
 class Progress:
     """Where training is, as the child tells it.
 
-    `loss` is in nats per token, the mean over the steps since the last report; `elapsed_s` is since `start`, with what
-    start-up was charged.
+    `loss` is in nats per token, the mean over the steps since the last report; `elapsed_s` is since `start`, by the
+    budget's clock and with what start-up was charged. On a budget of CPU seconds the parent puts its own count there.
     """
 
     step: int
@@ -216,7 +216,7 @@ def encode_data(names: Sequence[str], charged_s: float = 0.0) -> bytes:
 
     Args:
         names: of the files.
-        charged_s: what the clock shows when it starts: the part of a budget of seconds that start-up has spent.
+        charged_s: what the clock shows when it starts: the part of a budget of time that start-up has spent.
     """
     return json.dumps({"op": "data", "files": list(names), "charged_s": charged_s}).encode() + b"\n"
 

@@ -116,7 +116,10 @@ CREATE TABLE raw.measurements (
     answer_s DOUBLE,
     test_bpb DOUBLE,
     probes JSON,
-    machine VARCHAR DEFAULT ''
+    machine VARCHAR DEFAULT '',
+    startup_cpu_s DOUBLE,
+    cpu_s DOUBLE,
+    answer_cpu_s DOUBLE
 );
 CREATE INDEX measurements_by_trial ON raw.measurements (trial_id);
 

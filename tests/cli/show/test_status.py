@@ -53,7 +53,7 @@ def night(store: Store, speeds: list[float], kind: str = "seconds", **fields: An
 def add(store: Store, trial: Trial, status: Status, scores: dict[int, float], speeds: list[float]) -> Trial:
     store.open_trial(trial)
     for (seed, score), speed in zip(scores.items(), speeds, strict=False):
-        done = make_measurement(trial, seed, score, steps=round(20 * speed), train_s=20.0)
+        done = make_measurement(trial, seed, score, steps=round(20 * speed), train_s=20.0, cpu_s=40.0)
         blank = {"state": MeasurementState.RUNNING, "val_bpb": None, "finished_at": None}
         store.open_measurement(done.model_copy(update=blank))
         store.finish_measurement(done, None)
@@ -66,6 +66,7 @@ def test_an_uneven_machine_is_told_on_a_budget_of_seconds(store: Store) -> None:
     document = night(store, [10.0, 10.2, 14.0])
     assert document["machine"] == {
         "trial": 0,
+        "clock": "seconds",
         "slowest_steps_per_s": 10.0,
         "fastest_steps_per_s": 14.0,
         "spread": pytest.approx(0.4),
@@ -73,6 +74,11 @@ def test_an_uneven_machine_is_told_on_a_budget_of_seconds(store: Store) -> None:
     assert "the machine did not run evenly: the program of trial 0 made 10 to 14 steps a second" in status_sentence(
         document
     )
+
+
+def test_on_a_budget_of_cpu_seconds_those_tell_how_even_it_was(store: Store) -> None:
+    sentence = status_sentence(night(store, [10.0, 10.2, 14.0], kind="cpu_seconds"))
+    assert "made 5 to 7 steps a CPU second; on a budget of CPU seconds that moves scores" in sentence
 
 
 def test_an_even_machine_is_no_news(store: Store) -> None:

@@ -3,11 +3,14 @@
 import subprocess
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from graph.campaign.options import RunOptions
 from graph.night import run_night
+from graph.workspace import Workspace
 from memory.records import Campaign
+from rails.status import FINISHED, Status
 from tests.support.nights import Killed, Listener, kill, record
 from tests.support.workspaces import make_standin_workspace
 
@@ -61,3 +64,22 @@ def test_a_campaign_that_goes_on_keeps_its_task_and_says_so(root: Path) -> None:
     assert choices(campaign) == [32, 64, 128]
     assert (root / "task.toml").read_text() == edited
     assert [trial.seq for trial in record(root)[1]] == [0, 1, 2, 3]
+
+
+@pytest.mark.system
+def test_a_campaign_of_an_earlier_nightshift_goes_on_with_seconds(root: Path) -> None:
+    """Its measurements say nothing of CPU time, its task nothing of a wall cap; a new budget is the next campaign's."""
+    path = root / "task.toml"
+    path.write_text(path.read_text().replace('kind = "steps"\namount = 20', 'kind = "seconds"\namount = 0.3'))
+    with pytest.raises(Killed):
+        run_night(root, RunOptions(proposer="random", trials=3), Listener("decided 1", kill))
+    with duckdb.connect(str(Workspace(root).store_path)) as store:
+        store.execute("UPDATE raw.measurements SET startup_cpu_s = NULL, cpu_s = NULL, answer_cpu_s = NULL")
+    path.write_text(path.read_text().replace('kind = "seconds"\namount = 0.3', 'kind = "cpu_seconds"\namount = 0.3'))
+    campaign = run_night(root, RunOptions(), Listener())
+    assert campaign.task["budget"]["kind"] == "seconds"
+    assert [trial.seq for trial in record(root)[1]] == [0, 1, 2, 3]
+    assert {trial.status for trial in record(root)[1]} <= {Status.BASELINE, *FINISHED}
+    fresh = run_night(root, RunOptions(proposer="random", trials=1, tag="cpu", fresh=True), Listener())
+    assert fresh.task["budget"]["kind"] == "cpu_seconds"
+    assert {trial.status for trial in record(root)[1]} <= {Status.BASELINE, *FINISHED}

@@ -1,6 +1,7 @@
 """Control groups: where they can be made, and that the kernel keeps to them."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def test_version_two_is_used_where_controllers_are_delegated(tmp_path: Path, mon
     assert group.procs_files == (folder / "cgroup.procs",)
     (folder / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")
     assert group.oom_killed
+    (folder / "cpu.stat").write_text("usage_usec 1234567\nuser_usec 1\n")
+    assert group.cpu_s == 1.234567
 
 
 def test_without_a_place_it_says_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +89,37 @@ def test_groups_of_loops_that_are_gone_are_removed(tmp_path: Path) -> None:
     os.utime(tmp_path / names[2])
     control_group._clear_abandoned(Place((tmp_path,), True))  # pyright: ignore[reportPrivateUsage]
     assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
+
+
+def test_version_one_counts_where_there_is_a_hierarchy_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("memory", "cpu"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(control_group, "places", lambda: (Place((tmp_path / "memory",) * 2, False, tmp_path / "cpu"),))
+    group = ControlGroup.create(LIMITS)
+    assert [path.parent.parent.name for path in group.procs_files] == ["memory", "cpu"]
+    (group.procs_files[1].parent / "cpuacct.usage").write_text("1234567890\n")
+    assert group.cpu_s == 1.23456789
+    monkeypatch.setattr(control_group, "places", lambda: (Place((tmp_path / "memory",) * 2, False),))
+    assert ControlGroup.create(LIMITS).cpu_s is None
+
+
+def test_the_dead_in_it_are_counted(group: ControlGroup) -> None:
+    child = os.fork()
+    if child == 0:
+        join(group)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        if os.fork() == 0:
+            while time.process_time() < 0.3:
+                pass
+            os._exit(0)
+        time.sleep(600)
+    deadline = time.monotonic() + 30
+    while group.cpu_s is not None and group.cpu_s < 0.3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    group.kill()
+    os.waitpid(child, 0)
+    group.remove()
 
 
 def test_everything_in_it_is_killed_and_it_is_removed(group: ControlGroup) -> None:

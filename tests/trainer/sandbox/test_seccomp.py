@@ -108,6 +108,17 @@ def test_what_is_in_memory_of_a_file_is_neither_told_nor_changed(machine: str, l
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("level", [L2, L3])
+def test_the_end_of_children_is_never_ignored(machine: str, level: Isolation) -> None:
+    """Whatever is to be set, at whatever address; asking is nobody's harm."""
+    code, child, other = program(machine, level), 17, 15
+    for address in (0x1000, 0x7F00_0000_0000, 0x1_0000_0000):
+        assert decide(code, machine, "rt_sigaction", child, address) == seccomp.SUCCEED
+        assert decide(code, machine, "rt_sigaction", other, address) == seccomp.ALLOW
+    assert decide(code, machine, "rt_sigaction", child, 0, 0x1000) == seccomp.ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_sockets(machine: str) -> None:
     unix, inet, stream, datagram, packets = 1, 2, 1, 2, 5
     nonblocking = 0o4000
