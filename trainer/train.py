@@ -9,6 +9,7 @@ S stacked matrices, R rows and C columns of a matrix (R <= C). `x_BTD` has shape
 """
 
 import gc
+import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Generator
@@ -202,9 +203,10 @@ class GPT(nn.Module):
         vocab_size: V.
         positions: the longest row that it will be asked about.
         dtype: of all activations; weights are float32.
+        seed: of the initial weights.
     """
 
-    def __init__(self, knobs: Knobs, vocab_size: int, positions: int, dtype: torch.dtype) -> None:
+    def __init__(self, knobs: Knobs, vocab_size: int, positions: int, dtype: torch.dtype, seed: int) -> None:
         super().__init__()
         self.knobs, self.dtype, L, D = knobs, dtype, knobs.depth, knobs.width
         self.windows, with_values = layer_windows(knobs), value_layers(knobs)
@@ -220,21 +222,20 @@ class GPT(nn.Module):
         self.shift = nn.Parameter(torch.full((D,), knobs.shift_init))
         self.x_mix = nn.Parameter(torch.ones(L))
         self.x0_mix = nn.Parameter(torch.full((L,), knobs.x0_init))
-        self.init_weights()
+        self.init_weights(seed)
 
     @torch.no_grad()
-    def init_weights(self) -> None:
+    def init_weights(self, seed: int) -> None:
         """Draw the weights. Matrices that write to the residual stream start at 0: every block begins as identity."""
         bound = self.knobs.matrix_scale * math.sqrt(3.0 / self.knobs.width)  # uniform with variance scale^2 / D
-        self.embed.normal_(std=self.knobs.embed_std)
-        self.head.normal_(std=self.knobs.head_std)
-        for module in self.modules():
-            if isinstance(module, Attention):
-                module.qkv.uniform_(-bound, bound)
-            elif isinstance(module, MLP):
-                module.up.uniform_(-bound, bound)
-        for value_embed in self.value_embeds.values():
-            value_embed.uniform_(-bound, bound)
+        for name, param in self.named_parameters():
+            draws = generator(name, seed)
+            if name == "embed":
+                param.normal_(std=self.knobs.embed_std, generator=draws)
+            elif name == "head":
+                param.normal_(std=self.knobs.head_std, generator=draws)
+            elif name.startswith("value_embeds.") or name.endswith((".qkv", ".up")):
+                param.uniform_(-bound, bound, generator=draws)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Features [B, T, D] that the head turns into logits; position t knows tokens 0..t only."""
@@ -265,6 +266,15 @@ class GPT(nn.Module):
         """Mean cross-entropy of the next tokens, in nats."""
         x_BTD = self(tokens_BT)
         return SoftcapCrossEntropy.apply(x_BTD.flatten(0, 1), self.head, targets_BT.flatten(), self.knobs.softcap)
+
+
+def generator(name: str, seed: int) -> torch.Generator:
+    """Random numbers of one parameter, whatever others there are.
+
+    Two programs with one seed start from the same weights wherever they have the same parameters, so their difference
+    is what the edit did and not what the dice did (common random numbers).
+    """
+    return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8]))
 
 
 def layer_windows(knobs: Knobs) -> list[int | None]:
@@ -473,7 +483,7 @@ def build(knobs: Knobs, session: Session) -> GPT:
     torch.set_float32_matmul_precision("high")  # TF32 for what is left in float32 on CUDA
     device = torch.device(session.device)
     positions = max(knobs.seq_len, session.eval_seq_len)
-    return GPT(knobs, session.vocab_size, positions, fast_dtype(device)).to(device)
+    return GPT(knobs, session.vocab_size, positions, fast_dtype(device), session.seed).to(device)
 
 
 def to_device(batch_BT: np.ndarray[Any, np.dtype[np.int64]], device: torch.device) -> Tensor:

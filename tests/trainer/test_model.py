@@ -17,7 +17,7 @@ from trainer.train import GPT, Knobs, SoftcapCrossEntropy
 def lively_model(dtype: torch.dtype = torch.float32, **values: Any) -> GPT:
     """A model whose every weight does something: fresh ones have zeros where blocks write to the residual stream."""
     torch.manual_seed(0)
-    model = GPT(tiny_knobs(**values), VOCAB, 48, dtype)
+    model = GPT(tiny_knobs(**values), VOCAB, 48, dtype, seed=0)
     with torch.no_grad():
         for param in model.parameters():
             param.add_(torch.randn_like(param) * 0.1)
@@ -129,17 +129,31 @@ def test_bfloat16_stays_close_to_float32() -> None:
 
 
 def test_a_fresh_model_guesses_uniformly() -> None:
-    model, tokens = GPT(tiny_knobs(), VOCAB, 32, torch.float32), some_tokens()
+    model, tokens = GPT(tiny_knobs(), VOCAB, 32, torch.float32, seed=0), some_tokens()
     assert model.loss(tokens, tokens).item() == pytest.approx(math.log(VOCAB), abs=0.01)
 
 
 @pytest.mark.parametrize("values", [{}, {"depth": 3, "mlp_ratio": 3, "value_embeds": "none"}, {"seq_len": 64}])
 def test_flops_per_token_are_what_the_operations_count(values: dict[str, Any]) -> None:
     knobs = tiny_knobs(**values)
-    model, tokens = GPT(knobs, VOCAB, 64, torch.float32), some_tokens(length=knobs.seq_len)
+    model, tokens = GPT(knobs, VOCAB, 64, torch.float32, seed=0), some_tokens(length=knobs.seq_len)
     with FlopCounterMode(display=False) as counter:
         model.loss(tokens, tokens).backward()
     assert train.flops_per_token(knobs, VOCAB) == pytest.approx(counter.get_total_flops() / tokens.numel())
+
+
+@pytest.mark.parametrize(
+    "values", [{"depth": 3}, {"value_embeds": "none"}, {"value_embeds": "all"}, {"mlp_ratio": 3}, {"head_dim": 16}]
+)
+def test_an_edit_leaves_the_first_values_of_all_other_parameters_as_they_were(values: dict[str, Any]) -> None:
+    base, edited = (train.build(tiny_knobs(**each), TinySession(seed=5)).state_dict() for each in ({}, values))
+    common = [name for name in base if name in edited and base[name].shape == edited[name].shape]
+    assert len(common) > len(base) / 2
+    assert all(torch.equal(base[name], edited[name]) for name in common)
+    other = train.build(tiny_knobs(), TinySession(seed=6)).state_dict()
+    drawn = {name for name in base if not torch.equal(base[name], other[name])}
+    assert {"embed", "head", "attentions.1.qkv", "mlps.0.up", "value_embeds.1"} <= drawn
+    assert not torch.equal(base["mlps.0.up"], base["mlps.1.up"])
 
 
 def test_it_memorises_one_batch() -> None:

@@ -61,7 +61,7 @@ def test_muon_steps_equally_far_in_every_direction_and_decays_apart_from_it() ->
 
 
 def test_every_parameter_is_in_exactly_one_of_the_four_groups() -> None:
-    model = GPT(tiny_knobs(value_embeds="all"), VOCAB, 32, torch.float32)
+    model = GPT(tiny_knobs(value_embeds="all"), VOCAB, 32, torch.float32, seed=0)
     optimizer = MuonAdamW(model, tiny_knobs())
     assert len(optimizer.adamw.param_groups) == 3
     grouped = [param for group in optimizer.groups for param in group["params"]]
@@ -76,7 +76,7 @@ def test_embeddings_head_and_scalars_move_as_under_torch_adamw() -> None:
     knobs = tiny_knobs()
     scale = (knobs.width / 768) ** -0.5
     for index, rate in enumerate((knobs.embedding_lr, knobs.unembedding_lr, knobs.scalar_lr)):
-        model = GPT(knobs, VOCAB, 32, torch.float32)
+        model = GPT(knobs, VOCAB, 32, torch.float32, seed=0)
         optimizer = MuonAdamW(model, knobs)
         ours = optimizer.adamw.param_groups[index]["params"][0]
         copy = nn.Parameter(ours.detach().clone())

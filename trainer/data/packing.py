@@ -8,6 +8,10 @@ random phase into pieces that fill a row each, and the shorter pieces are packed
 shuffled, so that one batch is not one file. The row left unfinished is finished first in the next window, so an epoch's
 tokens all come before those of the next epoch. Numpy only: the trial process imports this module.
 
+What is drawn belongs to a place in the text and not to a row's number: the phase to the document, the turn to the token
+that a row begins with. So programs with one seed see nearly the same text at the same time even where their rows differ
+in length: of two lengths that are powers of two, the longer rows begin where some of the shorter do, and come then.
+
 Shapes: T sequence length; a row has T + 1 slots, inputs are the first T and targets the last T.
 """
 
@@ -21,6 +25,9 @@ from trainer.data.shards import Documents, Fragment, write_row
 
 WINDOW = 4096
 """Documents packed and shuffled together: the whole of a small corpus, milliseconds of work for a large one."""
+
+PHASES = 2**32
+"""So many that each is as good as equally likely to leave any remainder, and a multiple of every power of two."""
 
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -84,7 +91,8 @@ def _cut(
 
     A document longer than T has to be split somewhere: the first cut is random, so every epoch sees other contexts.
     """
-    heads = np.where(lengths > seq_len, rng.integers(1, seq_len + 1, size=len(lengths)), lengths)
+    phases = rng.integers(0, PHASES, size=len(lengths))
+    heads = np.where(lengths > seq_len, 1 + phases % seq_len, lengths)
     whole = (lengths - heads) // seq_len
     tails = lengths - heads - whole * seq_len
     nth = np.arange(whole.sum()) - np.repeat(np.cumsum(whole) - whole, whole)
@@ -111,8 +119,17 @@ def _window_rows(
     packed: list[list[Fragment]] = []
     while (row := packer.fill()) is not None:
         packed.append(row)
-    for index in rng.permutation(len(full) + len(packed)).tolist():
+    beginnings = np.concatenate([full, np.asarray([row[0][0] for row in packed], np.int64)])
+    for index in np.argsort(_turns(beginnings, rng)).tolist():
         yield [(int(full[index]), seq_len)] if index < len(full) else packed[index - len(full)]
+
+
+def _turns(starts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint64]:
+    """A random number for each token of the text, whichever others are asked about: SplitMix64 of its place."""
+    x = starts.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + rng.integers(0, 2**64, dtype=np.uint64)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def _rows(documents: Documents, seq_len: int, seed: int) -> Iterator[list[Fragment]]:

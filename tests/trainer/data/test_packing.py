@@ -134,3 +134,15 @@ def test_numbers_out_of_range_are_refused_at_once(rows: int, seq_len: int, seed:
 def test_nothing_to_pack_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="no token"):
         pack(numbered([0, 0]), 1, 8, 0)
+
+
+def test_text_comes_at_the_same_time_whatever_the_length_of_a_row() -> None:
+    documents = numbered([700 + number for number in range(200)])
+
+    def seen_early(seq_len: int, seed: int) -> set[int]:
+        packed = whole_rows(documents, 1, seq_len, seed, len(documents.tokens) // 10)
+        return set(packed[packed != BOS].tolist())
+
+    first = seen_early(32, 1)
+    assert len(first & seen_early(64, 1)) > 0.4 * len(first)
+    assert len(first & seen_early(64, 2)) < 0.2 * len(first)
