@@ -205,8 +205,10 @@ class TrialProcess:
                 keep(counted, logits[: until - counted])
             counted = until
 
-        # A model on a GPU works while we count. One on the CPU needs the cores that counting needs: it waits.
-        with self._talk.ended_on_error(), counting_threads(usable_cores()):
+        # A model on a GPU works while we count. One on the CPU needs the cores that counting needs: it waits. More
+        # threads than the trial has would be in its way: between two batches they spin on the core that it answers on.
+        cores = self._spec.threads if self._spec.device == "cpu" else usable_cores()
+        with self._talk.ended_on_error(), counting_threads(cores):
             for first in range(0, len(rows), layout.rows):
                 batch = rows[first : first + layout.rows]
                 self._request(batch[:, :-1])

@@ -69,6 +69,16 @@ def test_a_trial_is_trained_and_scored(tmp_path: Path, launcher: Launcher) -> No
     assert list(spec.scratch_root.iterdir()) == []
 
 
+def test_counting_takes_no_more_threads_than_the_trial_that_answers(tmp_path: Path, launcher: Launcher) -> None:
+    import torch
+
+    spec, seen = trial_spec(tmp_path), set[int]()
+    with TrialProcess.launch(spec, launcher) as process:
+        process.train()
+        process.score(eval_set(), lambda first, logits: seen.add(torch.get_num_threads()))
+    assert seen == {spec.threads} == {1}
+
+
 def test_equal_trials_score_equally_and_seeds_differ(tmp_path: Path, launcher: Launcher) -> None:
     first, again, other = (measure(trial_spec(tmp_path, seed=seed), launcher)[1] for seed in (1, 1, 2))
     assert (first.val_bpb, first.total_nats) == (again.val_bpb, again.total_nats)
