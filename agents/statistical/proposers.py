@@ -10,7 +10,7 @@ import random
 import time
 
 from agents.base import KnobValue, NoReplyError, ProposalContext, Reply, local_call
-from agents.statistical.design import CONTINUE, FIRST_LOOK, NEAR_MISS, DesignMove, next_design_move
+from agents.statistical.design import CONTINUE, DesignMove, next_design_move
 from agents.statistical.history import History, Outcome, read_history, refused_moves
 from agents.statistical.moves import MoveSpace
 
@@ -125,12 +125,12 @@ def _estimated_move(view: _View) -> tuple[str, KnobValue]:
 def _design_reason(designed: DesignMove) -> str:
     move, because = designed.move, designed.because
     edit = f"TPE: {move.knob}={move.value}"
-    if designed.priority == FIRST_LOOK or because is None:
+    if because is None:
         return f"{edit} — first look at this knob, by its nearest value"
     earlier = f"{because.knob}={because.value} in trial {because.seq}"
     if designed.priority == CONTINUE:
         return f"{edit} — going on: {earlier} was kept{_gained(because)}"
-    if designed.priority == NEAR_MISS:
+    if (because.gain or 0.0) > 0:
         return f"{edit} — {earlier} was a near miss{_gained(because)}"
     how = "was hopeless" if because.stopped else "failed" if because.gain is None else "was worse"
     return f"{edit} — the other way: {earlier} {how}{_gained(because)}"
