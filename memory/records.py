@@ -263,6 +263,8 @@ class Measurement(Record):
     """CPU seconds of training, of all its processes; None where they could not all be counted."""
     answer_cpu_s: float | None = None
     """CPU seconds from the end of training to the first answer."""
+    for_trial_id: str | None = None
+    """On behalf of which trial it was made: of an incumbent often a candidate's. None in stores of before: its own."""
 
 
 class Curve(Record):

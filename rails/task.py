@@ -39,6 +39,8 @@ class MetricConfig(Table):
 
     name: _Word = "val_bpb"
     direction: Literal["minimize", "maximize"] = "minimize"
+    scale: Literal["linear", "log"] = "linear"
+    """`log`: what is better is so by a factor (seconds, perplexity): scores above 0, compared on logarithms."""
 
 
 class EditConfig(Table):
@@ -135,7 +137,7 @@ class KeepConfig(Table):
     min_gain: float = Field(default=0.003, ge=0, le=1)
     """Relative to the campaign's baseline. For `threshold`."""
     max_measurements: int | None = Field(default=None, ge=1, le=100)
-    """Most measurements of one candidate. When absent, 1 for `threshold` and 7 for `sequential`."""
+    """Most measurements of one candidate. When absent, 1 for `threshold` and 8 for `sequential`."""
 
     @model_validator(mode="after")
     def _sequential_repeats(self) -> Self:

@@ -7,7 +7,7 @@ from typing import Any
 
 from memory.git.ratchet import Ratchet
 from memory.keep.comparable import comparable, evidence_of
-from memory.keep.evidence import compare
+from memory.keep.comparison import compare
 from memory.reader import Reader
 from memory.records import Campaign, Trial, TrialKind
 from rails.errors import NightshiftError
@@ -93,7 +93,7 @@ def _comparison(
     baseline = () if start is None else comparable(reader.measurements(start.trial_id), campaign)
     if not ours or not theirs or not baseline or a.trial_id == b.trial_id:
         return None
-    found, _ = compare(evidence_of(campaign, reader.store_noise(campaign.campaign_id), ours, theirs, baseline))
+    found = compare(evidence_of(campaign, reader.store_noise(campaign.campaign_id), ours, theirs, baseline))
     return {name: getattr(found, name) for name in ("gain", "gain_low", "gain_high", "p_improve")}
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from cli.terminal.output import bpb, gain_text, printable_line, seconds
 from memory.figures.machine import UNEVEN, Measured, machine_spread
 from memory.keep.comparable import comparable, direction_of, evidence_of
-from memory.keep.evidence import compare
+from memory.keep.comparison import compare
 from memory.records import Campaign, CampaignState, Event, Trial, TrialKind
 from memory.statistics.noise import Noise
 from rails.text import UNCORRECTED
@@ -127,7 +127,7 @@ def _incumbent(
     }
     if incumbent.trial_id == baseline.trial_id or not ours or not theirs:
         return {**document, "gain": _stated_gain(campaign, baseline, incumbent), "gain_low": None, "gain_high": None}
-    found, _ = compare(evidence_of(campaign, records.store_noise(campaign.campaign_id), ours, theirs))
+    found = compare(evidence_of(campaign, records.store_noise(campaign.campaign_id), ours, theirs))
     return {**document, "gain": found.gain, "gain_low": found.gain_low, "gain_high": found.gain_high}
 
 

@@ -13,7 +13,8 @@ from graph.measuring.attempts import stored_measurement
 from graph.measuring.remeasure import measure
 from graph.services import Services
 from memory.keep.comparable import evidence_of
-from memory.keep.evidence import Points, estimate
+from memory.keep.comparison import estimate
+from memory.keep.evidence import Points
 from memory.records import Measurement, MeasurementState, Purpose, Trial
 from memory.statistics.noise import Noise
 from rails.errors import TrialError, UserError

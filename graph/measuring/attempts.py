@@ -33,9 +33,14 @@ def ever_scored(services: Services, target: Trial) -> bool:
 
 
 def new_measurement(
-    services: Services, target: Trial, seed_index: int, before: Measurement | None, purpose: Purpose = Purpose.SEARCH
+    services: Services,
+    trial: Trial,
+    target: Trial,
+    seed_index: int,
+    before: Measurement | None,
+    purpose: Purpose = Purpose.SEARCH,
 ) -> Measurement:
-    """A measurement that begins now; `before` is its earlier attempt, if there was one."""
+    """A measurement of `target` on behalf of `trial` that begins now; `before` is its earlier attempt, if any."""
     return Measurement(
         measurement_id=_id_of(services, target, seed_index),
         campaign_id=services.campaign_id,
@@ -48,6 +53,7 @@ def new_measurement(
         started_at=utc_now(),
         purpose=purpose,
         machine=services.campaign.hardware_fingerprint,
+        for_trial_id=trial.trial_id,
     )
 
 

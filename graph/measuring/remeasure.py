@@ -27,7 +27,7 @@ def measure(services: Services, target: Trial, seed_index: int, purpose: Purpose
     before = stored_measurement(services, target, seed_index)
     with services.in_hand(target, apart=node) as hand:
         if not given_up(services, target, before):
-            measurement = new_measurement(services, target, seed_index, before, purpose)
+            measurement = new_measurement(services, target, target, seed_index, before, purpose)
             services.store.open_measurement(measurement)
             run_training(services, target, target, measurement)
             if (model := hand.models.pop(measurement.measurement_id, None)) is not None:

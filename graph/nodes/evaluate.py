@@ -113,7 +113,7 @@ def _sent_back(decision: Decision, evidence: Evidence) -> Decision:
         decision,
         action="measure",
         target="candidate",
-        seed_index=new_seed(evidence) if evidence.wall_clock else next_seed(evidence),
+        seed_index=new_seed(evidence) if evidence.on_clock else next_seed(evidence),
         reason=f"{decision.reason}; measuring again, to probe it more deeply before it is kept",
         evidence={**decision.evidence, "unprobed": True},
     )

@@ -29,7 +29,7 @@ def train(services: Services, state: TrialState) -> Update:
     if before is None or not _stands(before, trial):
         require_room(services.workspace)
         if not given_up(services, trial, before):
-            measurement = new_measurement(services, target, seed_index, before)
+            measurement = new_measurement(services, trial, target, seed_index, before)
             with services.store.transaction():
                 services.store.open_measurement(measurement)
                 services.store.update_trial(trial.trial_id, phase=Phase.RUNNING)

@@ -10,8 +10,10 @@ import duckdb
 
 from memory.database.queries import Queries, is_tried, outcome_of
 from memory.database.rows import CALLS, CURVES, EVENTS, LINEAGE_BLOCKS, MEASUREMENTS, TRIALS, Table
+from memory.keep.comparable import measures_as, on_logarithms
 from memory.records import Call, Campaign, Curve, Event, Lesson, LineageBlock, Measurement, Record, Trial, Verdict
 from memory.statistics.noise import Noise
+from memory.statistics.pairs import PairSpread, PairSpreads
 from memory.statistics.replicates import Replicates
 
 Key = tuple[Any, ...]
@@ -39,6 +41,7 @@ class Remembered(Queries):
         self._lessons: dict[str, dict[str, Lesson]] = {}
         self._peaks: dict[str, dict[str, int]] = {}
         self._replicates: dict[str, Replicates] = {}
+        self._pairs: dict[str, PairSpreads] = {}
         self._tried: dict[str, dict[str, str]] = {}
         self._counts: dict[str, int] = {}
         self._blocks: set[str] | None = None
@@ -130,9 +133,28 @@ class Remembered(Queries):
             if not trials:
                 return Noise(sd=None, df=0)
             if campaign_id not in self._replicates:
-                machine = self.campaign(campaign_id).hardware_fingerprint
-                self._replicates[campaign_id] = Replicates(machine, self._measured_trials(campaign_id))
+                campaign = self.campaign(campaign_id)
+                self._replicates[campaign_id] = Replicates(
+                    campaign.hardware_fingerprint, on_logarithms(campaign), self._measured_trials(campaign_id)
+                )
             return self._replicates[campaign_id].noise(self._trials[campaign_id], self.measurements)
+
+    def store_pairs(self, campaign_id: str) -> list[PairSpread]:
+        """How candidates differed from their incumbents from seed to seed, over all campaigns that measure alike.
+
+        Campaigns oldest first, and in each its trials; this campaign's own last.
+        """
+        with self._lock:
+            wanted = measures_as(self.campaign(campaign_id))
+            others = [c for c in self.campaigns() if c.campaign_id != campaign_id and measures_as(c) == wanted]
+            return [spread for c in (*others, self.campaign(campaign_id)) for spread in self._pairs_of(c)]
+
+    def _pairs_of(self, campaign: Campaign) -> list[PairSpread]:
+        key = campaign.campaign_id
+        if key not in self._pairs:
+            trials = self._measured_trials(key)
+            self._pairs[key] = PairSpreads(campaign.hardware_fingerprint, on_logarithms(campaign), trials)
+        return self._pairs[key].spreads(self.measurements)
 
     def _measured_trials(self, campaign_id: str) -> list[Trial]:
         """Its trials, the measurements of all of them in memory: one question for those that are not."""
@@ -246,27 +268,27 @@ class Remembered(Queries):
     def forget(self) -> None:
         """Know nothing any more: the next question goes to the tables."""
         self._campaigns, self._trials, self._measurements, self._lessons = {}, {}, {}, {}
-        self._peaks, self._replicates, self._tried, self._counts = {}, {}, {}, {}
+        self._peaks, self._replicates, self._pairs, self._tried, self._counts = {}, {}, {}, {}, {}
         self._blocks, self._block, self._curve, self._keys = None, None, None, {}
         self._in_hand, self._calls, self._verdicts = "", None, None
 
     def _remember_campaign(self, campaign: Campaign) -> None:
         before = self._campaigns.get(campaign.campaign_id)
         if before is None or before.hardware_fingerprint != campaign.hardware_fingerprint:
-            self._replicates.pop(campaign.campaign_id, None)  # they speak of that machine
+            self._forget_spreads(campaign.campaign_id)  # they speak of that machine
         if self._campaigns:  # when empty it is filled from the table, this row included
             self._campaigns[campaign.campaign_id] = campaign
 
     def _remember_trial(self, trial: Trial) -> None:
         known = self._trials.get(trial.campaign_id)
         if known is None:
-            self._replicates.pop(trial.campaign_id, None)
+            self._forget_spreads(trial.campaign_id)
             self._tried.pop(trial.campaign_id, None)
             return
         before = known.get(trial.trial_id)
         if before is None and known and next(reversed(known.values())).seq >= trial.seq:
             del self._trials[trial.campaign_id]  # out of order: to be read again
-            self._replicates.pop(trial.campaign_id, None)
+            self._forget_spreads(trial.campaign_id)
             self._tried.pop(trial.campaign_id, None)
             return
         known[trial.trial_id] = trial
@@ -275,8 +297,14 @@ class Remembered(Queries):
             self._measurements[trial.trial_id] = {}
         self._remember_outcome(before, trial, newest=next(reversed(known)) == trial.trial_id)
         told = before is None or (before.status, before.program_key) != (trial.status, trial.program_key)
-        if told and trial.campaign_id in self._replicates:
-            self._replicates[trial.campaign_id].take(trial)
+        if told:
+            for spreads in (self._replicates.get(trial.campaign_id), self._pairs.get(trial.campaign_id)):
+                if spreads is not None:
+                    spreads.take(trial)
+
+    def _forget_spreads(self, campaign_id: str) -> None:
+        self._replicates.pop(campaign_id, None)
+        self._pairs.pop(campaign_id, None)
 
     def _remember_outcome(self, before: Trial | None, trial: Trial, *, newest: bool) -> None:
         """The first trial of a program is the one that counts: the newest changes nothing that was told before."""
@@ -314,8 +342,9 @@ class Remembered(Queries):
             self._peaks[campaign_id].pop(trial_id, None)
             if peaks:
                 self._peaks[campaign_id][trial_id] = max(peaks)
-        if campaign_id in self._replicates:
-            self._replicates[campaign_id].measured(trial_id)
+        for spreads in (self._replicates.get(campaign_id), self._pairs.get(campaign_id)):
+            if spreads is not None:
+                spreads.measured(trial_id)
 
     def _remember_lesson(self, lesson: Lesson) -> None:
         known = self._lessons.get(lesson.campaign_id)

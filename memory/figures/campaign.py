@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeAlias
 from memory.database.queries import ModelCalls
 from memory.figures.analysis import Analysis, analyze_trials
 from memory.keep.comparable import direction_of, evidence_of, measured_on
-from memory.keep.evidence import Direction, Points, compare
+from memory.keep.comparison import compare
+from memory.keep.evidence import Direction, Points
 from memory.records import Campaign, Event, Measurement, Phase, Purpose, Trial, TrialKind
 from memory.statistics.noise import Noise
 from rails.status import Status
@@ -232,7 +233,7 @@ def _searched(data: ReportData, baseline: Trial, incumbent: Trial) -> MeasuredGa
     ours, theirs = data.scores(incumbent), data.scores(baseline)
     if not ours or not theirs:
         return None
-    found, _ = compare(evidence_of(data.campaign, data.noise, ours, theirs))
+    found = compare(evidence_of(data.campaign, data.noise, ours, theirs))
     return MeasuredGain(
         incumbent=found.candidate_mean,
         baseline=found.incumbent_mean,

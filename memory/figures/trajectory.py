@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memory.figures.campaign import ReportData, result_of
-from memory.keep.evidence import CONFIDENCE, Direction, better
+from memory.keep.comparison import CONFIDENCE
+from memory.keep.evidence import Direction, better
 from memory.records import Trial
 from memory.statistics.noise import Noise
 from memory.statistics.student_t import t_quantile

@@ -53,6 +53,7 @@ def evidence_of(
         noise_df=noise.df,
         noise_campaigns=noise.campaigns,
         direction=direction_of(campaign),
+        log_scale=on_logarithms(campaign),
     )
 
 
@@ -60,6 +61,12 @@ def direction_of(campaign: Campaign) -> Direction:
     """Which way the campaign's metric is better: as its task states it, down where it states nothing, as some logs."""
     metric = campaign.task.get("metric")
     return "maximize" if isinstance(metric, dict) and metric.get("direction") == "maximize" else "minimize"
+
+
+def on_logarithms(campaign: Campaign) -> bool:
+    """Whether the campaign's scores are compared on logarithms."""
+    metric = campaign.task.get("metric")
+    return isinstance(metric, dict) and metric.get("scale") == "log"
 
 
 def measures_as(campaign: Campaign) -> tuple[object, ...]:

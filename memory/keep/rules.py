@@ -1,16 +1,7 @@
 """The keep rules by name. What a rule reads and returns is in `memory.keep.evidence`."""
 
-from memory.keep.evidence import (
-    Decision,
-    Evidence,
-    KeepRule,
-    better,
-    conclude,
-    estimate,
-    first_step,
-    next_seed,
-    seeds_without,
-)
+from memory.keep.comparison import conclude, estimate
+from memory.keep.evidence import Decision, Evidence, KeepRule, better, first_step, next_seed, seeds_without
 from memory.keep.sequential import SequentialRule
 from rails.task import KeepConfig
 
@@ -68,7 +59,7 @@ class StrictRule:
 
 __all__ = ["Decision", "Evidence", "KeepRule", "better", "make_rule"]
 
-SEQUENTIAL_CAP = 7
+SEQUENTIAL_CAP = 8
 """Most measurements of one candidate under `sequential`, unless the task says otherwise."""
 
 

@@ -4,21 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from memory.keep.evidence import (
-    Action,
-    Decision,
-    Estimate,
-    Evidence,
-    Points,
-    Target,
-    compare,
-    conclude,
-    first_step,
-    new_seed,
-    next_seed,
-    seeds_without,
-    tail,
-)
+from memory.keep.comparison import Estimate, compare, conclude
+from memory.keep.evidence import Action, Decision, Evidence, Points, Target, first_step, new_seed, seeds_without
 from memory.keep.machine_change import since_change
 
 
@@ -27,28 +14,40 @@ class Bounds:
     """When a candidate is kept and when it is given up."""
 
     keep_level: float
-    """One-sided level of a keep at each look: the chance that a candidate without effect looks this good."""
+    """One-sided level of a keep at each look, once the noise is well known: the chance that a candidate without effect
+    looks this good."""
     futility: tuple[float, ...]
     """Below this statistic after 1, 2, … measurements of the candidate it is given up; the last one stays."""
 
 
-STEADY: Final = Bounds(keep_level=0.0015, futility=(0.7, 1.0, 1.3, 1.6, 1.8, 2.0))
+STEADY: Final = Bounds(keep_level=0.0008, futility=(0.7, 1.3, 1.7, 2.0, 2.3, 2.5))
 """For budgets that repeat exactly."""
 
-WALL_CLOCK: Final = Bounds(keep_level=0.002, futility=(0.9, 1.3, 1.5, 1.7, 1.9, 2.1))
-"""For budgets of seconds: controls cost measurements and sharpen the comparison, so both bounds lie a little closer."""
+ON_CLOCK: Final = Bounds(keep_level=0.0015, futility=(0.7, 1.3, 1.7, 2.0, 2.3, 2.5))
+"""For budgets of time: a keep takes a control besides."""
 
-FIRST_KEEP: Final = 2
-"""Measurements of a candidate before it may be kept: one alone is never believed."""
+FIRST_KEEP: Final = 3
+"""Measurements of a candidate before it may be kept: two can agree by chance, and hide how much they vary."""
+
+YOUNG_DF: Final = 20.0
+"""While the noise is known with fewer degrees of freedom than about so many, the level of a keep is much stricter: the
+looks at one candidate then err each for itself, and chances add up."""
+
+LEARNING_PAIRS: Final = 4
+"""Until so many pairs are known, a candidate that is not clearly worse is measured twice: to learn how much pairs vary.
+Else everything looks noisy, is given up after one measurement, and nothing is ever learnt."""
+
+LEARNING_STATISTIC: Final = -0.5
+"""How much worse such a candidate may look."""
 
 INCUMBENT_CAP: Final = 8
 """Measurements of an incumbent beyond which more would hardly sharpen the comparison. Not for controls."""
 
-CONTROL_BOUND: Final = 2.2
-"""On a wall clock: how clearly a candidate must also beat the controls alone, in standard errors."""
+CONTROL_BOUND: Final = 2.6
+"""On a clock: how clearly a candidate must also beat the controls alone, in standard errors."""
 
 REFRESH_TRIALS: Final = 12
-"""On a wall clock: an incumbent that was not measured for so many trials is, so that a slower machine is noticed."""
+"""On a clock: an incumbent that was not measured for so many trials is, so that a slower machine is noticed."""
 
 _Step: TypeAlias = tuple[Action, str, tuple[Target, int] | None]
 
@@ -56,15 +55,16 @@ _Step: TypeAlias = tuple[Action, str, tuple[Target, int] | None]
 class SequentialRule:
     """A group-sequential t test with bounds for keeping and for giving up.
 
-    The statistic is (incumbent's mean - candidate's mean) / (sd · sqrt(1/n + 1/m)) over all n and m measurements, sign
-    turned for a metric to maximise, with the sd pooled over all replicates of identical programs; while its degrees of
-    freedom are few, Student's t makes the bound for keeping wide. Most candidates are given up after one measurement.
+    The statistic is that of `memory.keep.comparison`: the difference in standard errors, by pairs on shared seeds as
+    far as seeds have something in common. While little is known of the noise, Student's t and `YOUNG_DF` make the bound
+    for keeping wide. Most candidates are given up after one measurement.
 
-    On a wall clock the machine is part of the noise, and it can change in the night: a neighbour's job ends, and all
-    that comes after looks better than the incumbent of before. So
+    On a clock the machine is part of the noise, and it can change in the night: a neighbour's job ends, and all that
+    comes after looks better than the incumbent of before. So
 
-    - a candidate's further seeds are new ones, on which the incumbent is measured in the same trial: the controls;
-    - nothing is kept that does not beat its controls alone as well;
+    - a candidate is compared on the incumbent's newest seeds first;
+    - one that looks proven gets a new seed, on which the incumbent is measured in the same trial: a control. Nothing is
+      kept that does not beat its controls alone as well;
     - the incumbent's measurements that are old, or from before the machine changed (`memory.keep.machine_change`), are
       left out;
     - an incumbent without a control for `REFRESH_TRIALS` gets one: when the machine got slower, every candidate would
@@ -83,8 +83,7 @@ class SequentialRule:
 
     def decide(self, evidence: Evidence) -> Decision:
         """Give up, ask for the measurement that tells most, or keep."""
-        stale = evidence.wall_clock and evidence.since_control >= REFRESH_TRIALS
-        early = first_step(evidence, self.name, first_seed=new_seed(evidence) if stale else None)
+        early = first_step(evidence, self.name, first_seed=_first_seed(evidence))
         if early is not None:
             return early
         look = _look(evidence)
@@ -95,30 +94,30 @@ class SequentialRule:
             "n_incumbent": len({seed for seed, _ in look.incumbent}),
             "n_left_out": len(evidence.incumbent) - len(look.incumbent),
             "n_controls": look.n_controls,
-            "statistic": _finite(look.statistic),
+            "statistic": _finite(look.found.statistic),
             "control_statistic": _finite(look.control_statistic),
-            "p_null": look.p_null,
-            "keep_level": look.bounds.keep_level,
+            "p_null": look.found.p_null,
+            "keep_level": look.keep_level,
             "futility_bound": look.futility_bound,
-            "control_bound": CONTROL_BOUND if evidence.wall_clock else None,
+            "control_bound": CONTROL_BOUND if evidence.on_clock else None,
             "cap": self._cap,
         }
         return replace(decision, evidence={**decision.evidence, **stated})
 
     def _step(self, evidence: Evidence, look: "_Look") -> _Step:
         n = look.n
-        if look.statistic < look.futility_bound:
+        if look.found.statistic < look.futility_bound and not look.learns(evidence):
             return "discard", ", not promising enough to measure again" if n == 1 else ", not proven", None
         missing = seeds_without(evidence.candidate, evidence.incumbent)
-        wanted = evidence.wall_clock or len(evidence.incumbent) < INCUMBENT_CAP
-        if n >= FIRST_KEEP and missing and wanted:
+        if n > 1 and missing and (evidence.on_clock or len(evidence.incumbent) < INCUMBENT_CAP):
             return "measure", "; measuring the incumbent", ("incumbent", missing[0])
-        if n >= FIRST_KEEP and look.proven:
+        enough = min(FIRST_KEEP, self._cap)
+        if n >= enough and look.proven and look.controlled:
             return "keep", ", proven", None
         if n >= self._cap:
             return "discard", f", not proven after {n} measurements", None
-        seed = new_seed(evidence) if evidence.wall_clock else next_seed(evidence)
-        return "measure", "; measuring again", ("candidate", seed)
+        seed = None if evidence.on_clock and look.proven and n >= enough - 1 else _known_seed(evidence, look)
+        return "measure", "; measuring again", ("candidate", new_seed(evidence) if seed is None else seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +129,6 @@ class _Look:
     incumbent: Points
     """Those of the incumbent's measurements that count."""
     found: Estimate
-    statistic: float
-    p_null: float
     n_controls: int | None
     control_statistic: float | None
     """None without a control, and where there is no need of one."""
@@ -142,39 +139,69 @@ class _Look:
         return self.bounds.futility[min(self.n, len(self.bounds.futility)) - 1]
 
     @property
+    def keep_level(self) -> float:
+        """The level of a keep, as strict as the noise is little known."""
+        known = self.found.known_df
+        return self.bounds.keep_level / (1 + (YOUNG_DF / known) ** 2) if known > 0 else 0.0
+
+    @property
     def proven(self) -> bool:
-        """Whether the evidence is enough for a keep."""
-        controlled = self.n_controls is None or (self.control_statistic or 0.0) >= CONTROL_BOUND
-        return self.p_null <= self.bounds.keep_level and controlled
+        """Whether the evidence is enough for a keep, controls apart."""
+        return self.found.p_null <= self.keep_level
+
+    @property
+    def controlled(self) -> bool:
+        """Whether the candidate beats its controls alone, where there must be some."""
+        return self.n_controls is None or (self.control_statistic or 0.0) >= CONTROL_BOUND
+
+    def learns(self, evidence: Evidence) -> bool:
+        """Whether a second measurement is for learning how much pairs vary."""
+        return self.n == 1 and len(evidence.pairs) < LEARNING_PAIRS and self.found.statistic > LEARNING_STATISTIC
 
 
 def _look(evidence: Evidence) -> _Look:
     usable, n_controls, against_controls = evidence.incumbent, None, None
-    if evidence.wall_clock:
-        usable = since_change(evidence.incumbent, evidence.noise_sd)
-        made = controls(evidence)
+    if evidence.on_clock:
+        usable = _usable(evidence)
+        own = {seed for seed, _ in evidence.candidate} & evidence.controls
+        made, ours = (
+            tuple(point for point in points if point[0] in own) for points in (evidence.incumbent, evidence.candidate)
+        )
         n_controls = len(made)
-        against_controls = compare(replace(evidence, incumbent=made))[1] if made else None
-    found, statistic = compare(replace(evidence, incumbent=usable))
+        against_controls = compare(replace(evidence, candidate=ours, incumbent=made)).statistic if made else None
     return _Look(
         n=len({seed for seed, _ in evidence.candidate}),
-        bounds=WALL_CLOCK if evidence.wall_clock else STEADY,
+        bounds=ON_CLOCK if evidence.on_clock else STEADY,
         incumbent=usable,
-        found=found,
-        statistic=statistic,
-        p_null=tail(statistic, evidence.noise_df),
+        found=compare(replace(evidence, incumbent=usable)),
         n_controls=n_controls,
         control_statistic=against_controls,
     )
 
 
-def controls(evidence: Evidence) -> Points:
-    """The incumbent's measurements that were made during the candidate's trial, given a wall clock.
+def _usable(evidence: Evidence) -> Points:
+    """The incumbent's measurements since the machine last changed."""
+    scores = tuple((seed, evidence.on_scale(metric)) for seed, metric in evidence.incumbent)
+    seeds = {seed for seed, _ in since_change(scores, evidence.noise_sd)}
+    return tuple(point for point in evidence.incumbent if point[0] in seeds)
 
-    Those on the shared seeds but for the incumbent's first: all others were new to both sides when they were asked for.
+
+def _first_seed(evidence: Evidence) -> int | None:
+    """A candidate's first seed on a clock: the incumbent's newest, or a new one when that is old; else its first."""
+    if not evidence.on_clock or not evidence.incumbent:
+        return None
+    return (
+        new_seed(evidence) if evidence.since_control >= REFRESH_TRIALS else max(seed for seed, _ in evidence.incumbent)
+    )
+
+
+def _known_seed(evidence: Evidence, look: _Look) -> int | None:
+    """A seed that the incumbent has and the candidate has not: one training instead of two; None when there is none.
+
+    On a clock the newest of those that count, so that the machine was most likely as it is now.
     """
-    own = {seed for seed, _ in evidence.candidate} - {min(seed for seed, _ in evidence.incumbent)}
-    return tuple(point for point in evidence.incumbent if point[0] in own)
+    known = seeds_without(look.incumbent, evidence.candidate)
+    return None if not known else known[-1] if evidence.on_clock else known[0]
 
 
 def _finite(statistic: float | None) -> float | None:

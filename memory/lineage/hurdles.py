@@ -13,6 +13,10 @@ MOST_MEASUREMENTS = 99
 """A gain that takes more measurements than this to prove is beyond any night."""
 
 
+FEWEST_MEASUREMENTS = 3
+"""Fewer prove nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hurdle:
     """The gain that a trial fell short of; gains are relative (0.01 is one per cent)."""
@@ -59,20 +63,15 @@ def hurdle_of(trial: Trial, task: Mapping[str, Any]) -> Hurdle | None:
 
 
 def _sequential(trial: Trial, evidence: Mapping[str, Any]) -> Hurdle | None:
-    """By the statistic of `memory.keep.sequential`: gain / (sd · sqrt(1/n + 1/m) / |baseline's mean|).
+    """By the statistic of `memory.keep.sequential`: gain / standard error of the gain.
 
     A candidate below the futility bound was given up before its gain could be proven; one above it, or at the cap of
     measurements, fell short of the bound for keeping, t(1 - keep level, df).
     """
-    names = ("n_candidate", "n_incumbent", "noise_sd", "noise_df", "keep_level", "futility_bound")
-    n, m, sd, df, level, futility = (_number(evidence, name) for name in names)
-    if n is None or m is None or sd is None or df is None or level is None or futility is None or n * m * df <= 0:
+    names = ("n_candidate", "standard_error", "df", "keep_level", "futility_bound")
+    n, error, df, level, futility = (_number(evidence, name) for name in names)
+    if n is None or error is None or df is None or level is None or futility is None or n * df * level <= 0:
         return None
-    mean = _number(evidence, "baseline_mean")
-    if mean is None:
-        mean = _number(evidence, "incumbent_mean")
-    unit = sd / (abs(mean or 0.0) or 1.0)
-    error = unit * math.sqrt(1 / n + 1 / m)
     keep = t_quantile(1 - level, df)
     statistic, cap = _number(evidence, "statistic"), _number(evidence, "cap")
     to_be_kept = (statistic is not None and statistic >= futility) or (cap is not None and n >= cap)
@@ -80,15 +79,15 @@ def _sequential(trial: Trial, evidence: Mapping[str, Any]) -> Hurdle | None:
         needed=(keep if to_be_kept else futility) * error,
         to_be_kept=to_be_kept,
         measurements=int(n),
-        enough=_enough(keep * unit, trial.gain or 0.0),
+        enough=_enough(keep * error * math.sqrt(n), trial.gain or 0.0),
     )
 
 
 def _enough(width: float, gain: float) -> int | None:
-    """The n at which width · sqrt(2 / n) falls to the gain."""
-    if gain <= 0 or width / gain > math.sqrt(MOST_MEASUREMENTS / 2):
+    """The n at which width / sqrt(n) falls to the gain; about, as the noise is better known by then."""
+    if gain <= 0 or width / gain > math.sqrt(MOST_MEASUREMENTS):
         return None
-    return max(2, math.ceil(2 * (width / gain) ** 2))
+    return max(FEWEST_MEASUREMENTS, math.ceil((width / gain) ** 2))
 
 
 def _number(evidence: Mapping[str, Any], name: str) -> float | None:

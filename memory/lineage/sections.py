@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from memory.keep.comparable import evidence_of
-from memory.keep.evidence import compare
+from memory.keep.comparison import compare
 from memory.lineage.budget import Section
 from memory.lineage.hurdles import hurdle_of
 from memory.lineage.knobs import is_code_edit
@@ -155,7 +155,7 @@ def _gain_on_baseline(rows: LineageRows) -> str:
     candidate, baseline = rows.scores(rows.best), rows.scores(rows.baseline)
     if not candidate or not baseline:
         return "gain unknown"
-    found, _ = compare(evidence_of(rows.campaign, rows.noise, candidate, baseline))
+    found = compare(evidence_of(rows.campaign, rows.noise, candidate, baseline))
     return f"{interval_text(found.gain, found.gain_low, found.gain_high)} on the baseline"
 
 

@@ -21,11 +21,12 @@ class Replicates:
 
     Args:
         machine: fingerprint of the machine whose measurements count.
+        logarithms: whether scores are compared on logarithms: then the spread is theirs.
         trials: of the campaign.
     """
 
-    def __init__(self, machine: str, trials: Iterable[Trial]) -> None:
-        self._machine = machine
+    def __init__(self, machine: str, logarithms: bool, trials: Iterable[Trial]) -> None:
+        self._machine, self._logarithms = machine, logarithms
         self._program_of: dict[str, str] = {}
         self._trials_of: dict[str, dict[str, None]] = {}
         self._spreads: dict[str, tuple[int, float]] = {}
@@ -74,9 +75,9 @@ class Replicates:
             if trial.status is None or trial.status in FINISHED:
                 for done in sorted(measurements_of(trial.trial_id), key=lambda m: (m.seed_index, m.measurement_id)):
                     here = done.machine == self._machine and done.state is MeasurementState.MEASURED
-                    if here and done.val_bpb is not None:
+                    if here and done.val_bpb is not None and (done.val_bpb > 0 or not self._logarithms):
                         found.setdefault(done.seed, done.val_bpb)
-        return list(found.values())
+        return list(map(math.log, found.values())) if self._logarithms else list(found.values())
 
 
 def _pooled(spreads: Iterable[tuple[int, float]]) -> Noise:

@@ -252,6 +252,7 @@ name = "gpt"
 [metric]
 name = "val_bpb"            # validation bits per byte, measured outside the trial
 direction = "minimize"
+scale = "linear"            # "log" where better is by a factor, as of seconds: scores are then compared on logarithms
 
 [edit]
 file = "train.py"           # the one file that proposals change
@@ -284,7 +285,7 @@ seeds = 3                   # measurements of the starting point; their spread i
 [keep]
 rule = "sequential"         # measured again until clear; "threshold": better by min_gain or more; "strict": any better
 min_gain = {min_gain}            # for "threshold": relative to the campaign's baseline
-# max_measurements = 7      # at most this many of one candidate; when absent 7, for "threshold" 1
+# max_measurements = 8      # at most this many of one candidate; when absent 8, for "threshold" 1
 
 [final]
 seeds = 2                   # fresh seeds on which best and baseline are measured again at the end; 0: not at all

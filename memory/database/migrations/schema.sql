@@ -119,7 +119,8 @@ CREATE TABLE raw.measurements (
     machine VARCHAR DEFAULT '',
     startup_cpu_s DOUBLE,
     cpu_s DOUBLE,
-    answer_cpu_s DOUBLE
+    answer_cpu_s DOUBLE,
+    for_trial_id VARCHAR
 );
 CREATE INDEX measurements_by_trial ON raw.measurements (trial_id);
 

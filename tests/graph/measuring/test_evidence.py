@@ -1,4 +1,4 @@
-"""How old the incumbent's control is, told from the seeds in the store and from nobody's clock."""
+"""Which measurements of the incumbent are how old: told by whose trial they were made for, and by nobody's clock."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -8,9 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from graph.measuring.evidence import clock_evidence
+from graph.measuring.evidence import ClockEvidence, clock_evidence
 from graph.services import Services
-from memory.keep.sequential import REFRESH_TRIALS
 from memory.records import MeasurementState, Purpose, Trial
 from memory.store import Store
 from tests.support.rows import make_campaign, make_measurement, make_trial
@@ -33,20 +32,25 @@ class Night:
         self.measure(trial, seeds)
         return trial
 
-    def measure(self, trial: Trial, seeds: list[int], **fields: Any) -> None:
+    def measure(self, trial: Trial, seeds: list[int], on_behalf_of: Trial | None = None, **fields: Any) -> None:
         for seed in seeds:
-            done = make_measurement(trial, seed, 1.7, **fields)
+            behalf = {"for_trial_id": (on_behalf_of or trial).trial_id}
+            done = make_measurement(trial, seed, 1.7, **behalf | fields)
             blank = {"state": MeasurementState.RUNNING, "val_bpb": None, "finished_at": None}
             self.store.open_measurement(done.model_copy(update=blank))
             self.store.finish_measurement(done, None)
 
     def age(self, trial: Trial) -> int:
+        return self.clock(trial)["since_control"]
+
+    def clock(self, trial: Trial) -> ClockEvidence:
         task = SimpleNamespace(budget=SimpleNamespace(kind=self.kind))
         services = SimpleNamespace(store=self.store, task=task, campaign=self.campaign)
         services.measured = partial(Services.measured, cast(Services, services))
+        services.trial = self.store.trial
         found = clock_evidence(cast(Services, services), trial)
-        assert found["wall_clock"] == (self.kind == "seconds")
-        return found["since_control"]
+        assert found["on_clock"] == (self.kind in {"seconds", "cpu_seconds"})
+        return found
 
 
 @pytest.fixture
@@ -58,29 +62,36 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_a_baselines_measurements_age_with_every_trial(store: Store) -> None:
     night = Night(store)
     baseline = night.trial([0, 1, 2])
-    ages = [night.age(night.trial([0], baseline)) for _ in range(REFRESH_TRIALS + 3)]
-    assert ages == [*range(1, REFRESH_TRIALS), *[REFRESH_TRIALS] * 4]
+    assert [night.age(night.trial([0], baseline)) for _ in range(15)] == list(range(1, 16))
 
 
-@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
-def test_a_control_makes_the_incumbent_young_again(store: Store, seeds: list[int]) -> None:
-    night = Night(store)
-    baseline = night.trial(seeds)
-    night.trial([0], baseline)
-    promising = night.trial([0, 3], baseline)
-    assert night.age(promising) == 2
-    night.measure(baseline, [3])
-    assert night.age(promising) == 0
-    assert night.age(night.trial([0], baseline)) == 1
-    assert night.age(night.trial([0], baseline)) == 2
+@pytest.mark.parametrize("kind", ["seconds", "cpu_seconds"])
+def test_a_control_makes_the_incumbent_young_again_and_belongs_to_its_trial(store: Store, kind: str) -> None:
+    night = Night(store, kind)
+    baseline = night.trial([0, 1, 2])
+    night.trial([2], baseline)
+    promising = night.trial([2, 1, 3], baseline)
+    assert (night.age(promising), night.clock(promising)["controls"]) == (2, frozenset())
+    night.measure(baseline, [3], on_behalf_of=promising)
+    assert (night.age(promising), night.clock(promising)["controls"]) == (0, {3})
+    next_one = night.trial([3], baseline)
+    assert (night.age(next_one), night.clock(next_one)["controls"]) == (1, frozenset())
 
 
 def test_a_new_incumbent_was_measured_in_its_own_trial(store: Store) -> None:
     night = Night(store)
     baseline = night.trial([0, 1, 2])
-    kept = night.trial([0, 3, 4], baseline)
-    night.measure(baseline, [3, 4])
-    assert night.age(night.trial([0], kept)) == 1
+    kept = night.trial([2, 1, 3], baseline)
+    night.measure(baseline, [3], on_behalf_of=kept)
+    assert night.age(night.trial([3], kept)) == 1
+
+
+def test_in_a_store_of_before_a_measurement_is_as_old_as_its_program(store: Store) -> None:
+    night = Night(store)
+    night.trial([0])
+    before = night.trial([])
+    night.measure(before, [0, 1, 2], for_trial_id=None)
+    assert night.age(night.trial([0], before)) == 1
 
 
 def test_what_is_measured_at_the_end_is_no_control(store: Store) -> None:
@@ -94,18 +105,17 @@ def test_what_is_measured_at_the_end_is_no_control(store: Store) -> None:
 def test_another_machine_has_controls_of_its_own(store: Store) -> None:
     night = Night(store)
     baseline = night.trial([0, 1, 2])
-    for _ in range(REFRESH_TRIALS):
+    for _ in range(3):
         night.trial([0], baseline)
     moved = {"machine": "gpu-8", "measurement_id": "again"}
     night.campaign = CAMPAIGN.model_copy(update={"hardware_fingerprint": "gpu-8"})
     night.measure(baseline, [0], **moved)
     asked = night.trial([], baseline)
-    assert night.age(asked) == REFRESH_TRIALS, "nothing but its first seed, so its trial's age is its own"
-    night.measure(asked, [3], **moved | {"measurement_id": "candidate"})
-    night.measure(baseline, [3], **moved | {"measurement_id": "control"})
-    assert night.age(asked) == 0
+    assert night.age(asked) == 4, "measured again, but for its own trial"
+    night.measure(baseline, [3], on_behalf_of=asked, **moved | {"measurement_id": "control"})
+    assert (night.age(asked), night.clock(asked)["controls"]) == (0, {3})
     night.campaign = CAMPAIGN
-    assert night.age(asked) == REFRESH_TRIALS, "the first machine has not seen that control"
+    assert night.age(asked) == 4, "the first machine has not seen that control"
 
 
 def test_a_budget_of_steps_has_no_age(store: Store) -> None:

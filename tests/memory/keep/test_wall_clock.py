@@ -19,7 +19,9 @@ RULE = make_rule(KeepConfig(rule="sequential"))
 SD = 0.01
 
 
-def evidence(candidate: Points, incumbent: Points, *, df: int = 30, since_control: int = 0) -> Evidence:
+def evidence(
+    candidate: Points, incumbent: Points, *, df: int = 30, since_control: int = 0, controls: tuple[int, ...] = ()
+) -> Evidence:
     return Evidence(
         candidate=candidate,
         incumbent=incumbent,
@@ -27,7 +29,8 @@ def evidence(candidate: Points, incumbent: Points, *, df: int = 30, since_contro
         noise_sd=SD,
         noise_df=df,
         direction="minimize",
-        wall_clock=True,
+        on_clock=True,
+        controls=frozenset(controls),
         since_control=since_control,
     )
 
@@ -39,41 +42,45 @@ def asked(decision: Decision) -> tuple[str, str | None, int | None]:
 OLD: Points = ((0, 1.7), (1, 1.7), (2, 1.7))
 
 
-def test_further_seeds_are_new_to_both_sides_and_the_incumbent_gets_them_in_the_same_trial() -> None:
-    assert asked(RULE.decide(evidence((), OLD))) == ("measure", "candidate", 0)
-    assert asked(RULE.decide(evidence(((0, 1.65),), OLD))) == ("measure", "candidate", 3)
-    assert asked(RULE.decide(evidence(((0, 1.65), (3, 1.65)), OLD))) == ("measure", "incumbent", 3)
+def test_a_candidate_meets_the_incumbents_newest_seeds_first_and_when_proven_a_new_one_in_the_same_trial() -> None:
+    assert asked(RULE.decide(evidence((), OLD))) == ("measure", "candidate", 2)
+    assert asked(RULE.decide(evidence(((2, 1.68),), OLD))) == ("measure", "candidate", 1)
+    assert asked(RULE.decide(evidence(((2, 1.5), (1, 1.5)), OLD))) == ("measure", "candidate", 3)
+    assert asked(RULE.decide(evidence(((2, 1.5), (1, 1.5), (3, 1.5)), OLD))) == ("measure", "incumbent", 3)
 
 
 def test_nothing_is_kept_without_a_control_however_good_it_looks() -> None:
-    two = ((0, 1.0), (1, 1.0))
-    assert RULE.decide(replace(evidence(two, OLD), wall_clock=False)).action == "keep"
-    # On a wall clock seed 1 would have been measured in this very trial.
-    assert RULE.decide(evidence(((0, 1.0), (3, 1.0)), OLD)).target == "incumbent"
-    kept = RULE.decide(evidence(((0, 1.0), (3, 1.0)), (*OLD, (3, 1.7))))
+    three = ((0, 1.0), (1, 1.0), (2, 1.0))
+    assert RULE.decide(replace(evidence(three, OLD), on_clock=False)).action == "keep"
+    assert asked(RULE.decide(evidence(three, OLD))) == ("measure", "candidate", 3)
+    controlled = evidence((*three, (3, 1.0)), (*OLD, (3, 1.7)), controls=(3,))
+    kept = RULE.decide(controlled)
     assert kept.action == "keep"
     assert kept.evidence["n_controls"] == 1
     assert kept.evidence["control_statistic"] >= CONTROL_BOUND
+    assert RULE.decide(replace(controlled, controls=frozenset())).action != "keep", "made for another trial"
 
 
 def test_a_faster_machine_is_no_gain() -> None:
-    """Everything after the change is better by 3 sd: the old measurements of the incumbent flatter the candidate."""
-    faster = 1.7 - 3 * SD
-    told = evidence(((0, faster), (3, faster)), (*OLD, (3, faster)))
+    """Everything after the change is better by 4 sd: the old measurements of the incumbent flatter the candidate."""
+    faster = 1.7 - 4 * SD
+    told = evidence(((2, faster), (1, faster), (3, faster)), (*OLD, (3, faster)), controls=(3,))
     decision = RULE.decide(told)
     assert decision.action == "discard"
     assert decision.evidence["n_left_out"] == 3
-    ignorant = replace(told, candidate=((0, faster), (1, faster)), incumbent=OLD, wall_clock=False)
+    ignorant = replace(told, candidate=((0, faster), (1, faster), (2, faster)), incumbent=OLD, on_clock=False)
     assert RULE.decide(ignorant).action == "keep", "without controls it would be kept"
 
 
 def test_a_gain_is_seen_on_a_machine_that_got_slower() -> None:
     slower = 1.7 + 4 * SD
-    better = slower - 5 * SD
-    known = evidence(((0, better), (3, better)), (*OLD, (3, slower)))
+    better = slower - 8 * SD
+    known = evidence(
+        ((3, better), (4, better), (5, better)), (*OLD, *((seed, slower) for seed in (3, 4, 5))), controls=(3, 4, 5)
+    )
     decision = RULE.decide(known)
     assert decision.action == "keep"
-    assert decision.gain == pytest.approx(5 * SD / 1.7)
+    assert decision.gain == pytest.approx(8 * SD / 1.7)
 
 
 def test_an_incumbent_without_a_control_for_long_gets_one_on_the_candidates_first_seed() -> None:
@@ -81,7 +88,7 @@ def test_an_incumbent_without_a_control_for_long_gets_one_on_the_candidates_firs
     assert asked(RULE.decide(stale)) == ("measure", "candidate", 3)
     worse = replace(stale, candidate=((3, 1.75),))
     assert asked(RULE.decide(worse)) == ("measure", "incumbent", 3)
-    controlled = replace(worse, incumbent=(*OLD, (3, 1.75)), since_control=0)
+    controlled = replace(worse, incumbent=(*OLD, (3, 1.70)), since_control=0, controls=frozenset({3}))
     assert RULE.decide(controlled).action == "discard"
 
 
@@ -114,7 +121,9 @@ def test_it_comes_to_an_end_and_never_asks_twice(rng: random.Random, cap: int, g
         assert decision.seed_index not in dict(before)
         point = (decision.seed_index, rng.gauss(1.7 - (gain_sd * SD if candidate else 0), SD))
         after = (*before, point)
-        now = replace(now, candidate=after) if candidate else replace(now, incumbent=after, since_control=0)
+        made = now.controls | {decision.seed_index}
+        control = {"incumbent": after, "since_control": 0, "controls": made}
+        now = replace(now, candidate=after) if candidate else replace(now, **control)
     assert rule.decide(now).action in {"keep", "discard"}
 
 
@@ -122,7 +131,7 @@ def test_it_comes_to_an_end_and_never_asks_twice(rng: random.Random, cap: int, g
 class Night:
     """A hundred trials without effect on a machine that changes by 2.5 sd in the middle; counts what is kept."""
 
-    wall_clock: bool
+    on_clock: bool
     rng: random.Random
     machine: Callable[[int], float]
     incumbent: dict[int, float] = field(default_factory=dict[int, float])
@@ -132,14 +141,17 @@ class Night:
         kept = control = 0
         for trial in range(1, 101):
             candidate: dict[int, float] = {}
+            controls: list[int] = []
             while True:
                 points = tuple(candidate.items()), tuple(self.incumbent.items())
-                now = replace(evidence(*points, since_control=trial - control), wall_clock=self.wall_clock)
+                known = evidence(*points, since_control=trial - control, controls=tuple(controls))
+                now = replace(known, on_clock=self.on_clock)
                 decision = RULE.decide(now)
                 if decision.seed_index is None:
                     break
                 if decision.target == "incumbent":
                     control = trial
+                    controls.append(decision.seed_index)
                 (candidate if decision.target == "candidate" else self.incumbent)[decision.seed_index] = self.draw(
                     trial
                 )
@@ -155,9 +167,9 @@ def test_a_change_of_the_machine_makes_few_false_keeps() -> None:
     def faster(trial: int) -> float:
         return -2.5 * SD if trial >= 50 else 0.0
 
-    def keeps(wall_clock: bool) -> int:
-        return sum(Night(wall_clock, random.Random(number), faster).false_keeps() for number in range(20))
+    def keeps(on_clock: bool) -> int:
+        return sum(Night(on_clock, random.Random(number), faster).false_keeps() for number in range(20))
 
-    without, with_controls = keeps(wall_clock=False), keeps(wall_clock=True)
+    without, with_controls = keeps(on_clock=False), keeps(on_clock=True)
     assert without >= 8, "the change is large enough to be seen"
     assert with_controls <= 6
