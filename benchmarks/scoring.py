@@ -44,15 +44,16 @@ from trainer.scoring.probes import QUICK_CUTS, Depth, Probing, Sitting
 from trainer.scoring.report import CAP_NATS
 from trainer.scoring.witness import DEEP_CUTS, Witness
 from trainer.session import Session
+from trainer.tasks.gpt import PROFILES
 from trainer.train import GPT, Knobs
 from trainer.trial.process import TrialProcess
 from trainer.trial.spec import TrialSpec
 from trainer.trial.wire import ChildSpec
 
-SHAPES = ((256, 512), (2048, 512), (8192, 512), (2048, 256))
+SHAPES = ((256, 512), (2048, 512), (8192, 512), (1024, 128))
 """Vocabulary and row length; the last is the CPU profile's."""
 PLAIN_ROWS = 8
-TRIAL_S = 20.0
+TRIAL_S = PROFILES["cpu"].budget_s
 """The CPU profile's budget, which the seconds of probing are compared with."""
 STEPS = 10
 PROGRAM = Path(train.__file__)
