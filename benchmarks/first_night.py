@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 import rails.bootstrap  # noqa: E402, F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 from cli.inputs.workspaces import latest_campaign, open_reader  # noqa: E402
-from memory.records import Trial  # noqa: E402
+from memory.records import Campaign, Trial  # noqa: E402
 from memory.statistics.student_t import t_quantile  # noqa: E402
 from rails.status import Status  # noqa: E402
 from rails.task import Task, load_task  # noqa: E402
@@ -109,31 +109,33 @@ def spend_night(root: Path, seed: int, confirm: int) -> Night:
         rows = reader.trials(campaign.campaign_id)
         measurements = len(reader.campaign_measurements(campaign.campaign_id))
     final = (document["final"] or {}).get("val") or {}
-    keeps = [row for row in rows if row.status is Status.KEEP]
     return Night(
         seed=seed,
         minutes=minutes,
         trials=document["trials"],
         measurements=measurements,
-        keeps=tuple(measured_again(root, rows, keeps, campaign.seed, confirm)) if keeps else (),
+        keeps=tuple(measured_again(root, campaign, rows, confirm)),
         gain=final.get("gain"),
         gain_low=final.get("gain_low"),
         gain_high=final.get("gain_high"),
     )
 
 
-def measured_again(root: Path, rows: list[Trial], keeps: list[Trial], seed: int, count: int) -> list[Keep]:
+def measured_again(root: Path, campaign: Campaign, rows: list[Trial], count: int) -> list[Keep]:
     """Every keep beside what it replaced, on fresh seeds; each program is trained once a seed."""
     task = load_task(root / "task.toml")
+    keeps = [row for row in rows if row.status is Status.KEEP]
     by_id = {row.trial_id: row for row in rows}
     chain = list({row.trial_id: row for keep in keeps for row in (by_id[str(keep.parent_trial_id)], keep)}.values())
-    programs = {row.trial_id: program_of(root, row) for row in chain}
+    if not keeps:
+        return []
+    programs = {row.trial_id: program_of(root, row.commit_sha or campaign.baseline_commit) for row in chain}
     scores: dict[str, list[float]] = {row.trial_id: [] for row in chain}
     with trainer(task, root) as tool:
         for number in range(count):
             for row in chain if number % 2 == 0 else reversed(chain):
                 with tool.train(
-                    programs[row.trial_id], tool.training_seed(seed, FRESH_SEED + number), _ignore
+                    programs[row.trial_id], tool.training_seed(campaign.seed, FRESH_SEED + number), _ignore
                 ) as model:
                     scores[row.trial_id].append(tool.score(model).val_bpb)
             print(f"{root.name}: keeps measured again on {number + 1} of {count} seeds", file=sys.stderr, flush=True)
@@ -149,9 +151,8 @@ def measured_again(root: Path, rows: list[Trial], keeps: list[Trial], seed: int,
     return found
 
 
-def program_of(root: Path, row: Trial) -> str:
-    """The program that a trial measured."""
-    commit = row.commit_sha or row.candidate_commit
+def program_of(root: Path, commit: str) -> str:
+    """The program at a commit."""
     command = ["git", "-C", str(root), "show", f"{commit}:train.py"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
