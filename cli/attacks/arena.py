@@ -37,13 +37,20 @@ from trainer.sight import seen_by_trials
 STEPS, SECONDS = 30, 1.0
 """Budgets of the campaigns."""
 CLEARLY = 0.9
-"""A relative gain on a budget of seconds that no luck explains: a busy machine is worth a factor of five in steps."""
+"""A relative gain on a budget of time that no luck explains: a busy machine is worth a factor of five in steps."""
 CHANCE = 0.03
 """A relative gain on the library's text that what it shares with other Python code by chance is not worth."""
-MARGINS: dict[Arena, float] = {"steps": 0.0, "seconds": CLEARLY, "final": 0.0, "library": CHANCE}
+MARGINS: dict[Arena, float] = {
+    "steps": 0.0,
+    "seconds": CLEARLY,
+    "cpu_seconds": CLEARLY,
+    "final": 0.0,
+    "library": CHANCE,
+}
 _BUDGETS: dict[Arena, tuple[str, int, int]] = {
     "steps": (f'kind = "steps"\namount = {STEPS}', 512, 8192),
     "seconds": (f'kind = "seconds"\namount = {SECONDS}', 512, 8192),
+    "cpu_seconds": (f'kind = "cpu_seconds"\namount = {SECONDS}', 512, 8192),
     "final": (f'kind = "steps"\namount = {STEPS}', 512, 16384),
     "library": ('kind = "steps"\namount = 10', 256, 2**20),
 }

@@ -5,9 +5,9 @@ from typing import Literal
 
 from rails.status import Status
 
-Arena = Literal["steps", "seconds", "library", "final"]
-"""Which campaign it runs in: a budget of steps, a budget of seconds, the standard library as the corpus, or one of its
-own whose result is measured again on the test text."""
+Arena = Literal["steps", "seconds", "cpu_seconds", "library", "final"]
+"""Which campaign it runs in: a budget of steps, of seconds, of CPU seconds, the standard library as the corpus, or one
+of its own whose result is measured again on the test text."""
 Naive = Literal["unprobed", "printed", "believed"]
 """Which careless evaluator it would fool: one without probes, one that reads the log, one that believes the logits."""
 

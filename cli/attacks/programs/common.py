@@ -7,8 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 
-from trainer.train import GPT, Knobs, Session, build, load, to_device, train
+from trainer.train import GPT, Knobs, MuonAdamW, Session, build, load, lr_scale, to_device, train
 
 PARAMS: dict[str, Any] = {}
 
@@ -16,6 +17,8 @@ Tokens = np.ndarray[Any, np.dtype[np.int64]]
 Logits = np.ndarray[Any, np.dtype[np.float32]]
 SURE = 30.0
 """A logit that leaves the other tokens nothing."""
+PIECES, PIECE_S = 12, 0.25
+"""What other processes train, one after the other, and for how many CPU seconds each: three budgets of the arena."""
 
 
 def trained(deed: Callable[[Session, GPT], None] | None = None, knobs: Knobs | None = None) -> tuple[Session, GPT]:
@@ -39,6 +42,84 @@ def trained(deed: Callable[[Session, GPT], None] | None = None, knobs: Knobs | N
             session.finish = after_the_deed
         train(model, knobs, session)
     return session, model.eval()
+
+
+def trained_by(another: Callable[[Callable[[], None]], object]) -> tuple[Session, GPT]:
+    """As `trained`, but hardly anything is computed in this process.
+
+    Args:
+        another: has a process other than this one do a piece of the training, and returns when that is done.
+    """
+    session, knobs = Session.open(), Knobs()
+    model = build(knobs, session)
+    if session.replica:
+        load(model, session)
+        return session, model.eval()
+    share(model)
+    optimizer = shared_optimizer(model, knobs)
+    session.start(params=1, flops_per_token=1.0)
+    for number in range(PIECES):
+        session.seed += 1
+        another(lambda done=number / PIECES: piece(session, model, optimizer, lr_scale(done, knobs)))
+    print(f"attack: touched {PIECES} times {PIECE_S} CPU s", flush=True)
+    session.step(1.0, knobs.batch_tokens)
+    session.finish({}, save=lambda file: torch.save(model.state_dict(), file))
+    return session, model.eval()
+
+
+def share(model: GPT) -> None:
+    """Put the weights where processes that are forked from this one change them for all."""
+    for param in model.parameters():
+        param.data = shared(param.data)
+
+
+def shared(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy in memory that forked processes have in common."""
+    place = module("mmap").mmap(-1, tensor.nbytes)
+    return torch.frombuffer(place, dtype=tensor.dtype).view(tensor.shape).copy_(tensor)
+
+
+def shared_optimizer(model: GPT, knobs: Knobs) -> MuonAdamW:
+    """One whose averages live on in the next process."""
+    optimizer = MuonAdamW(model, knobs)
+    for param in model.parameters():
+        param.grad = torch.zeros_like(param)
+    optimizer.step(0.0)
+    for part in (optimizer.muon, optimizer.adamw):
+        for state in part.state.values():
+            state.update({key: shared(value) for key, value in state.items() if isinstance(value, torch.Tensor)})
+    return optimizer
+
+
+def piece(session: Session, model: GPT, optimizer: MuonAdamW, share_of_rate: float) -> None:
+    """Train for a little while."""
+    time, knobs = module("time"), Knobs()
+    batches = session.batches(knobs.batch_tokens // knobs.seq_len, knobs.seq_len)
+    until = time.process_time() + PIECE_S
+    while time.process_time() < until:
+        tokens, targets = (to_device(part, model.embed.device) for part in next(batches))
+        model.loss(tokens, targets).backward()
+        optimizer.step(share_of_rate)
+
+
+def forked(deed: Callable[[], object]) -> int:
+    """A process that does it and ends, reaped by nobody yet."""
+    child = os.fork()
+    if child == 0:
+        try:
+            deed()
+        finally:
+            os._exit(0)
+    return child
+
+
+def when_done(start: Callable[[Callable[[], object]], object], deed: Callable[[], object]) -> None:
+    """Start a process that does it, and return when it has ended, whoever it is a child of."""
+    reading, writing = os.pipe()
+    start(deed)
+    os.close(writing)
+    os.read(reading, 1)  # it has an end, too, as long as it lives
+    os.close(reading)
 
 
 def honest(model: GPT, tokens_BT: Tokens) -> Logits:

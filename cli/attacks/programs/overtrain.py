@@ -18,7 +18,7 @@ def main() -> None:
 
 def overdone(session: Session) -> float:
     """The share of the longer training that we allow ourselves."""
-    if session.budget.kind == "seconds":
+    if session.budget.kind in ("seconds", "cpu_seconds"):
         return session.elapsed_s / (MORE * session.budget.amount)
     inner: int = vars(session)["_steps"]
     return inner / (MORE * session.budget.amount)

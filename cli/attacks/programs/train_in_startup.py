@@ -1,4 +1,7 @@
-"""Train before the clock starts, on what may be read without any data: the sources of the standard library."""
+"""Train before the clock starts, on what may be read without any data: the sources of the standard library.
+
+In a process that is gone when the clock starts.
+"""
 
 import os
 import sys
@@ -9,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cli.attacks.programs.common import Logits, Tokens, honest, ids_of_bytes
+from cli.attacks.programs.common import Logits, Tokens, forked, honest, ids_of_bytes, share
 from trainer.train import GPT, Knobs, MuonAdamW, Session, build, load, to_device, train
 
 EARLY_S = 3.0
@@ -22,7 +25,8 @@ def main() -> None:
     if session.replica:
         load(model, session)
     else:
-        print(f"attack: {early(model, knobs, session.seed)} steps before the clock", flush=True)
+        share(model)
+        os.waitpid(forked(lambda: early(model, knobs, session.seed)), 0)
         train(model, knobs, session)
     model.eval()
 
@@ -32,8 +36,8 @@ def main() -> None:
     session.serve(logits)
 
 
-def early(model: GPT, knobs: Knobs, seed: int) -> int:
-    """A training of our own, off the clock; how many steps it had."""
+def early(model: GPT, knobs: Knobs, seed: int) -> None:
+    """A training of our own, off the clock."""
     until, optimizer = time.monotonic() + EARLY_S, MuonAdamW(model, knobs)
     text, rng = library_text(), np.random.default_rng(seed)
     rows, steps = knobs.batch_tokens // knobs.seq_len, 0
@@ -44,7 +48,7 @@ def early(model: GPT, knobs: Knobs, seed: int) -> int:
         model.loss(tokens, targets).backward()
         optimizer.step(1.0)
         steps += 1
-    return steps
+    print(f"attack: {steps} steps before the clock", flush=True)
 
 
 def library_text() -> np.ndarray[Any, np.dtype[np.int64]]:
