@@ -133,7 +133,7 @@ def _task_section(context: ProposalContext) -> str:
     return (
         f"# Task: {task.name}\n\n"
         f"- metric: {task.metric.name}, {task.metric.direction}; the incumbent has {best}\n"
-        f"- budget of a trial: {task.budget.amount:g} {task.budget.kind} of training\n"
+        f"- budget of a trial: {task.budget.amount:g} {task.budget.kind.replace('cpu_', 'CPU ')} of training\n"
         f"- trial {context.trial_seq} of {task.limits.trials}"
     )
 
