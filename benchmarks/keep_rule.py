@@ -11,8 +11,8 @@ see in a real campaign: measurements, the noise pooled over replicates of identi
 they take controls; the scenarios in which the machine changes are theirs alone. A false keep is a kept change without
 effect, per 100 such changes; `up to` is the upper end of its 95 % interval, nights as the unit. Power is the share of
 real changes kept. Measurements are counted per trial, those of the incumbent included, the baseline's left out.
-Coverage is how often the night's final result, by four fresh seeds of both programs, has the truth in its 95 % interval;
-bias is its mean error, in standard deviations of a measurement.
+Coverage is how often the night's final result, by four fresh seeds of both programs, has the truth in its 95 %
+interval; bias is its mean error, in standard deviations of a measurement.
 """
 
 import argparse

@@ -14,6 +14,8 @@ from rails.clocks import counts_time
 
 LATE_S = 0.5
 """How late a training may be in any case: a machine has other things to do."""
+LATE_CPU_S = 0.15
+"""The same on a budget of CPU seconds, which do not pass while it waits: for saving the state, and for ticks."""
 LATE_SHARE = 0.02
 """How late it may be relative to its budget, in whatever the budget counts."""
 LATE_STEPS = 2.0
@@ -139,7 +141,8 @@ class Caps:
         if not counts_time(budget.kind):
             return self.train_s
         steps_s = min(LATE_STEPS * longest_step_s, LATE_STEPS_SHARE * budget.amount)
-        return budget.amount * (1.0 + LATE_SHARE) + LATE_S + steps_s
+        late_s = LATE_CPU_S if budget.on_cpu_clock else LATE_S
+        return budget.amount * (1.0 + LATE_SHARE) + late_s + steps_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

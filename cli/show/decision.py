@@ -9,7 +9,8 @@ from memory.records import INCUMBENT_FAILED
 _TOLD = frozenset(
     {
         *("action", "reason", "rule", "seeds", "candidate_mean", "incumbent_mean", "baseline_mean"),
-        *("noise_sd", "noise_df", "noise_campaigns", "wall_clock", "n_candidate", "n_incumbent", "n_left_out"),
+        *("noise_sd", "noise_df", "noise_campaigns", "on_clock", "n_candidate", "n_incumbent", "n_left_out"),
+        *("direction", "scores_by_seed", "slope", "pair_sd", "earlier_pairs", "standard_error", "df"),
         *("n_controls", "statistic", "control_statistic", "p_null", "keep_level", "futility_bound", "control_bound"),
         *("cap", "checkpoint", "loss", "incumbent_loss", "deficit", "margin", "pairs", "confidence", "unprobed"),
         *("min_gain", INCUMBENT_FAILED),
@@ -33,7 +34,9 @@ def evidence_lines(decision: dict[str, Any]) -> list[str]:
 def _rule(d: dict[str, Any]) -> Iterator[str]:
     yield f"{d.get('action') or 'nothing'} decided by the rule {d['rule']}" if d.get("rule") else ""
     yield from _means(d)
+    yield from pair_lines(d)
     yield _noise(d)
+    yield _pairs_noise(d)
     yield from _statistics(d)
     if d.get("min_gain") is not None:
         yield f"the rule keeps a gain of at least {100 * d['min_gain']:g} % of the baseline"
@@ -50,6 +53,34 @@ def _means(d: dict[str, Any]) -> Iterator[str]:
     yield f"candidate {bpb(ours)}, incumbent {bpb(theirs)}, baseline {bpb(d.get('baseline_mean'))}, {shared}{counts}"
     if d.get("n_left_out"):
         yield f"{_count(d['n_left_out'], 'older measurement')} of the incumbent left out: the machine changed since"
+
+
+def pair_lines(d: dict[str, Any]) -> list[str]:
+    """The pairs drawn: a line a seed, the candidate's gain on it to the right of the middle, a loss to the left."""
+    scale = abs(d.get("baseline_mean") or d.get("incumbent_mean") or 0.0) or 1.0
+    sign = -1.0 if d.get("direction") == "maximize" else 1.0
+    rows = [(seed, sign * (theirs - ours) / scale) for seed, ours, theirs in d.get("scores_by_seed") or []]
+    widest = max((abs(gain) for _, gain in rows), default=0.0)
+    lines: list[str] = []
+    for seed, gain in rows:
+        place = _HALF + (round(_HALF * gain / widest) if widest else 0)
+        drawn = "".join("o" if at == place else "|" if at == _HALF else "-" for at in range(2 * _HALF + 1))
+        lines.append(f"seed {seed:>4}  worse {drawn} better  {100 * gain:+.2f} %")
+    return lines
+
+
+_HALF = 16
+"""Characters of a pair's line on either side of its middle."""
+
+
+def _pairs_noise(d: dict[str, Any]) -> str:
+    if d.get("pair_sd") is None or d.get("slope") is None:
+        return ""
+    of = f"it and {_count(d.get('earlier_pairs') or 0, 'earlier pair')}"
+    return (
+        f"from seed to seed it follows the incumbent by {100 * d['slope']:.0f} %; the rest varies by {d['pair_sd']:.4f} "
+        f"(sd), by {of}"
+    )
 
 
 def _noise(d: dict[str, Any]) -> str:

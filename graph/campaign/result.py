@@ -6,6 +6,7 @@ so that a machine that changes meanwhile hits both alike. Only here is the held-
 that has been done in this store is counted, for a text that is looked at again and again is no test any more.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from graph.campaign.disqualified import found_out, undo_keep, undone_keeps
@@ -142,8 +143,9 @@ def _is_over(measurement: Measurement) -> bool:
 def _result(services: Services, trouble: str | None) -> dict[str, Any]:
     """What is stored as `Campaign.final`, from the rows of the store.
 
-    The noise is that of all replicates in the store; on the test text it is taken to be the same, for it comes from
-    training. Gains are relative to the baseline's mean here, not to that of the search.
+    Compared are pairs on shared seeds, their spread moderated by that of all pairs in the store; on the test text it is
+    taken to be the same, for it comes from training. Gains are relative to the baseline's mean here, not to that of the
+    search.
     """
     baseline, incumbent = services.store.trial_by_seq(services.campaign_id, 0), _kept_incumbent(services)
     ours, theirs = ([] if trial is None else _finals(services, trial) for trial in (incumbent, baseline))
@@ -179,7 +181,9 @@ def _compared(services: Services, noise: Noise, candidate: Points, baseline: Poi
     """The incumbent against the baseline on one text; None without a common seed."""
     if not candidate or not baseline:
         return None
-    found = estimate(evidence_of(services.campaign, noise, candidate, baseline))
+    evidence = evidence_of(services.campaign, noise, candidate, baseline)
+    pairs = tuple(services.store.store_pairs(services.campaign_id))
+    found = estimate(replace(evidence, pairs=pairs), keeps_apart=max(1, _keeps(services)))
     return {
         "baseline": found.incumbent_mean,
         "incumbent": found.candidate_mean,
@@ -187,6 +191,14 @@ def _compared(services: Services, noise: Noise, candidate: Points, baseline: Poi
         "gain_low": found.gain_low,
         "gain_high": found.gain_high,
     }
+
+
+def _keeps(services: Services) -> int:
+    """How many keeps lie between the baseline and the incumbent."""
+    count, trial = 0, _kept_incumbent(services)
+    while trial is not None and trial.seq and trial.parent_trial_id is not None:
+        count, trial = count + 1, services.trial(trial.parent_trial_id)
+    return count
 
 
 def _finals(services: Services, trial: Trial) -> list[Measurement]:

@@ -74,6 +74,7 @@ class _Result(_Shape):
 class _Metric(_Shape):
     name: str = ""
     direction: Literal["minimize", "maximize"] = "minimize"
+    scale: Literal["linear", "log"] = "linear"
 
 
 class _Budget(_Shape):
@@ -120,6 +121,13 @@ class _Decision(_Shape):
     noise_sd: _Number | None = None
     noise_df: int | None = None
     noise_campaigns: int | None = None
+    direction: Literal["minimize", "maximize"] | None = None
+    scores_by_seed: list[list[_Number]] = []
+    slope: _Number | None = None
+    pair_sd: _Number | None = None
+    earlier_pairs: int | None = None
+    standard_error: _Number | None = None
+    df: _Number | None = None
     statistic: _Number | None = None
     futility_bound: _Number | None = None
     p_null: _Number | None = None

@@ -136,7 +136,8 @@ def conclude(
         evidence={
             "rule": rule,
             "seeds": list(found.seeds),
-            "pairs": [[seed, ours[seed], theirs[seed]] for seed in found.seeds],
+            "direction": evidence.direction,
+            "scores_by_seed": [[seed, ours[seed], theirs[seed]] for seed in found.seeds],
             "candidate_mean": found.candidate_mean,
             "incumbent_mean": found.incumbent_mean,
             "baseline_mean": found.baseline_mean,

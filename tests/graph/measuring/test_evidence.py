@@ -32,9 +32,9 @@ class Night:
         self.measure(trial, seeds)
         return trial
 
-    def measure(self, trial: Trial, seeds: list[int], on_behalf_of: Trial | None = None, **fields: Any) -> None:
+    def measure(self, trial: Trial, seeds: list[int], *, on_behalf_of: Trial | None = None, **fields: Any) -> None:
         for seed in seeds:
-            behalf = {"for_trial_id": (on_behalf_of or trial).trial_id}
+            behalf: dict[str, Any] = {"for_trial_id": (on_behalf_of or trial).trial_id}
             done = make_measurement(trial, seed, 1.7, **behalf | fields)
             blank = {"state": MeasurementState.RUNNING, "val_bpb": None, "finished_at": None}
             self.store.open_measurement(done.model_copy(update=blank))
@@ -107,12 +107,11 @@ def test_another_machine_has_controls_of_its_own(store: Store) -> None:
     baseline = night.trial([0, 1, 2])
     for _ in range(3):
         night.trial([0], baseline)
-    moved = {"machine": "gpu-8", "measurement_id": "again"}
     night.campaign = CAMPAIGN.model_copy(update={"hardware_fingerprint": "gpu-8"})
-    night.measure(baseline, [0], **moved)
+    night.measure(baseline, [0], machine="gpu-8", measurement_id="again")
     asked = night.trial([], baseline)
     assert night.age(asked) == 4, "measured again, but for its own trial"
-    night.measure(baseline, [3], on_behalf_of=asked, **moved | {"measurement_id": "control"})
+    night.measure(baseline, [3], on_behalf_of=asked, machine="gpu-8", measurement_id="control")
     assert (night.age(asked), night.clock(asked)["controls"]) == (0, {3})
     night.campaign = CAMPAIGN
     assert night.age(asked) == 4, "the first machine has not seen that control"

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from memory.keep.evidence import Direction, Points
 from memory.keep.rules import Decision, Evidence, KeepRule, better, make_rule
+from memory.statistics.pairs import PairSpread
+from memory.statistics.student_t import t_cdf, t_quantile
 from rails.task import KeepConfig
 from tests.support.examples import examples
 
@@ -239,12 +241,14 @@ def test_gains_are_relative_to_the_baseline() -> None:
 
 
 def test_the_interval_uses_t_and_both_sides_noise() -> None:
-    decision = STRICT.decide(simple([1.79], [1.8]))
-    margin = 4.302653 * 0.01 * math.sqrt(2) / 2.0
+    known = tuple([PairSpread(10, 10 * 0.01**2, 10 * 0.01**2, 0.0)] * 60)
+    decision = STRICT.decide(simple([1.79], [1.8], pairs=known, noise_df=600))
+    assert decision.evidence["standard_error"] == pytest.approx(0.01 * math.sqrt(2) / 2.0, rel=0.01)
+    margin = t_quantile(0.975, float(f"{decision.evidence['df']:.2g}")) * decision.evidence["standard_error"]
     assert decision.gain_low == pytest.approx(0.005 - margin, rel=1e-6)
     assert decision.gain_high == pytest.approx(0.005 + margin, rel=1e-6)
-    t = 0.01 / (0.01 * math.sqrt(2))
-    assert decision.p_improve == pytest.approx(0.5 + t / (2 * math.sqrt(2 + t * t)), rel=1e-9)
+    t = 0.005 / decision.evidence["standard_error"]
+    assert decision.p_improve == pytest.approx(t_cdf(t, decision.evidence["df"]), rel=1e-9)
 
 
 def test_no_noise_at_all_leaves_no_doubt() -> None:
@@ -287,7 +291,8 @@ def test_the_reason_and_the_evidence_say_what_was_compared() -> None:
     stated = {
         "rule": "threshold",
         "seeds": [0],
-        "pairs": [[0, 1.9, 2.0]],
+        "direction": "minimize",
+        "scores_by_seed": [[0, 1.9, 2.0]],
         "candidate_mean": 1.9,
         "incumbent_mean": 2.0,
         "baseline_mean": 2.0,
