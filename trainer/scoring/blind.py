@@ -101,13 +101,17 @@ class Costs:
 
 
 def mean_costs(found: Sequence[Costs]) -> Costs | None:
-    """The mean over several measurements of a program, each place over those that asked about it; None of none."""
-    return Costs(_mean([each.shown for each in found]), _mean([each.blind for each in found])) if found else None
+    """The mean over those measurements of a program that were asked about the most blind places; None of none.
+
+    Shown and blind places must be of the same measurements: a seed that trained better than the others is better on
+    both, and known on the one kind alone it would make a gap where there is none.
+    """
+    if not found:
+        return None
+    asked = [int(np.isfinite(each.blind).sum()) for each in found]
+    most = [each for each, count in zip(found, asked, strict=True) if count == max(asked)]
+    return Costs(*(np.mean(parts, axis=0, dtype=np.float32) for parts in zip(*map(_parts, most), strict=True)))
 
 
-def _mean(parts: Sequence[Float32]) -> Float32:
-    stacked = np.stack(parts)
-    known = np.isfinite(stacked)
-    count = known.sum(axis=0)
-    total = np.where(known, stacked, 0.0).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+def _parts(costs: Costs) -> tuple[Float32, Float32]:
+    return costs.shown, costs.blind

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from memory.records import MeasurementState
 from memory.statistics.pairs import PairSpread, pair_spread
 from memory.store import Store
 from rails.status import FINISHED, Status
@@ -28,11 +29,11 @@ def test_the_store_knows_the_pairs_of_its_finished_trials(tmp_path: Path) -> Non
         def trial(status: Status | None, scores: list[float], parent: str | None) -> str:
             number = len(store.trials(CAMPAIGN.campaign_id))
             metric = scores[0] if status in FINISHED else None
-            opened = make_trial(CAMPAIGN, number, parent_trial_id=parent, status=status, metric=metric)
+            opened = make_trial(CAMPAIGN, number, parent_trial_id=parent, status=status, metric=metric, reason="it peeked")
             store.open_trial(opened)
             for seed, score in enumerate(scores):
                 done = make_measurement(opened, seed, score)
-                store.open_measurement(done.model_copy(update={"state": "running", "val_bpb": None}))
+                store.open_measurement(done.model_copy(update={"state": MeasurementState.RUNNING, "val_bpb": None}))
                 store.finish_measurement(done, None)
             return opened.trial_id
 
