@@ -44,7 +44,7 @@ def evidence_for(services: Services, trial: Trial, coming: Measurement | None = 
         coming: a measurement of the candidate that is not stored yet, to see what it would decide.
     """
     store, campaign = services.store, services.campaign
-    noise, candidate = store.store_noise(campaign.campaign_id), services.measured(trial.trial_id)
+    noise, candidate = store.compared_noise(campaign.campaign_id), services.measured(trial.trial_id)
     if coming is not None:
         noise = _with_one_more(noise, _scores(campaign, candidate), _scores(campaign, [coming]))
         candidate.append(coming)
@@ -55,7 +55,7 @@ def evidence_for(services: Services, trial: Trial, coming: Measurement | None = 
     known = (points_of(services.measured(trial_id)) for trial_id in (parent, baseline.trial_id))
     evidence = evidence_of(campaign, noise, points_of(candidate), *known)
     pairs = tuple(store.store_pairs(campaign.campaign_id))
-    return replace(evidence, pairs=pairs, **clock_evidence(services, trial))
+    return replace(evidence, noise_sd=noise.sd, pairs=pairs, **clock_evidence(services, trial))
 
 
 def _scores(campaign: Campaign, measurements: Sequence[Measurement]) -> list[float]:

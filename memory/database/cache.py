@@ -12,7 +12,7 @@ from memory.database.queries import Queries, is_tried, outcome_of
 from memory.database.rows import CALLS, CURVES, EVENTS, LINEAGE_BLOCKS, MEASUREMENTS, TRIALS, Table
 from memory.keep.comparable import measures_as, on_logarithms
 from memory.records import Call, Campaign, Curve, Event, Lesson, LineageBlock, Measurement, Record, Trial, Verdict
-from memory.statistics.noise import Noise
+from memory.statistics.noise import Noise, pool
 from memory.statistics.pairs import PairSpread, PairSpreads
 from memory.statistics.replicates import Replicates
 
@@ -40,7 +40,7 @@ class Remembered(Queries):
         self._measurements: dict[str, dict[str, Measurement]] = {}
         self._lessons: dict[str, dict[str, Lesson]] = {}
         self._peaks: dict[str, dict[str, int]] = {}
-        self._replicates: dict[str, Replicates] = {}
+        self._replicates: dict[tuple[str, bool], Replicates] = {}
         self._pairs: dict[str, PairSpreads] = {}
         self._tried: dict[str, dict[str, str]] = {}
         self._counts: dict[str, int] = {}
@@ -128,16 +128,31 @@ class Remembered(Queries):
 
     def noise(self, campaign_id: str) -> Noise:
         """The spread of one measurement, pooled over the campaign's replicates of identical programs."""
+        return self._noise(campaign_id, logarithms=False)
+
+    def compared_noise(self, campaign_id: str) -> Noise:
+        """As `store_noise`, on the scale on which the campaign compares scores: often on logarithms another one."""
+        if not on_logarithms(self.campaign(campaign_id)):
+            return self.store_noise(campaign_id)
+        with self._lock:
+            return pool(self._noise(c.campaign_id, logarithms=True) for c in self._alike(campaign_id))
+
+    def _noise(self, campaign_id: str, *, logarithms: bool) -> Noise:
         with self._lock:
             trials = self.trials(campaign_id)
             if not trials:
                 return Noise(sd=None, df=0)
-            if campaign_id not in self._replicates:
-                campaign = self.campaign(campaign_id)
-                self._replicates[campaign_id] = Replicates(
-                    campaign.hardware_fingerprint, on_logarithms(campaign), self._measured_trials(campaign_id)
-                )
-            return self._replicates[campaign_id].noise(self._trials[campaign_id], self.measurements)
+            key = campaign_id, logarithms
+            if key not in self._replicates:
+                machine = self.campaign(campaign_id).hardware_fingerprint
+                self._replicates[key] = Replicates(machine, logarithms, self._measured_trials(campaign_id))
+            return self._replicates[key].noise(self._trials[campaign_id], self.measurements)
+
+    def _alike(self, campaign_id: str) -> list[Campaign]:
+        """The campaigns that measure as this one does, oldest first; itself last."""
+        wanted = measures_as(self.campaign(campaign_id))
+        others = [c for c in self.campaigns() if c.campaign_id != campaign_id and measures_as(c) == wanted]
+        return [*others, self.campaign(campaign_id)]
 
     def store_pairs(self, campaign_id: str) -> list[PairSpread]:
         """How candidates differed from their incumbents from seed to seed, over all campaigns that measure alike.
@@ -145,9 +160,7 @@ class Remembered(Queries):
         Campaigns oldest first, and in each its trials; this campaign's own last.
         """
         with self._lock:
-            wanted = measures_as(self.campaign(campaign_id))
-            others = [c for c in self.campaigns() if c.campaign_id != campaign_id and measures_as(c) == wanted]
-            return [spread for c in (*others, self.campaign(campaign_id)) for spread in self._pairs_of(c)]
+            return [spread for c in self._alike(campaign_id) for spread in self._pairs_of(c)]
 
     def _pairs_of(self, campaign: Campaign) -> list[PairSpread]:
         key = campaign.campaign_id
@@ -298,12 +311,17 @@ class Remembered(Queries):
         self._remember_outcome(before, trial, newest=next(reversed(known)) == trial.trial_id)
         told = before is None or (before.status, before.program_key) != (trial.status, trial.program_key)
         if told:
-            for spreads in (self._replicates.get(trial.campaign_id), self._pairs.get(trial.campaign_id)):
-                if spreads is not None:
-                    spreads.take(trial)
+            for spreads in self._spreads_of(trial.campaign_id):
+                spreads.take(trial)
+
+    def _spreads_of(self, campaign_id: str) -> list[Replicates | PairSpreads]:
+        """What follows from this campaign's measurements, as far as anybody has asked."""
+        found = (*(self._replicates.get((campaign_id, log)) for log in (False, True)), self._pairs.get(campaign_id))
+        return [spreads for spreads in found if spreads is not None]
 
     def _forget_spreads(self, campaign_id: str) -> None:
-        self._replicates.pop(campaign_id, None)
+        for log in (False, True):
+            self._replicates.pop((campaign_id, log), None)
         self._pairs.pop(campaign_id, None)
 
     def _remember_outcome(self, before: Trial | None, trial: Trial, *, newest: bool) -> None:
@@ -342,9 +360,8 @@ class Remembered(Queries):
             self._peaks[campaign_id].pop(trial_id, None)
             if peaks:
                 self._peaks[campaign_id][trial_id] = max(peaks)
-        for spreads in (self._replicates.get(campaign_id), self._pairs.get(campaign_id)):
-            if spreads is not None:
-                spreads.measured(trial_id)
+        for spreads in self._spreads_of(campaign_id):
+            spreads.measured(trial_id)
 
     def _remember_lesson(self, lesson: Lesson) -> None:
         known = self._lessons.get(lesson.campaign_id)

@@ -246,15 +246,11 @@ CREATE TEMP VIEW noise AS
 WITH draws AS (
     SELECT
         m.campaign_id, coalesce(t.program_key, t.trial_id) AS program,
-        first(
-            CASE WHEN c.task->>'$.metric.scale' = 'log' THEN ln(m.val_bpb) ELSE m.val_bpb END
-            ORDER BY t.seq, m.seed_index, m.measurement_id
-        ) AS val_bpb
+        first(m.val_bpb ORDER BY t.seq, m.seed_index, m.measurement_id) AS val_bpb
     FROM raw.measurements m
     JOIN raw.trials t USING (trial_id)
     JOIN raw.campaigns c ON c.campaign_id = m.campaign_id AND c.hardware_fingerprint = m.machine
-    WHERE m.val_bpb IS NOT NULL AND (m.val_bpb > 0 OR c.task->>'$.metric.scale' IS DISTINCT FROM 'log')
-        AND m.state = 'measured' AND (t.status IS NULL OR t.status IN ('baseline', 'keep', 'discard'))
+    WHERE m.val_bpb IS NOT NULL AND m.state = 'measured' AND (t.status IS NULL OR t.status IN ('baseline', 'keep', 'discard'))
     GROUP BY m.campaign_id, program, m.seed
 ),
 programs AS (
@@ -264,7 +260,7 @@ programs AS (
     HAVING count(*) > 1
 )
 SELECT
-    sqrt(sum(squares ORDER BY squares) / sum(n - 1)) AS sd, -- standard deviation of one measurement, in the metric's unit; of its logarithm where the task compares logarithms
+    sqrt(sum(squares ORDER BY squares) / sum(n - 1)) AS sd, -- standard deviation of one measurement, in the metric's unit
     CAST(sum(n - 1) AS BIGINT) AS df, -- degrees of freedom behind it
     count(*) AS programs, -- programs that were measured more than once
     campaign_id, -- of the campaign

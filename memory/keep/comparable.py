@@ -1,5 +1,6 @@
 """Which measurements may be compared with each other, and the evidence that comes of them."""
 
+import math
 from collections.abc import Iterable
 
 from memory.keep.evidence import Direction, Evidence, Points
@@ -40,21 +41,29 @@ def evidence_of(
 
     Args:
         campaign: of both, with the direction of the metric.
-        noise: between measurements of identical programs, as the store knows it of this campaign.
+        noise: between measurements of identical programs, as the store knows it of this campaign, in the metric's unit.
         candidate: `comparable` scores of the one.
         incumbent: likewise of the other.
         baseline: of the starting point, which gains are relative to; None: `incumbent` is it.
     """
+    start = incumbent if baseline is None else baseline
     return Evidence(
         candidate=candidate,
         incumbent=incumbent,
-        baseline=incumbent if baseline is None else baseline,
-        noise_sd=noise.sd,
+        baseline=start,
+        noise_sd=_on_scale(campaign, noise.sd, start),
         noise_df=noise.df,
         noise_campaigns=noise.campaigns,
         direction=direction_of(campaign),
         log_scale=on_logarithms(campaign),
     )
+
+
+def _on_scale(campaign: Campaign, sd: float | None, start: Points) -> float | None:
+    """The spread of a score's logarithm is about the score's, relative to it."""
+    if sd is None or not start or not on_logarithms(campaign):
+        return sd
+    return sd / (abs(math.fsum(metric for _, metric in start) / len(start)) or 1.0)
 
 
 def direction_of(campaign: Campaign) -> Direction:

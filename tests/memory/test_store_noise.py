@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from memory.keep.comparable import evidence_of
 from memory.publish import publish
 from memory.reader import Reader
 from memory.records import Measurement, MeasurementState, Phase, Purpose, Trial
@@ -130,3 +131,16 @@ def test_a_campaign_that_moved_counts_where_it_is_now(store: Store) -> None:
     assert store.noise(one).sd == pytest.approx(0.1)
     store.update_campaign(one, hardware_fingerprint="cpu-2")
     assert store.noise(one).df == 1
+
+
+def test_where_a_task_compares_logarithms_the_rule_is_given_theirs(store: Store) -> None:
+    metric = {"name": "seconds", "direction": "minimize", "scale": "log"}
+    night = add_night(store, "one", [10.0, 12.0, 15.0], **with_task(metric=metric))
+    logs = [math.log(value) for value in (10.0, 12.0, 15.0)]
+    expected = math.sqrt(math.fsum((value - math.fsum(logs) / 3) ** 2 for value in logs) / 2)
+    assert store.compared_noise(night).sd == pytest.approx(expected)
+    assert store.noise(night).sd == pytest.approx(math.sqrt(19 / 3)), "a person reads seconds"
+    evidence = evidence_of(store.campaign(night), store.noise(night), ((0, 9.0),), ((0, 10.0), (1, 12.0), (2, 15.0)))
+    assert evidence.noise_sd == pytest.approx(expected, rel=0.05)
+    measure(store, store.trials(night)[0], 7, 10.0)
+    assert store.compared_noise(night).df == 3
