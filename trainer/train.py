@@ -33,8 +33,8 @@ class Knobs:
 
     # model
     depth: int = 2  # transformer blocks
-    width: int = 64  # size of the residual stream; a multiple of head_dim
-    head_dim: int = 32  # size of one attention head; heads = width / head_dim
+    width: int = 128  # size of the residual stream; a multiple of head_dim
+    head_dim: int = 64  # size of one attention head; heads = width / head_dim
     mlp_ratio: int = 4  # MLP hidden size / width
     window_pattern: str = "L"  # one letter a layer, repeated: S sees short_window tokens, L all; the last layer is L
     short_window: int = 64  # tokens that an S layer sees, its own included
@@ -42,8 +42,8 @@ class Knobs:
     softcap: float = 15.0  # logits are squeezed into (-softcap, softcap)
     rope_base: float = 10000.0  # base of the rotary wave lengths
     # batch
-    seq_len: int = 128  # tokens of one training row
-    batch_tokens: int = 1024  # tokens of one optimizer step
+    seq_len: int = 256  # tokens of one training row
+    batch_tokens: int = 2048  # tokens of one optimizer step
     device_batch_tokens: int = 8192  # at most this many tokens a pass; larger steps accumulate gradients
     # optimizer: AdamW rates are for width 768 and scale with (width / 768) ** -0.5
     matrix_lr: float = 0.04  # Muon: attention and MLP matrices

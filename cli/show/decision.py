@@ -78,8 +78,8 @@ def _pairs_noise(d: dict[str, Any]) -> str:
         return ""
     of = f"it and {_count(d.get('earlier_pairs') or 0, 'earlier pair')}"
     return (
-        f"from seed to seed it follows the incumbent by {100 * d['slope']:.0f} %; the rest varies by {d['pair_sd']:.4f} "
-        f"(sd), by {of}"
+        f"from seed to seed it follows the incumbent by {100 * d['slope']:.0f} %; "
+        f"the rest varies by {d['pair_sd']:.4f} (sd), by {of}"
     )
 
 

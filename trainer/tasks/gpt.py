@@ -84,18 +84,18 @@ class Profile:
 # single moves on the CPU at equal CPU time, and, where that showed nothing, of what short trainings are known to be
 # sensitive to (sizes and rates before initial values, windows and decay).
 _CPU_KNOBS: dict[str, MenuEntry] = {
-    "seq_len": MenuEntry(128, [64, 128, 256, 512], "tokens of a training row; batch_tokens stays, so rows change"),
+    "width": MenuEntry(128, [32, 64, 96, 128, 192, 256], "size of the residual stream; a multiple of head_dim"),
     "depth": MenuEntry(2, (1, 8), "transformer blocks; fewer means faster steps and so more of them in the budget"),
+    "seq_len": MenuEntry(256, [64, 128, 256, 512], "tokens of a training row; batch_tokens stays, so rows change"),
     "batch_tokens": MenuEntry(
-        1024, [512, 1024, 2048, 4096, 8192], "tokens of one optimizer step; larger: fewer steps, cleaner gradients"
+        2048, [512, 1024, 2048, 4096, 8192], "tokens of one optimizer step; larger: fewer steps, cleaner gradients"
     ),
-    "matrix_lr": MenuEntry(0.04, (0.002, 0.2), "Muon learning rate of attention and MLP matrices"),
-    "width": MenuEntry(64, [32, 64, 96, 128, 192, 256], "size of the residual stream; a multiple of head_dim"),
-    "embedding_lr": MenuEntry(0.6, (0.02, 3.0), "AdamW learning rate of token and value embeddings"),
     "unembedding_lr": MenuEntry(0.016, (0.0005, 0.1), "AdamW learning rate of the output head"),
-    "adam_beta1": MenuEntry(0.8, (0.5, 0.98), "AdamW memory of the gradient"),
-    "head_dim": MenuEntry(32, [16, 32, 64], "size of one attention head; heads = width / head_dim"),
+    "matrix_lr": MenuEntry(0.04, (0.002, 0.2), "Muon learning rate of attention and MLP matrices"),
+    "embedding_lr": MenuEntry(0.6, (0.02, 3.0), "AdamW learning rate of token and value embeddings"),
     "mlp_ratio": MenuEntry(4, (1, 8), "MLP hidden size / width; smaller is faster, larger stores more"),
+    "adam_beta1": MenuEntry(0.8, (0.5, 0.98), "AdamW memory of the gradient"),
+    "head_dim": MenuEntry(64, [16, 32, 64, 128], "size of one attention head; heads = width / head_dim"),
     "warmdown_frac": MenuEntry(0.5, (0.0, 1.0), "share of the budget in which the learning rate falls at the end"),
     "shift_init": MenuEntry(0.0, (0.0, 1.0), "share of the previous token that first enters each token's embedding"),
     "scalar_lr": MenuEntry(0.05, (0.001, 1.0), "AdamW learning rate of residual mixing weights and gates"),
@@ -173,7 +173,7 @@ PROFILES: dict[DeviceClass, Profile] = {
     "cpu": Profile(
         device="cpu",
         budget_kind="cpu_seconds",
-        budget_s=4.0,
+        budget_s=5.0,
         threads=1,
         baseline_seeds=6,
         final_seeds=4,
