@@ -65,7 +65,7 @@ class Watch:
                 raise HopelessError(verdict, self._seen)
 
 
-def watch_for(services: Services, trial: Trial, target: Trial) -> Watch | None:
+def watch_for(services: Services, trial: Trial, target: Trial, seed_index: int) -> Watch | None:
     """The watch over a training that starts now; None when it is not to be stopped.
 
     Only a candidate's first measurement can be stopped: never the baseline, the incumbent, or a candidate that looked
@@ -77,4 +77,4 @@ def watch_for(services: Services, trial: Trial, target: Trial) -> Watch | None:
     if services.measured(trial.trial_id):
         return None
     known, campaign = services.known_curves, services.campaign
-    return Watch(partial(known.yardstick, campaign, trial.parent_trial_id or ""), known.share)
+    return Watch(partial(known.yardstick, campaign, trial.parent_trial_id or "", seed_index), known.share)

@@ -23,7 +23,7 @@ def run_training(services: Services, trial: Trial, target: Trial, measurement: M
         TrialError: interrupted, and to be made when the campaign goes on; see `fail`.
         HaltError: the machine cannot start a process, or (`DiskFullError`) has no room.
     """
-    watch = watch_for(services, trial, target)
+    watch = watch_for(services, trial, target, measurement.seed_index)
 
     def report(progress: Progress) -> None:
         _show(services, trial, target, measurement, progress)

@@ -5,14 +5,16 @@ Everything is a pure function of loss curves, given as (share of the budget used
 - The *loss at a checkpoint* is the mean over the latter half of what was trained by then; each report stands for the
   stretch since the one before, so that it does not matter how densely a training reports. Both ends lie on the first
   report at or past them: a training that reports there says the same whatever it reports in between.
-- A *deficit* is how much higher that loss is than the incumbent's at the same checkpoint, relative to it.
+- A *deficit* is how much higher that loss is than the incumbent's at the same checkpoint, relative to it: at an equal
+  share of the budget, whatever number of steps that is, as schedules follow the share. On the same seed where pairs
+  vary less (`memory.keep.curves`).
 - A *recovery* is the deficit at a checkpoint minus the one at the end, in the metric: what a training made up from
   there. Every trial that ran to its end has shown one for each checkpoint.
 - The *margin* is what a training might make up, from wherever: the greatest recovery seen from any checkpoint that is
   not a single program's claim, and at least what the next one stays below with probability `CONFIDENCE`; then one
-  standard deviation of a comparison on top, because a candidate that only ties must not be stopped either. It does not
-  shrink as a training goes on, though recoveries do: with a margin for each checkpoint, a wider model that was 4 %
-  behind at 45 % and won was stopped.
+  standard deviation of a comparison on top (of a pair, where it is on one seed), because a candidate that only ties
+  must not be stopped either. It does not shrink as a training goes on, though recoveries do: with a margin for each
+  checkpoint, a wider model that was 4 % behind at 45 % and won was stopped.
 
 The bound takes recoveries as normal around nothing and looks at the lucky side alone: t(n) · s · sqrt(1 + 1/n) with
 s² = 2 · mean(max(0, recovery)²). So it is wide while few curves are known, a trial that fell back teaches nothing about
@@ -120,14 +122,17 @@ class Verdict:
     incumbent_loss: float
     deficit: float
     margin: float
+    on_seed: bool
+    """Whether the incumbent's curve is that on the same seed."""
     pairs: int
     """Recorded comparisons behind the margin."""
 
     @property
     def reason(self) -> str:
         """One sentence, for a person and for the next proposer."""
+        beside = "the incumbent's on the same seed" if self.on_seed else "the incumbent's"
         return (
-            f"hopeless at {percent(self.checkpoint, 0)}: its loss was {percent(self.deficit)} above the incumbent's, "
+            f"hopeless at {percent(self.checkpoint, 0)}: its loss was {percent(self.deficit)} above {beside}, "
             f"and no more than {percent(self.margin)} is ever made up ({self.pairs} trials known)"
         )
 
@@ -143,6 +148,7 @@ class Verdict:
             "incumbent_loss": self.incumbent_loss,
             "deficit": self.deficit,
             "margin": self.margin,
+            "on_seed": self.on_seed,
             "pairs": self.pairs,
             "confidence": CONFIDENCE,
         }
@@ -153,7 +159,9 @@ class Yardstick:
     """What a candidate's curve is held against."""
 
     incumbent: ByCheckpoint
-    """The incumbent's losses, the mean over its measurements."""
+    """The incumbent's losses."""
+    on_seed: bool
+    """Whether they are those on the candidate's own seed; else the mean over its measurements."""
     margins: ByCheckpoint
     """What may still be made up, relative to the incumbent's loss; None where too little is known."""
     pairs: int
@@ -170,6 +178,7 @@ class Yardstick:
             incumbent_loss=reference,
             deficit=deficit,
             margin=margin,
+            on_seed=self.on_seed,
             pairs=self.pairs,
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from memory.records import Measurement, MeasurementState, Purpose, Trial, TrialKind
+from memory.statistics.moderated import fit_prior
 from rails.status import FINISHED
 
 BySeed: TypeAlias = Mapping[int, float]
@@ -39,6 +40,20 @@ def pair_spread(candidate: BySeed, incumbent: BySeed) -> PairSpread | None:
         incumbent=math.fsum(value * value for value in theirs),
         product=math.fsum(mine * other for mine, other in zip(ours, theirs, strict=True)),
     )
+
+
+def pair_sd(pairs: Sequence[PairSpread], noise_sd: float, noise_df: int) -> float:
+    """Standard deviation of the difference of two programs on one seed, as earlier pairs let expect.
+
+    Args:
+        pairs: how earlier candidates differed from their incumbents; without any, seeds have nothing in common.
+        noise_sd: standard deviation of one measurement, on the same scale.
+        noise_df: its degrees of freedom.
+    """
+    unpaired = 2 * noise_sd**2
+    if not unpaired:
+        return 0.0
+    return math.sqrt(fit_prior([(pair.df, pair.squares(1.0)) for pair in pairs], unpaired, noise_df).variance)
 
 
 class PairSpreads:

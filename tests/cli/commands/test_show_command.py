@@ -151,6 +151,7 @@ def test_evidence_of_an_early_stop_and_of_a_newer_rule() -> None:
         "after 25 % of the budget its loss was 3.5000, the incumbent's 3.2000: 9.4 % behind",
         "from there, trainings made up no more than 5.0 % in 99 % of cases, by 12 comparisons",
     ]
+    assert "the incumbent's on the same seed 3.2000: 9.4 % behind" in evidence_lines({**stop, "on_seed": True})[1]
     assert evidence_lines({"rule": "new", "action": "keep", "moon_phase": "full"})[-1] == "moon phase: full"
     assert evidence_lines({"rule": "strict", "action": "discard", "incumbent_failed": 3})[-1].endswith("with seed 3")
 

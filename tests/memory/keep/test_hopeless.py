@@ -25,6 +25,7 @@ from memory.keep.near_misses import near_misses
 from memory.lineage.lessons import lesson_for
 from memory.records import Campaign, Curve, MeasurementState, Phase, Trial, stopped_at
 from memory.statistics.noise import Noise
+from memory.statistics.pairs import PairSpread
 from memory.store import Store
 from rails.status import Status
 from tests.support.rows import CampaignRecords as Records
@@ -57,7 +58,8 @@ def first_stop(yardstick: Yardstick, losses: ByCheckpoint) -> int:
 
 
 def yardstick(incumbent: ByCheckpoint, recoveries: list[float], noise: float = 0.01) -> Yardstick:
-    return Yardstick(incumbent=incumbent, margins=margins(known(recoveries), "p", noise), pairs=len(recoveries))
+    found = margins(known(recoveries), "p", noise)
+    return Yardstick(incumbent=incumbent, on_seed=True, margins=found, pairs=len(recoveries))
 
 
 @given(CURVE, st.sampled_from([1, 2, 5]))
@@ -177,9 +179,9 @@ def test_an_incumbent_that_lies_about_its_losses_switches_the_rule_off() -> None
     campaign = make_campaign()
     rivals = [compare(make_trial(campaign, seq, parent_trial_id="liar"), honest, lying, 0.01) for seq in (8, 9)]
     found = margins([*known([0.0] * 50, parent="honest"), *rivals], "liar", 0.01)
-    rule = Yardstick(incumbent=lying, margins=found, pairs=52)
+    rule = Yardstick(incumbent=lying, on_seed=True, margins=found, pairs=52)
     assert first_stop(rule, honest) == len(CHECKPOINTS)
-    nonsense = Yardstick(incumbent=(-1.0,) * len(CHECKPOINTS), margins=found, pairs=52)
+    nonsense = Yardstick(incumbent=(-1.0,) * len(CHECKPOINTS), on_seed=True, margins=found, pairs=52)
     assert first_stop(nonsense, honest) == len(CHECKPOINTS)
 
 
@@ -188,7 +190,8 @@ def test_the_verdict_says_what_was_known() -> None:
     assert rule.judge(4, 4.1) is None
     verdict = rule.judge(4, 5.0)
     assert verdict is not None
-    assert verdict.reason.startswith("hopeless at 40 %: its loss was 25.0 % above the incumbent's")
+    assert verdict.reason.startswith("hopeless at 40 %: its loss was 25.0 % above the incumbent's on the same seed, ")
+    assert "the incumbent's, and" in replace(verdict, on_seed=False).reason
     assert "12 trials known" in verdict.reason
     assert verdict.evidence["deficit"] == pytest.approx(0.25)
     assert verdict.evidence["rule"] == "early_stop"
@@ -213,29 +216,35 @@ def stopped_trial(campaign: Campaign, seq: int) -> Trial:
     )
 
 
-def measured_trial(
-    campaign: Campaign, records: Records, seq: int, loss: float, score: float, **fields: object
-) -> Trial:
+SEED_EFFECT = 0.2
+"""How much further every program's loss and score are on each next seed, where seeds have something in common."""
+
+
+def measured_trial(campaign: Campaign, records: Records, seq: int, loss: float, score: float) -> Trial:
     """A decided trial with one measurement per seed and a flat curve of 100 steps."""
     baseline = seq == 0
     trial = make_trial(campaign, seq, phase=Phase.DECIDED, reason="r", metric=score, decided_at=campaign.created_at)
     status = Status.BASELINE if baseline else Status.DISCARD
     parent = None if baseline else f"{campaign.campaign_id}-00000"
-    trial = trial.model_copy(update={"status": status, "parent_trial_id": parent, "n_measurements": 1, **fields})
+    trial = trial.model_copy(update={"status": status, "parent_trial_id": parent, "n_measurements": 1})
     for seed in range(3 if baseline else 1):
-        done = make_measurement(trial, seed, score + 0.001 * seed)
-        records.measurements.append(done)
-        records.curves.append(
-            Curve(
-                measurement_id=done.measurement_id,
-                trial_id=trial.trial_id,
-                step=list(range(1, STEPS + 1)),
-                tokens=[0] * STEPS,
-                elapsed_s=[0.0] * STEPS,
-                loss=[loss] * STEPS,
-            )
-        )
+        measured_on_seed(trial, records, seed, loss, score + 0.001 * seed)
     return trial
+
+
+def measured_on_seed(trial: Trial, records: Records, seed: int, loss: float, score: float) -> None:
+    done = make_measurement(trial, seed, score)
+    records.measurements.append(done)
+    records.curves.append(
+        Curve(
+            measurement_id=done.measurement_id,
+            trial_id=trial.trial_id,
+            step=list(range(1, STEPS + 1)),
+            tokens=[0] * STEPS,
+            elapsed_s=[0.0] * STEPS,
+            loss=[loss] * STEPS,
+        )
+    )
 
 
 def filled_store(path: Path, trials: int) -> tuple[Store, Campaign]:
@@ -250,6 +259,24 @@ def filled_store(path: Path, trials: int) -> tuple[Store, Campaign]:
     return store, campaign
 
 
+def paired_store(path: Path) -> tuple[Store, Campaign]:
+    """Seeds far apart, on which all programs are alike: the baseline has three of them, most trials the first two."""
+    campaign = make_campaign()
+    records = Records(campaign)
+    store = Store.open(path)
+    store.add_campaign(campaign)
+    for seq in range(PAIRS_NEEDED + 1):
+        scale, seeds = (1.0, 3) if seq == 0 else (1.01 + 0.0001 * seq, 2)
+        trial = measured_trial(campaign, records, seq, 4.0 * scale, 1.7 * scale)
+        records.measurements.clear()
+        records.curves.clear()
+        for seed in range(seeds):
+            level = (1.0 + SEED_EFFECT * seed) * scale
+            measured_on_seed(trial, records, seed, 4.0 * level, 1.7 * level)
+        write_trial(store, records, trial)
+    return store, campaign
+
+
 def by_steps(step: int, tokens: int, elapsed_s: float) -> float:
     return step / STEPS
 
@@ -258,20 +285,65 @@ def test_the_store_gives_a_yardstick_when_it_knows_enough(tmp_path: Path) -> Non
     for trials in (PAIRS_NEEDED - 1, PAIRS_NEEDED):
         store, campaign = filled_store(tmp_path / f"{trials}.duckdb", trials)
         with store:
-            found = KnownCurves(store, by_steps).yardstick(campaign, f"{campaign.campaign_id}-00000")
+            found = KnownCurves(store, by_steps).yardstick(campaign, f"{campaign.campaign_id}-00000", 0)
             assert (found is not None) == (trials == PAIRS_NEEDED)
     assert found is not None
     assert found.pairs == PAIRS_NEEDED
-    assert found.incumbent == pytest.approx((4.0,) * len(CHECKPOINTS))
+    assert found.incumbent == pytest.approx((4.0,) * len(CHECKPOINTS)) and not found.on_seed
     assert found.judge(0, 4.5) is not None
     assert found.judge(0, 4.005) is None
+
+
+def test_where_seeds_have_something_in_common_a_curve_is_held_against_that_of_its_own_seed(tmp_path: Path) -> None:
+    store, campaign = paired_store(tmp_path / "s.duckdb")
+    incumbent = f"{campaign.campaign_id}-00000"
+    with store:
+        curves = KnownCurves(store, by_steps)
+        for seed in range(3):
+            found = curves.yardstick(campaign, incumbent, seed)
+            assert found is not None and found.on_seed
+            own = 4.0 * (1.0 + SEED_EFFECT * seed)
+            assert found.incumbent == pytest.approx((own,) * len(CHECKPOINTS))
+            assert found.judge(0, own * 1.05) is not None and found.judge(0, own * 1.005) is None
+        elsewhere = curves.yardstick(campaign, incumbent, 3)
+    assert elsewhere is not None and not elsewhere.on_seed
+    mean = 4.0 * (1.0 + SEED_EFFECT)
+    assert elsewhere.incumbent == pytest.approx((mean,) * len(CHECKPOINTS))
+    assert elsewhere.judge(0, mean * 1.05) is None, "from seed to seed it varies by 20 %"
+
+
+def test_where_seeds_have_nothing_in_common_it_is_held_against_the_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, campaign = paired_store(tmp_path / "s.duckdb")
+    sd = store.store_noise(campaign.campaign_id).sd or 0.0
+    monkeypatch.setattr(Store, "store_pairs", lambda self, campaign_id: [PairSpread(1, sd**2, sd**2, 0.0)] * 10)
+    with store:
+        found = KnownCurves(store, by_steps).yardstick(campaign, f"{campaign.campaign_id}-00000", 0)
+    assert found is not None and not found.on_seed
+
+
+def test_the_noise_of_a_metric_that_multiplies_is_relative_as_it_stands(tmp_path: Path) -> None:
+    margins: list[float] = []
+    for scale in ("linear", "log"):
+        task = {"metric": {"name": "m", "direction": "minimize", "scale": scale}}
+        campaign = make_campaign().model_copy(update={"task": task})
+        records = Records(campaign)
+        with Store.open(tmp_path / f"{scale}.duckdb") as store:
+            store.add_campaign(campaign)
+            for seq in range(PAIRS_NEEDED + 1):
+                write_trial(store, records, measured_trial(campaign, records, seq, 4.0, 0.01))
+            found = KnownCurves(store, by_steps).yardstick(campaign, f"{campaign.campaign_id}-00000", 3)
+        assert found is not None
+        margins.append(found.margins[0] or 0.0)
+    assert margins[1] == pytest.approx(margins[0], rel=0.2)
 
 
 def test_without_known_noise_nothing_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, campaign = filled_store(tmp_path / "s.duckdb", PAIRS_NEEDED)
     monkeypatch.setattr(Store, "store_noise", lambda self, campaign_id: Noise(sd=None, df=0))
     with store:
-        assert KnownCurves(store, by_steps).yardstick(campaign, f"{campaign.campaign_id}-00000") is None
+        assert KnownCurves(store, by_steps).yardstick(campaign, f"{campaign.campaign_id}-00000", 0) is None
 
 
 def test_curves_of_another_machine_say_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,24 +352,24 @@ def test_curves_of_another_machine_say_nothing(tmp_path: Path, monkeypatch: pyte
     incumbent = f"{campaign.campaign_id}-00000"
     with store:
         curves = KnownCurves(store, by_steps)
-        assert curves.yardstick(campaign, incumbent) is not None
+        assert curves.yardstick(campaign, incumbent, 0) is not None
         moved = store.update_campaign(campaign.campaign_id, hardware_fingerprint="gpu-8")
-        assert curves.comparisons(moved) == []
-        assert curves.yardstick(moved, incumbent) is None
+        assert curves.comparisons(moved, paired=False) == []
+        assert curves.yardstick(moved, incumbent, 0) is None
         back = store.update_campaign(campaign.campaign_id, hardware_fingerprint=campaign.hardware_fingerprint)
-        assert curves.yardstick(back, incumbent) is not None
+        assert curves.yardstick(back, incumbent, 0) is not None
 
 
 def test_a_clock_that_is_put_back_does_not_change_which_training_was_first(tmp_path: Path) -> None:
     store, campaign = filled_store(tmp_path / "s.duckdb", 1)
     with store:
         trial = store.trials(campaign.campaign_id)[1]
-        before = KnownCurves(store, by_steps).comparisons(campaign)
+        before = KnownCurves(store, by_steps).comparisons(campaign, paired=True)
         again = make_measurement(trial, 1, 1.2, started_at=trial.created_at - timedelta(days=1))
         blank = {"state": MeasurementState.RUNNING, "val_bpb": None, "finished_at": None}
         store.open_measurement(again.model_copy(update=blank))
         store.finish_measurement(again, None)
-        assert KnownCurves(store, by_steps).comparisons(campaign) == before != []
+        assert KnownCurves(store, by_steps).comparisons(campaign, paired=True) == before != []
 
 
 def test_after_many_stopped_in_a_row_one_runs_to_its_end(tmp_path: Path) -> None:
@@ -306,9 +378,9 @@ def test_after_many_stopped_in_a_row_one_runs_to_its_end(tmp_path: Path) -> None
     with store:
         curves = KnownCurves(store, by_steps)
         for seq in range(PAIRS_NEEDED + 1, PAIRS_NEEDED + 1 + STOPPED_IN_A_ROW):
-            assert curves.yardstick(campaign, incumbent) is not None
+            assert curves.yardstick(campaign, incumbent, 0) is not None
             write_trial(store, Records(campaign), stopped_trial(campaign, seq))
-        assert curves.yardstick(campaign, incumbent) is None
+        assert curves.yardstick(campaign, incumbent, 0) is None
 
 
 def test_readers_tell_a_stopped_trial_from_a_failure_and_from_a_finished_one() -> None:
