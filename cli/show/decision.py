@@ -114,9 +114,11 @@ def _early_stop(d: dict[str, Any]) -> Iterator[str]:
     yield "training was stopped: its curve was hopeless"
     if all(d.get(key) is not None for key in ("checkpoint", "loss", "incumbent_loss", "deficit", "margin")):
         where = " on the same seed" if d.get("on_seed") else ""
+        expected = d.get("expected_deficit", d["deficit"])
         yield (
             f"after {100 * d['checkpoint']:.0f} % of the budget its loss was {d['loss']:.4f}, the incumbent's{where} "
             f"{d['incumbent_loss']:.4f}: {100 * d['deficit']:.1f} % behind"
+            + (f", {100 * expected:.1f} % if that goes on shrinking" if expected < d["deficit"] else "")
         )
         confidence = f" in {100 * d['confidence']:.4g} % of cases" if d.get("confidence") is not None else ""
         yield (

@@ -58,8 +58,8 @@ class Watch:
             return
         self._seen.append(progress)
         self._trace.add(self._share(progress.step, progress.tokens, progress.elapsed_s), progress.loss)
-        while self._next < len(CHECKPOINTS) and (loss := self._trace.loss_at(CHECKPOINTS[self._next])) is not None:
-            verdict = self._yardstick.judge(self._next, loss)
+        while self._next < len(CHECKPOINTS) and (losses := self._trace.losses_at(CHECKPOINTS[self._next])) is not None:
+            verdict = self._yardstick.judge(self._next, losses)
             self._next += 1
             if verdict is not None:
                 raise HopelessError(verdict, self._seen)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from memory.keep.comparable import direction_of, measured_on, measures_as, on_logarithms, points_of
-from memory.keep.hopeless import ByCheckpoint, CurveComparison, Trace, Yardstick, compare, margins, mean_losses
+from memory.keep.hopeless import CurveComparison, LossesByCheckpoint, Trace, Yardstick, compare, margins, mean_losses
 from memory.keep.machine_change import since_change
 from memory.records import Campaign, Curve, Measurement, Trial, TrialKind, stopped_at
 from memory.statistics.noise import Noise
@@ -64,7 +64,7 @@ class KnownCurves:
 
     def __init__(self, source: CurveSource, share: Share) -> None:
         self._source, self.share = source, share
-        self._losses: dict[str, ByCheckpoint | None] = {}
+        self._losses: dict[str, LossesByCheckpoint | None] = {}
         self._programs: dict[str, _Program | None] = {}
         self._compared: dict[tuple[str, bool], tuple[Trial, str, _Program | None, CurveComparison | None]] = {}
 
@@ -86,7 +86,7 @@ class KnownCurves:
             return None
         return Yardstick(incumbent=beside.losses, on_seed=paired, margins=found, pairs=len(known))
 
-    def losses_of(self, measurement: Measurement) -> ByCheckpoint | None:
+    def losses_of(self, measurement: Measurement) -> LossesByCheckpoint | None:
         """A measurement's losses at the checkpoints; None when it has no curve."""
         key = measurement.measurement_id
         if key not in self._losses:  # a stored curve never changes
@@ -190,7 +190,7 @@ def _counts_time(campaign: Campaign) -> bool:
 class _Run:
     """A training to its end, or the mean of several."""
 
-    losses: ByCheckpoint
+    losses: LossesByCheckpoint
     score: float
 
 

@@ -2,14 +2,16 @@
 
 Everything is a pure function of loss curves, given as (share of the budget used, training loss). Definitions:
 
-- The *loss at a checkpoint* is the mean over the latter half of what was trained by then; each report stands for the
-  stretch since the one before, so that it does not matter how densely a training reports. Both ends lie on the first
-  report at or past them: a training that reports there says the same whatever it reports in between.
-- A *deficit* is how much higher that loss is than the incumbent's at the same checkpoint, relative to it: at an equal
+- The *losses at a checkpoint* are the means over the third and over the last quarter of what was trained by then; each
+  report stands for the stretch since the one before, so that it does not matter how densely a training reports. Both
+  ends lie on the first report at or past them: a training that reports there says the same whatever it reports in
+  between.
+- A *deficit* is how much higher a loss is than the incumbent's at the same checkpoint, relative to it: at an equal
   share of the budget, whatever number of steps that is, as schedules follow the share. On the same seed where pairs
-  vary less (`memory.keep.curves`).
-- A *recovery* is the deficit at a checkpoint minus the one at the end, in the metric: what a training made up from
-  there. Every trial that ran to its end has shown one for each checkpoint.
+  vary less (`memory.keep.curves`). One that has shrunk from the one quarter to the next is expected to shrink once
+  more by the same factor: what warms up for long is far behind at first, and catches up fast.
+- A *recovery* is the expected deficit at a checkpoint minus the one at the end, in the metric: what a training made up
+  beyond that. Every trial that ran to its end has shown one for each checkpoint.
 - The *margin* is what a training might make up, from wherever: the greatest recovery seen from any checkpoint that is
   not a single program's claim, and at least what the next one stays below with probability `CONFIDENCE`; then one
   standard deviation of a comparison on top (of a pair, where it is on one seed), because a candidate that only ties
@@ -32,7 +34,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median_low
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from memory.records import Trial, percent
 from memory.statistics.student_t import t_quantile
@@ -65,6 +67,19 @@ ByCheckpoint = tuple[float | None, ...]
 """One value for each of `CHECKPOINTS`; None where it is not known."""
 
 
+class Losses(NamedTuple):
+    """Mean losses over two quarters of what was trained by a checkpoint."""
+
+    before: float
+    """Over the third quarter."""
+    latest: float
+    """Over the last."""
+
+
+LossesByCheckpoint = tuple[Losses | None, ...]
+"""For each of `CHECKPOINTS`; None where it was not reached."""
+
+
 class Trace:
     """A loss curve that grows: reports go in, losses at checkpoints come out."""
 
@@ -85,17 +100,20 @@ class Trace:
         """How far the training is, as a share of its budget."""
         return self._shares[-1]
 
-    def loss_at(self, checkpoint: float) -> float | None:
-        """Mean loss over the latter half of what was trained by the checkpoint; None before it is reached."""
+    def losses_at(self, checkpoint: float) -> Losses | None:
+        """The losses at a checkpoint; None before it is reached."""
         if self.share < checkpoint - _ROUNDING:
             return None
-        last = self._first_at(checkpoint)
-        first = min(self._first_at(checkpoint / 2), last - 1)
-        return (self._sums[last] - self._sums[first]) / (self._shares[last] - self._shares[first])
+        return Losses(self._mean(checkpoint / 2, 0.75 * checkpoint), self._mean(0.75 * checkpoint, checkpoint))
 
-    def losses(self) -> ByCheckpoint:
-        """`loss_at` every checkpoint."""
-        return tuple(self.loss_at(checkpoint) for checkpoint in CHECKPOINTS)
+    def losses(self) -> LossesByCheckpoint:
+        """`losses_at` every checkpoint."""
+        return tuple(self.losses_at(checkpoint) for checkpoint in CHECKPOINTS)
+
+    def _mean(self, start: float, end: float) -> float:
+        last = self._first_at(end)
+        first = min(self._first_at(start), last - 1)
+        return (self._sums[last] - self._sums[first]) / (self._shares[last] - self._shares[first])
 
     def _first_at(self, share: float) -> int:
         """The first report at this share of the budget or past it."""
@@ -121,6 +139,7 @@ class Verdict:
     loss: float
     incumbent_loss: float
     deficit: float
+    expected_deficit: float
     margin: float
     on_seed: bool
     """Whether the incumbent's curve is that on the same seed."""
@@ -131,8 +150,10 @@ class Verdict:
     def reason(self) -> str:
         """One sentence, for a person and for the next proposer."""
         beside = "the incumbent's on the same seed" if self.on_seed else "the incumbent's"
+        trend = f", {percent(self.expected_deficit)} if that goes on shrinking"
         return (
-            f"hopeless at {percent(self.checkpoint, 0)}: its loss was {percent(self.deficit)} above {beside}, "
+            f"hopeless at {percent(self.checkpoint, 0)}: its loss was {percent(self.deficit)} above {beside}"
+            f"{trend if self.expected_deficit < self.deficit else ''}, "
             f"and no more than {percent(self.margin)} is ever made up ({self.pairs} trials known)"
         )
 
@@ -147,6 +168,7 @@ class Verdict:
             "loss": self.loss,
             "incumbent_loss": self.incumbent_loss,
             "deficit": self.deficit,
+            "expected_deficit": self.expected_deficit,
             "margin": self.margin,
             "on_seed": self.on_seed,
             "pairs": self.pairs,
@@ -158,7 +180,7 @@ class Verdict:
 class Yardstick:
     """What a candidate's curve is held against."""
 
-    incumbent: ByCheckpoint
+    incumbent: LossesByCheckpoint
     """The incumbent's losses."""
     on_seed: bool
     """Whether they are those on the candidate's own seed; else the mean over its measurements."""
@@ -166,38 +188,45 @@ class Yardstick:
     """What may still be made up, relative to the incumbent's loss; None where too little is known."""
     pairs: int
 
-    def judge(self, index: int, loss: float) -> Verdict | None:
-        """A verdict if a training with this loss at checkpoint number `index` is hopeless."""
+    def judge(self, index: int, losses: Losses) -> Verdict | None:
+        """A verdict if a training with these losses at checkpoint number `index` is hopeless."""
         reference, margin = self.incumbent[index], self.margins[index]
-        deficit = relative_deficit(loss, reference)
-        if deficit is None or reference is None or margin is None or deficit <= margin:
+        expected = expected_deficit(losses, reference)
+        if expected is None or reference is None or margin is None or expected <= margin:
             return None
         return Verdict(
             checkpoint=CHECKPOINTS[index],
-            loss=loss,
-            incumbent_loss=reference,
-            deficit=deficit,
+            loss=losses.latest,
+            incumbent_loss=reference.latest,
+            deficit=losses.latest / reference.latest - 1.0,
+            expected_deficit=expected,
             margin=margin,
             on_seed=self.on_seed,
             pairs=self.pairs,
         )
 
 
-def relative_deficit(value: float | None, reference: float | None) -> float | None:
-    """How much worse than the reference, relative to it; None when either is missing or there is no scale."""
-    if value is None or reference is None or reference <= 0:
+def expected_deficit(losses: Losses | None, reference: Losses | None) -> float | None:
+    """How much worse than the reference a training is, relative to it, if that goes on shrinking as it did.
+
+    None when either is missing or there is no scale.
+    """
+    if losses is None or reference is None or min(reference) <= 0:
         return None
-    return value / reference - 1.0
+    before, latest = (own / other - 1.0 for own, other in zip(losses, reference, strict=True))
+    return latest * latest / before if before > latest > 0 else latest
 
 
-def mean_losses(curves: Sequence[ByCheckpoint]) -> ByCheckpoint:
+def mean_losses(curves: Sequence[LossesByCheckpoint]) -> LossesByCheckpoint:
     """The mean over several measurements of one program, at each checkpoint that all of them have."""
     if not curves:
         return (None,) * len(CHECKPOINTS)
     return tuple(_mean_of_known(values) for values in zip(*curves, strict=True))
 
 
-def compare(trial: Trial, losses: ByCheckpoint, parent: ByCheckpoint, final_deficit: float) -> CurveComparison:
+def compare(
+    trial: Trial, losses: LossesByCheckpoint, parent: LossesByCheckpoint, final_deficit: float
+) -> CurveComparison:
     """What a finished trial made up from each checkpoint to its end.
 
     Args:
@@ -206,7 +235,7 @@ def compare(trial: Trial, losses: ByCheckpoint, parent: ByCheckpoint, final_defi
         parent: those of its parent.
         final_deficit: its first score against the parent's mean, relative, positive when worse.
     """
-    deficits = (relative_deficit(own, other) for own, other in zip(losses, parent, strict=True))
+    deficits = (expected_deficit(own, other) for own, other in zip(losses, parent, strict=True))
     recoveries = tuple(None if deficit is None else deficit - final_deficit for deficit in deficits)
     return CurveComparison(
         trial_id=trial.trial_id,
@@ -269,6 +298,9 @@ def _greatest_recovery(recoveries: Sequence[float], claims: int) -> float:
     return max(0.0, believed, t_quantile(CONFIDENCE, n) * spread * math.sqrt(1.0 + 1.0 / n))
 
 
-def _mean_of_known(values: Sequence[float | None]) -> float | None:
+def _mean_of_known(values: Sequence[Losses | None]) -> Losses | None:
     known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if len(known) == len(values) else None
+    if len(known) < len(values):
+        return None
+    before, latest = (math.fsum(part) / len(known) for part in zip(*known, strict=True))
+    return Losses(before, latest)
