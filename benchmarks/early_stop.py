@@ -1,332 +1,339 @@
-"""What stopping hopeless trainings early would have saved, and cost, in campaigns that were recorded without it.
+"""What stopping hopeless trainings early saves, and costs, on recordings in which everything ran to its end.
 
-Each campaign is gone through in order, as if early stopping had been on: at every trial the rule sees what the store
-held at that time, without the trials that it has stopped itself by then. Those stay in the record, so it is known what
-they would have come to. Sources are workspaces; what lies in one workspace is replayed together, oldest first, so that
-a later campaign has the earlier one's curves. Nothing is written.
+Any recorded program can be an incumbent: each that is among the better 60 % is one in turn, and all others are its
+candidates, in a random order. The rule sees what a store would hold at that time: curves and scores of the candidates
+before, without those that it has stopped itself. Those stand in the recording, so it is known what they would have come
+to. The noise is taken as known (as by earlier campaigns), pairs are learnt in the night.
 
-    python benchmarks/early_stop.py SOURCE… [--json]
+    python benchmarks/early_stop.py [--json] [RECORDING…]
 
-Seconds are those of training, of search trials only. A would-be keep is a trial that was kept, or whose gain was
-positive. The nearest miss is how much further behind a would-be keep could have been at its worst checkpoint without
-being stopped, in per cent of the incumbent's loss. Would-be keeps are few; `outrun` tests the margins on every trial
-that ran under them: how many made up more than the margin, known before they began, allowed for. Had such a trial ended
-level with the incumbent, it would have been stopped. `left out` is another test: would-be keeps that would be stopped
-by what all other trials of the record show, later ones included. Beside our rule:
+Recordings are made by `record_curves.py`. Seconds are those of training: of a candidate's first seed, and of its second
+where it was better than the incumbent on the first. A would-be keep is better by more than the noise on its first seed.
+Rules:
 
-- `bound 99 %`: our rule at another level.
-- `by checkpoint`: our rule with a margin for each checkpoint, from the recoveries seen from there on.
-- `fixed 5 %`: stop what is more than 5 % behind the incumbent.
-- `median`: stop what is worse than the median of the earlier trials' losses at the same checkpoint, the rule of Vizier
-  (Golovin et al. 2017) and Optuna, after as many trials as ours waits for.
+- `ours`, and `ours by the mean`: what pairs show left out, so that curves are compared with the mean over seeds.
+- `ours, noise × …`: with so much of the noise on top of the margin.
+- `by checkpoint`: a margin for each checkpoint, of the recoveries from there, with so much of the noise.
+- `5 % behind`: stop what is; `hindsight`: the one margin of each night that kills no would-be keep and saves most.
 """
 
 import argparse
+import gzip
 import json
+import math
+import random
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-from memory.keep import hopeless
-from memory.keep.comparable import measures_as
-from memory.keep.curves import KnownCurves, Share
-from memory.keep.hopeless import CHECKPOINTS, PAIRS_NEEDED, ByCheckpoint, CurveComparison, Yardstick, relative_deficit
-from memory.reader import Reader
-from memory.records import Campaign, Curve, Measurement, MeasurementState, Trial, TrialKind
-from memory.statistics.noise import Noise, pooled_noise
-from rails.status import FINISHED, Status
-from trainer.budget import Budget, BudgetKind, Usage
+from memory.keep.curves import KnownCurves  # noqa: E402
+from memory.keep.hopeless import (  # noqa: E402
+    CHECKPOINTS,
+    ByCheckpoint,
+    CurveComparison,
+    Yardstick,
+    expected_deficit,
+    margins,
+)
+from memory.records import Campaign, Curve, Measurement, MeasurementState, Phase, Trial, TrialKind  # noqa: E402
+from memory.statistics.noise import Noise, pooled_noise  # noqa: E402
+from memory.statistics.pairs import PairSpread, pair_spread  # noqa: E402
+from rails.status import Status  # noqa: E402
 
-FIXED_MARGIN = 0.05
-
-
-class Record:
-    """Every row that a replay asks for, read once."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.campaigns = reader.campaigns()
-        self.trials = {c.campaign_id: reader.trials(c.campaign_id) for c in self.campaigns}
-        ids = [t.trial_id for trials in self.trials.values() for t in trials]
-        self.measurements = {trial_id: reader.measurements(trial_id) for trial_id in ids}
-        done = [m.measurement_id for found in self.measurements.values() for m in found]
-        self.curves = {measurement_id: reader.curve(measurement_id) for measurement_id in done}
+RECORDINGS = Path(__file__).parent / "recordings"
+BETTER_SHARE = 0.6
+"""So many of the recorded programs are incumbents: nobody searches from a bad one."""
+_SHARES = 10_000
+"""A share of the budget as a number of steps."""
+_START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@dataclass
-class Past:
-    """The store as it was at a moment of a replay: what came later is not there, stopped trials have no score."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A way to judge curves; see the top of the file."""
 
-    record: Record
-    stopped: dict[str, float] = field(default_factory=dict[str, float])
-    """Trial id to the checkpoint at which the replay stopped it."""
-    now: datetime | None = None
+    name: str
+    pairs: bool = True
+    by_checkpoint: bool = False
+    noise: float = 1.0
+    fixed: float | None = None
+
+
+RULES = (
+    Rule(name="ours"),
+    Rule(name="ours by the mean", pairs=False),
+    Rule(name="ours, noise × 0.5", noise=0.5),
+    Rule(name="ours, noise × 0", noise=0.0),
+    Rule(name="by checkpoint, noise × 1", by_checkpoint=True),
+    Rule(name="by checkpoint, noise × 0.5", by_checkpoint=True, noise=0.5),
+    Rule(name="by checkpoint, noise × 0", by_checkpoint=True, noise=0.0),
+    Rule(name="5 % behind", fixed=0.05),
+)
+
+
+class Recording:
+    """One recorded night, read once."""
+
+    def __init__(self, path: Path) -> None:
+        document = json.loads(gzip.decompress(path.read_bytes()))
+        self.name = path.name.removesuffix(".json.gz")
+        self.budget: dict[str, Any] = document["budget"]
+        self.edits: list[dict[str, Any]] = [row["edit"] for row in document["rows"]]
+        self.runs: list[list[dict[str, Any]]] = [row["runs"] for row in document["rows"]]
+        self.scores: list[list[float]] = [[run["score"] for run in runs] for runs in self.runs]
+        self.noise: Noise = pooled_noise(self.scores)
+
+    @property
+    def incumbents(self) -> list[int]:
+        """Numbers of the better programs; the starting point is 0."""
+        order = sorted(range(len(self.scores)), key=lambda number: sum(self.scores[number]))
+        return sorted(order[: math.ceil(BETTER_SHARE * len(order))])
+
+    def seconds(self, number: int, incumbent: int) -> float:
+        """What the trial of this candidate trains."""
+        promising = self.scores[number][0] < self.scores[incumbent][0]
+        return sum(run["train_s"] for run in self.runs[number][: 2 if promising else 1])
+
+    def would_be_keeps(self, incumbent: int) -> set[int]:
+        """Candidates that are better on the first seed by more than the noise, of pairs where that is less."""
+        ours = self.scores[incumbent]
+        others = [number for number in range(len(self.scores)) if number != incumbent]
+        apart = [(self.scores[n][0] - ours[0]) - (self.scores[n][1] - ours[1]) for n in others]
+        of_pairs = math.sqrt(math.fsum(value**2 for value in apart) / 2 / len(apart))
+        noise = min(of_pairs, (self.noise.sd or 0.0) * math.sqrt(1 + 1 / len(ours)))
+        return {number for number in others if self.scores[number][0] < ours[0] - noise}
+
+
+class Store:
+    """What a store would hold in the middle of such a night.
+
+    Args:
+        recording: everything.
+        incumbent: whose candidates the others are.
+        pairs: whether it knows how pairs vary.
+    """
+
+    def __init__(self, recording: Recording, incumbent: int, *, pairs: bool) -> None:
+        self._recording, self._incumbent, self._pairs = recording, incumbent, pairs
+        self.campaign = Campaign(
+            campaign_id="c", tag="c", branch="c", proposer="random", lineage=False, seed=1, keep_rule="sequential",
+            task={"metric": {"direction": "minimize"}, "budget": recording.budget}, limits={}, corpus_sha256="",
+            hardware={}, hardware_fingerprint="m", isolation="L1", versions={}, baseline_commit="", head_commit="",
+            created_at=_START,
+        )  # fmt: skip
+        self._trials = [self.decided(incumbent, stopped_at=None)]
+        self._spreads: list[PairSpread] = []
+
+    def take(self, number: int, stopped_at: float | None) -> None:
+        """A candidate is decided."""
+        self._trials.append(self.decided(number, stopped_at))
+        if stopped_at is None and len(self._seeds(number)) > 1:
+            ours, theirs = (dict(enumerate(self._recording.scores[n])) for n in (number, self._incumbent))
+            spread = pair_spread(ours, theirs)
+            self._spreads += [spread] if spread and self._pairs else []
+
+    def decided(self, number: int, stopped_at: float | None) -> Trial:
+        """The row of a program."""
+        first = number == self._incumbent
+        return Trial(
+            trial_id=str(number), campaign_id="c", seq=number, phase=Phase.DECIDED, created_at=_START,
+            program_key=str(number), kind=TrialKind.BASELINE if first else TrialKind.SEARCH, parent_commit="",
+            parent_trial_id=None if first else str(self._incumbent), reason="replayed",
+            status=Status.BASELINE if first else Status.DISCARD,
+            metric=self._recording.scores[number][0] if stopped_at is None else None,
+            decision=None if stopped_at is None else {"checkpoint": stopped_at},
+        )  # fmt: skip
+
+    def _seeds(self, number: int) -> range:
+        better = self._recording.scores[number][0] < self._recording.scores[self._incumbent][0]
+        return range(2 if better or number == self._incumbent else 1)
 
     def campaigns(self) -> list[Campaign]:
-        """Those that had begun."""
-        return [campaign for campaign in self.record.campaigns if self._before(campaign.created_at)]
+        """See `CurveSource`."""
+        return [self.campaign]
 
     def trials(self, campaign_id: str) -> list[Trial]:
-        """Those decided by then."""
-        return [
-            self._as_seen(t) for t in self.record.trials[campaign_id] if t.decided_at and self._before(t.decided_at)
-        ]
+        """See `CurveSource`."""
+        return self._trials
 
     def measurements(self, trial_id: str) -> list[Measurement]:
-        """Those begun by then."""
-        if trial_id in self.stopped:
+        """See `CurveSource`: of any program, but those that were stopped have none."""
+        number = int(trial_id)
+        if any(trial.trial_id == trial_id and trial.metric is None for trial in self._trials):
             return []
-        return [m for m in self.record.measurements[trial_id] if self._before(m.started_at)]
+        return [
+            Measurement(
+                measurement_id=f"{number}/{seed}", campaign_id="c", trial_id=trial_id, seed_index=seed, seed=seed,
+                state=MeasurementState.MEASURED, isolation="L1", val_bpb=self._recording.scores[number][seed],
+                started_at=_START + timedelta(minutes=seed), machine="m",
+            )
+            for seed in self._seeds(number)
+        ]  # fmt: skip
 
-    def curve(self, measurement_id: str) -> Curve | None:
-        """The curve of a measurement."""
-        return self.record.curves[measurement_id]
+    def curve(self, measurement_id: str) -> Curve:
+        """See `CurveSource`."""
+        number, seed = (int(part) for part in measurement_id.split("/"))
+        run = self._recording.runs[number][seed]
+        steps = [round(_SHARES * share) for share in run["share"]]
+        return Curve(
+            measurement_id=measurement_id, trial_id=str(number), step=steps, loss=run["loss"],
+            tokens=[0] * len(steps), elapsed_s=[0.0] * len(steps),
+        )  # fmt: skip
 
     def store_noise(self, campaign_id: str) -> Noise:
-        """The spread between measurements of one program, over campaigns that measure alike."""
-        wanted = next(measures_as(c) for c in self.record.campaigns if c.campaign_id == campaign_id)
-        alike = [c for c in self.campaigns() if measures_as(c) == wanted]
-        trials = [t for c in alike for t in self.trials(c.campaign_id) if t.status in FINISHED]
-        scores = ([m.val_bpb for m in self.measurements(t.trial_id) if m.val_bpb is not None] for t in trials)
-        return pooled_noise(scores)
+        """See `CurveSource`."""
+        return self._recording.noise
 
-    def _before(self, moment: datetime) -> bool:
-        return self.now is None or moment < self.now
-
-    def _as_seen(self, trial: Trial) -> Trial:
-        if trial.trial_id not in self.stopped:
-            return trial
-        seen = {"status": Status.DISCARD, "metric": None, "n_measurements": 0, "reason": "stopped", "gain": None}
-        return trial.model_copy(update=seen)
-
-
-Rule = Callable[[KnownCurves, Past, Campaign, Trial], Yardstick | None]
+    def store_pairs(self, campaign_id: str) -> list[PairSpread]:
+        """See `CurveSource`."""
+        return self._spreads
 
 
 @dataclass
-class Replay:
-    """One campaign under one rule, and what it counted."""
+class Count:
+    """What replayed nights came to, added up."""
 
-    trials: int = 0
+    nights: int = 0
     seconds: float = 0.0
     saved: float = 0.0
-    stopped: dict[int, float] = field(default_factory=dict[int, float])
-    """Trial number to checkpoint."""
-    would_be_keeps: list[int] = field(default_factory=list[int])
-    killed: list[int] = field(default_factory=list[int])
-    watched: int = 0
-    outrun: dict[int, float] = field(default_factory=dict[int, float])
-    """Trial number to how much more than the margin it made up, of those watched."""
-    left_out: list[int] = field(default_factory=list[int])
-    """Would-be keeps that a margin learnt from all other trials stops."""
-    nearest_miss: float | None = None
+    stopped: int = 0
+    keeps: int = 0
+    killed: list[str] = field(default_factory=list[str])
+
+    def add(self, other: "Count") -> None:
+        """Add others."""
+        for name in ("nights", "seconds", "saved", "stopped", "keeps", "killed"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def document(self) -> dict[str, Any]:
         """The figures, ready for JSON."""
-        return {
-            "trials": self.trials,
-            "stopped": len(self.stopped),
-            "stopped_at": {f"{c:.2f}": list(self.stopped.values()).count(c) for c in sorted({*self.stopped.values()})},
-            "train_s": self.seconds,
-            "saved_s": self.saved,
-            "saved_share": self.saved / self.seconds if self.seconds else 0.0,
-            "would_be_keeps": len(self.would_be_keeps),
-            "killed": self.killed,
-            "watched": self.watched,
-            "outrun": self.outrun,
-            "left_out_killed": self.left_out,
-            "nearest_miss": self.nearest_miss,
-            "stopped_trials": self.stopped,
-        }
+        share = self.saved / self.seconds if self.seconds else 0.0
+        return {**vars(self), "saved_share": share}
 
 
-def at_level(confidence: float) -> Rule:
-    """Our rule, with the prediction bound at this level."""
-
-    def yardstick(known: KnownCurves, past: Past, campaign: Campaign, trial: Trial) -> Yardstick | None:
-        usual = hopeless.CONFIDENCE
-        hopeless.CONFIDENCE = confidence  # pyright: ignore[reportConstantRedefinition]
-        try:
-            return known.yardstick(campaign, trial.parent_trial_id or "")
-        finally:
-            hopeless.CONFIDENCE = usual  # pyright: ignore[reportConstantRedefinition]
-
-    return yardstick
-
-
-def by_checkpoint(known: KnownCurves, past: Past, campaign: Campaign, trial: Trial) -> Yardstick | None:
-    """A margin for each checkpoint: of it and all later ones."""
-    whole = known.yardstick(campaign, trial.parent_trial_id or "")
-    if whole is None:
-        return None
-    comparisons, found, parent = known.comparisons(campaign), list[float | None](), trial.parent_trial_id or ""
-    without = next(margin for margin in hopeless.margins(comparisons, parent, 0.0) if margin is not None)
-    noise = next(margin for margin in whole.margins if margin is not None) - without
-    for index in range(len(CHECKPOINTS)):
-        later = [_from(comparison, index) for comparison in comparisons]
-        found.append(hopeless.margins(later, parent, noise)[-1])
-    return Yardstick(incumbent=whole.incumbent, margins=tuple(found), pairs=whole.pairs)
+def replay(recording: Recording, incumbent: int, rule: Rule) -> Count:
+    """One night."""
+    store, keeps = Store(recording, incumbent, pairs=rule.pairs), recording.would_be_keeps(incumbent)
+    known = KnownCurves(store, lambda step, tokens, elapsed_s: step / _SHARES)
+    found = Count(nights=1, keeps=len(keeps))
+    for number in candidates(recording, incumbent):
+        losses = known.losses_of(store.measurements(str(number))[0])
+        yardstick = applied(rule, known, store, str(incumbent))
+        stop = None
+        if yardstick is not None and losses is not None:
+            judged = enumerate(losses)
+            stop = next((CHECKPOINTS[i] for i, at in judged if at is not None and yardstick.judge(i, at)), None)
+        store.take(number, stop)
+        count_one(found, recording, incumbent, number, stop, wanted=number in keeps)
+    return found
 
 
-def _from(comparison: CurveComparison, index: int) -> CurveComparison:
-    """A comparison as if nothing was known of it before a checkpoint."""
-    return replace(comparison, recoveries=(None,) * index + comparison.recoveries[index:])
+def candidates(recording: Recording, incumbent: int) -> list[int]:
+    """All others, in an order of the incumbent's own."""
+    others = [number for number in range(len(recording.scores)) if number != incumbent]
+    random.Random(incumbent).shuffle(others)
+    return others
 
 
-def fixed(known: KnownCurves, past: Past, campaign: Campaign, trial: Trial) -> Yardstick | None:
-    """The same margin at every checkpoint."""
-    losses = known.losses(campaign, trial.parent_trial_id or "")
-    if losses is None:
-        return None
-    return Yardstick(incumbent=losses, margins=(FIXED_MARGIN,) * len(CHECKPOINTS), pairs=0)
+def count_one(
+    found: Count, recording: Recording, incumbent: int, number: int, stop: float | None, *, wanted: bool
+) -> None:
+    """Add one candidate."""
+    seconds = recording.seconds(number, incumbent)
+    found.seconds += seconds
+    if stop is None:
+        return
+    found.stopped += 1
+    found.saved += seconds - stop * recording.runs[number][0]["train_s"]
+    if wanted:
+        gain = 1 - recording.scores[number][0] / recording.scores[incumbent][0]
+        edits = f"{recording.edits[number]} against {recording.edits[incumbent]}"
+        found.killed.append(f"{recording.name}: {edits} at {stop:.0%}, would have gained {gain:.1%}")
 
 
-def median_rule(known: KnownCurves, past: Past, campaign: Campaign, trial: Trial) -> Yardstick | None:
-    """Worse than the median of the earlier trials at this checkpoint, whatever became of them."""
-    earlier = [t for t in past.trials(campaign.campaign_id) if t.status in FINISHED]
-    rows = [losses for t in earlier if (losses := known.losses(campaign, t.trial_id)) is not None]
-    if len(rows) < PAIRS_NEEDED:
-        return None
-    return Yardstick(incumbent=tuple(map(_median, zip(*rows, strict=True))), margins=(0.0,) * len(CHECKPOINTS), pairs=0)
+def applied(rule: Rule, known: KnownCurves, store: Store, incumbent: str) -> Yardstick | None:
+    """The yardstick under a rule: our own, with its margin replaced."""
+    ours = known.yardstick(store.campaign, incumbent, 0)
+    if ours is None or rule == RULES[0]:
+        return ours
+    if rule.fixed is not None:
+        return replace(ours, margins=(rule.fixed,) * len(CHECKPOINTS))
+    comparisons = known.comparisons(store.campaign, paired=ours.on_seed)
+    bare = margins(comparisons, incumbent, 0.0)
+    noise = max((whole - part for whole, part in zip(ours.margins, bare, strict=True) if whole and part), default=0.0)
+    if not rule.by_checkpoint:
+        return replace(ours, margins=margins(comparisons, incumbent, rule.noise * noise))
+    each = (margins([only(c, i) for c in comparisons], incumbent, rule.noise * noise)[i] for i in range(len(bare)))
+    return replace(ours, margins=tuple(each))
 
 
-RULES: dict[str, Rule] = {
-    "ours": at_level(hopeless.CONFIDENCE),
-    "bound 99 %": at_level(0.99),
-    "by checkpoint": by_checkpoint,
-    "fixed 5 %": fixed,
-    "median": median_rule,
-}
+def only(comparison: CurveComparison, index: int) -> CurveComparison:
+    """A comparison as if one checkpoint alone were known of it."""
+    kept: ByCheckpoint = tuple(value if i == index else None for i, value in enumerate(comparison.recoveries))
+    return replace(comparison, recoveries=kept)
 
 
-def replay_all(source: Path, rule: Rule) -> dict[str, Replay]:
-    """Every campaign of a workspace under one rule, by tag."""
-    with Reader.open(source / ".nightshift" / "snapshot") as reader:
-        record = Record(reader)
-        past = Past(record)
-        found: dict[str, Replay] = {}
-        for campaign in record.campaigns:
-            found[campaign.tag] = replay(past, campaign, rule)
-        return found
+def hindsight(recording: Recording, incumbent: int) -> Count:
+    """One night under the smallest margin that kills none, known from the start."""
+    store, keeps = Store(recording, incumbent, pairs=True), recording.would_be_keeps(incumbent)
+    known = KnownCurves(store, lambda step, tokens, elapsed_s: step / _SHARES)
+    theirs = known.losses_of(store.measurements(str(incumbent))[0])
+    found, behind = Count(nights=1, keeps=len(keeps)), dict[int, list[float]]()
+    for number in candidates(recording, incumbent):
+        losses = known.losses_of(store.measurements(str(number))[0])
+        assert losses is not None and theirs is not None
+        behind[number] = [expected_deficit(*both) or 0.0 for both in zip(losses, theirs, strict=True)]
+    margin = max((max(behind[number]) for number in keeps), default=0.0)
+    for number, deficits in behind.items():
+        stop = next((c for c, value in zip(CHECKPOINTS, deficits, strict=True) if value > max(0.0, margin)), None)
+        count_one(found, recording, incumbent, number, stop, wanted=number in keeps)
+    return found
 
 
-def replay(past: Past, campaign: Campaign, rule: Rule) -> Replay:
-    """Go through a campaign in order, stopping what the rule would have stopped."""
-    result, record, share = Replay(), past.record, share_of(campaign)
-    known = KnownCurves(past, share)
-    made_up = {c.trial_id: c.recoveries for c in KnownCurves(Past(record), share).comparisons(campaign)}
-    for trial in record.trials[campaign.campaign_id]:
-        first = next((m for m in record.measurements[trial.trial_id] if m.state is MeasurementState.MEASURED), None)
-        if trial.kind is not TrialKind.SEARCH or trial.status not in FINISHED or first is None:
-            continue
-        past.now = trial.created_at
-        losses = known.losses_of(first)
-        yardstick = rule(known, past, campaign, trial)
-        wanted = trial.status is Status.KEEP or (trial.gain or 0.0) > 0
-        seconds = trial.train_s
-        result.trials += 1
-        result.seconds += seconds
-        if wanted:
-            result.would_be_keeps.append(trial.seq)
-        if yardstick is None or losses is None:
-            continue
-        result.watched += 1
-        beyond = _beyond(made_up[trial.trial_id], yardstick.margins)
-        if beyond > 0:
-            result.outrun[trial.seq] = beyond
-        slack, stop = room(yardstick, losses)
-        if wanted and slack is not None:
-            result.nearest_miss = slack if result.nearest_miss is None else min(slack, result.nearest_miss)
-        if stop is not None:
-            result.stopped[trial.seq] = stop
-            result.saved += seconds - stop * (first.train_s or 0.0)
-            past.stopped[trial.trial_id] = stop
-            if wanted:
-                result.killed.append(trial.seq)
-    result.left_out = [seq for seq in result.would_be_keeps if _stopped_by_all_others(record, campaign, seq, rule)]
-    return result
+def replay_all(recordings: Sequence[Recording]) -> dict[str, dict[str, Count]]:
+    """By recording and rule, then all together."""
+    found: dict[str, dict[str, Count]] = {recording.name: {} for recording in recordings}
+    for recording in recordings:
+        for incumbent in recording.incumbents:
+            nights = {rule.name: replay(recording, incumbent, rule) for rule in RULES}
+            nights["hindsight"] = hindsight(recording, incumbent)
+            for name, night in nights.items():
+                for group in (recording.name, "all"):
+                    found.setdefault(group, {}).setdefault(name, Count()).add(night)
+    return found
 
 
-def _stopped_by_all_others(record: Record, campaign: Campaign, seq: int, rule: Rule) -> bool:
-    """Whether a trial would be stopped by what the rest of the record shows."""
-    trial = record.trials[campaign.campaign_id][seq]
-    known = KnownCurves(Past(record), share_of(campaign))
-    first = next(m for m in record.measurements[trial.trial_id] if m.state is MeasurementState.MEASURED)
-    losses, rest = known.losses_of(first), Past(record, stopped={trial.trial_id: 0.0})
-    yardstick = rule(KnownCurves(rest, share_of(campaign)), rest, campaign, trial)
-    return yardstick is not None and losses is not None and room(yardstick, losses)[1] is not None
-
-
-def room(yardstick: Yardstick, losses: ByCheckpoint) -> tuple[float | None, float | None]:
-    """The smallest distance to being stopped (negative: it is), and the first checkpoint where it is."""
-    slacks: list[tuple[float, float]] = []
-    for checkpoint, own, reference, margin in zip(
-        CHECKPOINTS, losses, yardstick.incumbent, yardstick.margins, strict=True
-    ):
-        deficit = relative_deficit(own, reference)
-        if deficit is not None and margin is not None:
-            slacks.append((checkpoint, margin - deficit))
-    stop = next((checkpoint for checkpoint, slack in slacks if slack < 0), None)
-    return min((slack for _, slack in slacks), default=None), stop
-
-
-def _beyond(recoveries: ByCheckpoint, margins: ByCheckpoint) -> float:
-    """By how much the recoveries exceeded the margins at most; negative when they never did."""
-    both = zip(recoveries, margins, strict=True)
-    return max((r - m for r, m in both if r is not None and m is not None), default=-1.0)
-
-
-def share_of(campaign: Campaign) -> Share:
-    """Progress of the campaign's budget."""
-    budget = campaign.task["budget"]
-    amount = Budget(kind=BudgetKind(budget["kind"]), amount=float(budget["amount"]))
-    return lambda step, tokens, elapsed_s: amount.progress(Usage(seconds=elapsed_s, steps=step, tokens=tokens))
-
-
-def _median(values: tuple[float | None, ...]) -> float | None:
-    known = [value for value in values if value is not None]
-    return median(known) if known else None
+def report(found: dict[str, dict[str, Count]]) -> str:
+    """A Markdown table, and what our rule killed."""
+    lines = ["| recording | rule | nights | stopped | training saved | would-be keeps | killed |", "|" + "---|" * 7]
+    for group, rules in found.items():
+        for name, count in rules.items():
+            share = count.document()["saved_share"]
+            cells = (group, name, count.nights, count.stopped, f"{share:.1%}", count.keeps, len(count.killed))
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    killed = found["all"]["ours"].killed
+    return "\n".join([*lines, "", *(["Killed by our rule:", "", *(f"- {text}" for text in killed)] if killed else [])])
 
 
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, nargs="+", help="a workspace with recorded campaigns")
+    parser.add_argument("recording", type=Path, nargs="*", help="default: all in benchmarks/recordings")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    sources: list[Path] = arguments.source
-    result = {
-        str(source): {
-            name: {tag: found.document() for tag, found in replay_all(source, rule).items()}
-            for name, rule in RULES.items()
-        }
-        for source in sources
-    }
+    paths: list[Path] = arguments.recording or sorted(RECORDINGS.glob("*.json.gz"))
+    found = replay_all([Recording(path) for path in paths])
     if arguments.json:
-        print(json.dumps(result, indent=2))
-        return
-    heads = ("stopped", "saved", "would-be keeps", "killed", "nearest miss", "outrun", "left out")
-    for source, rules in result.items():
-        for tag in next(iter(rules.values())):
-            first = rules["ours"][tag]
-            print(f"{source}, campaign {tag}: {first['trials']} trials, {first['train_s']:.0f} s of training")
-            print(f"  {'rule':14}" + "".join(f"{head:>15}" for head in heads))
-            for name, found in rules.items():
-                _print_row(name, found[tag])
-
-
-def _print_row(name: str, row: dict[str, Any]) -> None:
-    near = "–" if row["nearest_miss"] is None else f"{100 * row['nearest_miss']:+.1f} %"
-    killed = ", ".join(map(str, row["killed"])) or "0"
-    cells = (f"{row['stopped']}", f"{row['saved_s']:.0f} s, {100 * row['saved_share']:.0f} %", row["would_be_keeps"])
-    left = f"{len(row['left_out_killed'])} of {row['would_be_keeps']}"
-    outrun = f"{len(row['outrun'])} of {row['watched']}"
-    print(f"  {name:14}" + "".join(f"{cell!s:>15}" for cell in (*cells, killed, near, outrun, left)))
+        documents = {group: {n: c.document() for n, c in rules.items()} for group, rules in found.items()}
+        print(json.dumps(documents, indent=2))
+    else:
+        print(report(found))
 
 
 if __name__ == "__main__":
