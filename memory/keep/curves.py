@@ -41,8 +41,8 @@ class CurveSource(Protocol):
         """The curve of a measurement."""
         ...
 
-    def store_noise(self, campaign_id: str) -> Noise:
-        """The spread of one measurement."""
+    def compared_noise(self, campaign_id: str) -> Noise:
+        """The spread of one measurement, on the scale on which the campaign compares scores."""
         ...
 
     def store_pairs(self, campaign_id: str) -> list[PairSpread]:
@@ -72,7 +72,7 @@ class KnownCurves:
         """What a candidate's curve on a seed is held against; None when nothing may be stopped now."""
         if self._due_to_finish(campaign):
             return None
-        noise = self._source.store_noise(campaign.campaign_id)
+        noise = self._source.compared_noise(campaign.campaign_id)
         incumbent = self._program(campaign, incumbent_trial_id, noise.sd)
         if noise.sd is None or incumbent is None:
             return None
@@ -103,7 +103,7 @@ class KnownCurves:
         """
         alike = [c for c in self._source.campaigns() if measures_as(c) == measures_as(campaign)]
         trials = [(c, t) for c in alike for t in self._source.trials(c.campaign_id)]
-        sd = self._source.store_noise(campaign.campaign_id).sd
+        sd = self._source.compared_noise(campaign.campaign_id).sd
         programs: dict[str, _Program | None] = {}
         found: list[CurveComparison | None] = []
         for its_campaign, trial in trials:

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from memory.figures.campaign import result_of
 from memory.figures.reading import TABLES, read_report_data
+from memory.keep.comparable import evidence_of
+from memory.keep.comparison import compare
 from memory.reader import Reader
 from memory.statistics.noise import Noise
-from memory.statistics.student_t import t_quantile
 from rails.status import Status
 from tests.support.many_trials import publish_campaigns
 from tests.support.report_data import FINAL, Night, data_of, many_trials_data
@@ -34,9 +35,13 @@ def test_a_result_on_fresh_seeds_comes_before_the_estimate_of_the_search() -> No
 def test_without_fresh_seeds_the_gain_is_that_of_all_measurements_of_the_search() -> None:
     result = result_of(kept().data())
     assert result.kind == "search" and result.fresh is None and result.search is not None
-    assert result.search.gain == pytest.approx((2.0 - 1.95) / 2.0)
-    sd = ((0.02**2 + 0.02**2 + 0.01**2 + 0.01**2) / 3) ** 0.5
-    assert result.search.margin == pytest.approx(t_quantile(0.975, 3) * sd * (1 / 2 + 1 / 3) ** 0.5 / 2.0)
+    data = kept().data()
+    ours, theirs = (data.scores(trial) for trial in (kept().best, data.trials[0]))
+    found = compare(evidence_of(data.campaign, data.noise, ours, theirs))
+    assert found.gain_low is not None and found.gain_high is not None
+    assert (len(ours), len(theirs)) == (2, 3)
+    assert result.search.gain == found.gain == pytest.approx((2.0 - 1.95) / 2.0, rel=0.1)
+    assert result.search.margin == pytest.approx((found.gain_high - found.gain_low) / 2)
 
 
 def test_a_final_that_is_not_done_or_is_of_another_trial_is_no_result() -> None:

@@ -229,9 +229,8 @@ def test_near_misses_say_what_they_fell_short_of_and_whether_to_try_again():
     evidence = {
         "rule": "sequential",
         "n_candidate": 2,
-        "n_incumbent": 3,
-        "noise_sd": 0.004,
-        "noise_df": 6,
+        "standard_error": 0.002,
+        "df": 6.0,
         "keep_level": 0.0015,
         "futility_bound": 1.5,
         "statistic": 1.0,
@@ -242,7 +241,7 @@ def test_near_misses_say_what_they_fell_short_of_and_whether_to_try_again():
     kept = knob_trial(2, "matrix_lr", 0.01, Status.KEEP)
     new = knob_trial(3, "window", "SL", **interval(-0.001, 0.004, 0.4), parent_trial_id=trial_id(2))
     assert part(told(old, kept, new), "Near misses") == [
-        "- trial 1: depth=4, +0.20 % [-0.20, +0.60]; needed +0.30 % to be measured again; about 57 measurements "
+        "- trial 1: depth=4, +0.20 % [-0.20, +0.60]; needed +0.30 % to be measured again; about 47 measurements "
         "would prove it, if true; measured against the baseline, not yet tried on today's best",
         "- trial 3: window=SL, -0.10 % [-0.50, +0.30]",
     ]
