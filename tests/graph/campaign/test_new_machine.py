@@ -158,7 +158,8 @@ def test_baseline_and_incumbent_are_measured_again_before_the_next_trial(
     assert evidence.noise_df == 2
     assert worse.status is Status.DISCARD
     assert baseline.n_measurements == 3
-    assert baseline.metric == pytest.approx((baseline_home.metric or 0) + SLOWER)
+    assert baseline.metric is not None
+    assert baseline.metric > (baseline_home.metric or 0) + SLOWER / 2
     assert kept.n_measurements == 1
     assert kept.metric is not None
     assert kept.metric > (kept_home.metric or 0) + SLOWER / 2
