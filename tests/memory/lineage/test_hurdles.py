@@ -33,7 +33,7 @@ def evidence(candidate: list[float], incumbent: tuple[tuple[int, float], ...] = 
         incumbent=incumbent,
         baseline=BASELINE,
         noise_sd=SD,
-        noise_df=12,
+        noise_df=120,
         direction="minimize",
         pairs=tuple([PairSpread(3, 3 * SD**2, 3 * SD**2, 0.0)] * LEARNING_PAIRS),
     )
