@@ -79,7 +79,7 @@ def test_a_budget_of_cpu_seconds_goes_by_the_baselines_cpu_seconds() -> None:
     caps = caps_for(budget, Caps(), pace)
     assert [caps.charged_s(budget, cpu_s) for cpu_s in (0.4, 0.75)] == [0, 0.25]
     assert (caps.answer_s, caps.answer_cpu_s) == (math.inf, 0.5)
-    assert caps.train_limit_s(budget) == pytest.approx(5 * 1.02 + 0.5)
+    assert caps.train_limit_s(budget) == pytest.approx(5 * 1.02 + 0.15)
     assert str(budget) == "5 CPU s"
 
 
