@@ -69,9 +69,14 @@ class Channel:
         self._drain(self._output_fd, self._read_output)
         self._drain(self._control, self._read_control)
 
-    def hush(self) -> None:
-        """Take in what it has printed so far; from now on its words go to `unheard`, and into no text of ours."""
-        self._drain(self._output_fd, self._read_output)
+    def hush(self, *, from_the_start: bool = False) -> None:
+        """Take in what it has printed so far; from now on its words go to `unheard`, and into no text of ours.
+
+        Args:
+            from_the_start: what it has printed so far goes there, too.
+        """
+        if not from_the_start:
+            self._drain(self._output_fd, self._read_output)
         self.unheard = HeadTail()
 
     def send(self, message: bytes, fds: Sequence[int] = ()) -> None:

@@ -87,9 +87,13 @@ class Conversation:
         self.stop_at = math.inf
         """When to end on request, by the monotonic clock. May be set in a signal handler and by another thread."""
 
-    def hush(self) -> None:
-        """From now on it sees questions: nothing in its own words gets into a reason, a detail or anything stored."""
-        self._channel.hush()
+    def hush(self, *, from_the_start: bool = False) -> None:
+        """From now on it sees questions: nothing in its own words gets into a reason, a detail or anything stored.
+
+        Args:
+            from_the_start: nor anything that it said before.
+        """
+        self._channel.hush(from_the_start=from_the_start)
 
     def expect(self, kind: type[E], phase: Phase) -> E:
         """The next message, which must be of this kind.

@@ -82,7 +82,7 @@ class TrialProcess:
             lines = len(spec.source.splitlines())
             self._talk = Conversation(child, self._channel, self._watchdog, spec.limits.memory_bytes, lines, about)
             if self._replica:
-                self._talk.hush()  # all that it will ever see are questions
+                self._talk.hush(from_the_start=True)  # all that it will ever see are questions
             self._undo = undo.pop_all()
 
     @classmethod
