@@ -23,7 +23,7 @@ class Bounds:
 STEADY: Final = Bounds(keep_level=0.0008, futility=(0.7, 1.3, 1.7, 2.0, 2.3, 2.5))
 """For budgets that repeat exactly."""
 
-ON_CLOCK: Final = Bounds(keep_level=0.0015, futility=(0.7, 1.3, 1.7, 2.0, 2.3, 2.5))
+ON_CLOCK: Final = Bounds(keep_level=0.0008, futility=(0.7, 1.3, 1.7, 2.0, 2.3, 2.5))
 """For budgets of time: a keep takes a control besides."""
 
 FIRST_KEEP: Final = 3
@@ -43,7 +43,7 @@ LEARNING_STATISTIC: Final = -0.5
 INCUMBENT_CAP: Final = 8
 """Measurements of an incumbent beyond which more would hardly sharpen the comparison. Not for controls."""
 
-CONTROL_BOUND: Final = 2.6
+CONTROL_BOUND: Final = 3.0
 """On a clock: how clearly a candidate must also beat the controls alone, in standard errors."""
 
 REFRESH_TRIALS: Final = 12
