@@ -173,14 +173,14 @@ PROFILES: dict[DeviceClass, Profile] = {
     "cpu": Profile(
         device="cpu",
         budget_kind="cpu_seconds",
-        budget_s=5.0,
+        budget_s=3.0,
         threads=1,
         baseline_seeds=6,
         final_seeds=4,
         corpus="stdlib",
         vocab_size=1024,
         eval_seq_len=128,
-        eval_tokens=65_536,
+        eval_tokens=32_768,
         min_gain=0.01,
         knobs=_CPU_KNOBS,
         rules=_RULES,
@@ -314,7 +314,7 @@ repairs = 1                 # how often a crash goes back to the proposer
 max_diff_lines = 80
 
 [limits]
-trials = 50
+trials = 40
 hours = 0.0                 # 0: no limit of time
 failures_in_a_row = 20
 
