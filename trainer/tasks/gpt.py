@@ -173,7 +173,7 @@ PROFILES: dict[DeviceClass, Profile] = {
     "cpu": Profile(
         device="cpu",
         budget_kind="cpu_seconds",
-        budget_s=3.0,
+        budget_s=5.0,
         threads=1,
         baseline_seeds=6,
         final_seeds=4,
