@@ -47,7 +47,7 @@ CHANGES: dict[str, dict[str, int | float | str]] = {
     "matrix_lr halved": {"matrix_lr": 0.02},
     "no warm-down": {"warmdown_frac": 0.0},
     "one layer less": {"depth": 1},
-    "half as wide": {"width": 32},
+    "half as wide": {"width": 64},
     "value embeddings off": {"value_embeds": "none"},
 }
 LEAKS = (0.01, 0.05, 0.2, 1.0)

@@ -10,12 +10,10 @@ trial runs, by the process tree and by the control group.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.shared.neighbours import neighbours  # noqa: E402
 from trainer.budget import Budget, BudgetKind, Caps  # noqa: E402
 from trainer.data.prepare import DataSpec, prepare  # noqa: E402
 from trainer.launch.child import Child  # noqa: E402
@@ -37,18 +36,6 @@ from trainer.trial.wire import Progress  # noqa: E402
 
 PROFILE = PROFILES["cpu"]
 READINGS = 200
-
-
-@contextmanager
-def neighbours(count: int) -> Generator[None]:
-    """So many processes that keep a core busy each."""
-    busy = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
 
 
 def trained(spec: TrialSpec, launcher: Launcher) -> dict[str, float]:

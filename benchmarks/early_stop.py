@@ -7,8 +7,9 @@ to. The noise is taken as known (as by earlier campaigns), pairs are learnt in t
 
     python benchmarks/early_stop.py [--json] [RECORDING…]
 
-Recordings are made by `record_curves.py`. Seconds are those of training: of a candidate's first seed, and of its second
-where it was better than the incumbent on the first. A would-be keep is better by more than the noise on its first seed.
+Recordings are made by `recordings/record.py`. Seconds are those of training: of a candidate's first seed, and of its
+second where it was better than the incumbent on the first. A would-be keep is better by more than the noise on its
+first seed.
 Rules:
 
 - `ours`, and `ours by the mean`: what pairs show left out, so that curves are compared with the mean over seeds.

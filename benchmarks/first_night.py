@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import rails.bootstrap  # noqa: E402, F401  # isort: skip  # pyright: ignore[reportUnusedImport]
+from benchmarks.shared.neighbours import neighbours  # noqa: E402
 from cli.inputs.workspaces import latest_campaign, open_reader  # noqa: E402
 from memory.records import Campaign, Trial  # noqa: E402
 from memory.statistics.student_t import t_quantile  # noqa: E402
@@ -80,18 +81,6 @@ class Night:
     def count(self, verdict: str) -> int:
         """How many keeps turned out so."""
         return sum(keep.verdict == verdict for keep in self.keeps)
-
-
-@contextlib.contextmanager
-def neighbours(count: int) -> Generator[None]:
-    """Processes beside that never rest."""
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
 
 
 def spend_night(root: Path, seed: int, confirm: int) -> Night:

@@ -30,7 +30,7 @@ from typing import TypeAlias
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.unpaired_rule import UnpairedRule
+from benchmarks.shared.unpaired_rule import UnpairedRule
 from memory.keep.comparison import estimate
 from memory.keep.rules import Evidence, KeepRule, make_rule
 from memory.statistics.pairs import PairSpread, pair_spread

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.memory_files import make_files  # noqa: E402
+from benchmarks.shared.memory_files import make_files  # noqa: E402
 from cli.inputs.sources import load_source  # noqa: E402
 from cli.main import run_command  # noqa: E402
 from memory.figures.analysis import analyze_trials  # noqa: E402

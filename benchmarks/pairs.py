@@ -12,7 +12,6 @@ trainer's own evaluator.
 """
 
 import argparse
-import contextlib
 import hashlib
 import importlib.util
 import json
@@ -31,6 +30,7 @@ import torch
 # Run as a script, this file's own folder comes first on the path, and it has a `trainer` too.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.shared.alone import spec_alone, train_alone
 from trainer.budget import Budget, BudgetKind
 from trainer.data.prepare import DataSpec, PreparedData, prepare
 from trainer.data.shards import EvalSet, load_eval_set
@@ -38,20 +38,19 @@ from trainer.scoring.evaluate import Tally
 from trainer.session import Session
 from trainer.sight import seen_by_trials
 from trainer.tasks.gpt import PROFILES, Profile, Value
-from trainer.trial.wire import ChildSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 SCORED_ROWS = 16
 EDITS = (
     "depth=1",
-    "width=96",
-    "head_dim=64",
+    "width=64",
+    "head_dim=32",
     "value_embeds=none",
     "matrix_lr=0.02",
     "embedding_lr=0.3",
     "warmdown_frac=0.7",
-    "batch_tokens=2048",
-    "seq_len=64",
+    "batch_tokens=1024",
+    "seq_len=128",
     "softcap=30.0",
     "shift_init=0.2",
 )
@@ -106,23 +105,10 @@ class Bench:
     def bits_per_byte(self, program: ModuleType, edit: dict[str, Value], seed: int) -> float:
         """Train the program with an edit and score it."""
         knobs = program.Knobs(**{**self._profile.values, **edit})
-        spec = ChildSpec(
-            seed=seed,
-            budget=Budget(kind=BudgetKind.STEPS, amount=self._steps),
-            device="cpu",
-            threads=self._threads,
-            eval_rows=1,
-            eval_seq_len=self._profile.eval_seq_len,
-            vocab_size=self._profile.vocab_size,
-            control_fd=-1,
-            shm_fd=-1,
-            state_fd=-1,
-        )
+        budget = Budget(kind=BudgetKind.STEPS, amount=self._steps)
+        spec = spec_alone(self._profile, seed, budget, self._threads)
         session = Session(spec, standalone=True, data_dir=self._data.train_dir)
-        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
-            model = program.build(knobs, session)
-            program.train(model, knobs, session)
-        return scored(model.eval(), self._text)
+        return scored(train_alone(program, knobs, session).eval(), self._text)
 
 
 def scored(model: Any, text: EvalSet) -> float:

@@ -23,7 +23,7 @@ machine that has become slower be noticed."""
 
 
 class CurveSource(Protocol):
-    """What the store and a reader have in common, as far as curves need it."""
+    """What a store is asked, as far as curves need it."""
 
     def campaigns(self) -> list[Campaign]:
         """All campaigns."""

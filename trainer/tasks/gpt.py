@@ -80,9 +80,9 @@ class Profile:
         return {name: entry.default for name, entry in self.knobs.items()}
 
 
-# What usually pays stands first: proposers that read no text try knobs in this order. It is that of a screening of all
-# single moves on the CPU at equal CPU time, and, where that showed nothing, of what short trainings are known to be
-# sensitive to (sizes and rates before initial values, windows and decay).
+# What usually pays stands first: proposers that read no text try knobs in this order. It is that of two screenings of
+# single moves on the CPU at equal CPU time (docs/decisions/0015), and, where they showed nothing, of what short
+# trainings are known to be sensitive to (sizes and rates before initial values, windows and decay).
 _CPU_KNOBS: dict[str, MenuEntry] = {
     "width": MenuEntry(128, [32, 64, 96, 128, 192, 256], "size of the residual stream; a multiple of head_dim"),
     "depth": MenuEntry(2, (1, 8), "transformer blocks; fewer means faster steps and so more of them in the budget"),

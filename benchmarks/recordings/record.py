@@ -4,7 +4,7 @@ A recording has a starting point, late bloomers by name (wide and deep models, l
 and random single-knob edits from the menu of the CPU task. All are trained without early stopping, each on every seed,
 and scored by the trainer's own evaluator. On budgets that count no time a recording repeats to the last digit.
 
-    python benchmarks/record_curves.py NAME… [--folder benchmarks/recordings]
+    python benchmarks/recordings/record.py NAME… [--folder benchmarks/recordings]
 
 Names are those of `NIGHTS`. Each takes between three and ten minutes on one core.
 """
@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch is loaded; trial processes have it as well
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import rails.bootstrap  # noqa: E402, F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 from agents.statistical.moves import MoveSpace  # noqa: E402
 from benchmarks.pairs import program_at, scored  # noqa: E402
+from benchmarks.shared.alone import spec_alone, train_alone  # noqa: E402
 from rails.task import Task  # noqa: E402
 from trainer.budget import Budget, BudgetKind  # noqa: E402
 from trainer.data.prepare import DataSpec, prepare  # noqa: E402
@@ -44,8 +45,8 @@ EVAL_TOKENS = 16_384
 """Less than a real trial is scored on: half of the time would go there."""
 
 LATE_BLOOMERS: tuple[Edit, ...] = (
-    {"width": 96},
-    {"width": 128},
+    {"width": 192},
+    {"width": 256},
     {"depth": 4},
     {"depth": 5},
     {"warmup_frac": 0.3},
@@ -131,22 +132,9 @@ class Bench:
             SystemExit: it diverged.
         """
         knobs = self._program.Knobs(**{**self._profile.values, **edit})
-        spec = ChildSpec(
-            seed=seed,
-            budget=self._budget,
-            device="cpu",
-            threads=1,
-            eval_rows=1,
-            eval_seq_len=self._profile.eval_seq_len,
-            vocab_size=self._profile.vocab_size,
-            control_fd=-1,
-            shm_fd=-1,
-            state_fd=-1,
-        )
+        spec = spec_alone(self._profile, seed, self._budget, threads=1)
         session, started = Recorder(spec, self._data.train_dir), time.process_time()
-        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
-            model = self._program.build(knobs, session)
-            self._program.train(model, knobs, session)
+        model = train_alone(self._program, knobs, session)
         seconds = time.process_time() - started
         score = round(scored(model.eval(), self._text), 5)
         return {"score": score, "train_s": round(seconds, 2), "share": session.shares, "loss": session.losses}
