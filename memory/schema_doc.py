@@ -16,7 +16,7 @@ from itertools import pairwise
 from memory.database.migrations.runner import migrate, newest_version
 from memory.database.queries import create_views, views_sql
 from memory.reader import VIEWS
-from memory.records import CallRole, CampaignState, EventKind, MeasurementState, Phase, Purpose, TrialKind
+from memory.records import CallRole, CampaignState, EventKind, MeasurementState, Origin, Phase, Purpose, TrialKind
 from memory.snapshot.loading import connect
 from rails.status import Status
 
@@ -24,6 +24,7 @@ CLOSED_LISTS: dict[str, type[StrEnum]] = {
     "trials.status": Status,
     "trials.kind": TrialKind,
     "trials.phase": Phase,
+    "trials.origin": Origin,
     "measurements.state": MeasurementState,
     "measurements.purpose": Purpose,
     "calls.role": CallRole,

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from rails.clocks import counts_time
 from rails.menu import Menu, SizeRule
 from rails.tables import Table, build, read_toml, tuple_of_list
-from rails.text import quote
+from rails.text import closest, quote
 
 DAY_S = 86_400.0
 Mode: TypeAlias = Literal["knob", "diff"]
@@ -139,6 +139,10 @@ class KeepConfig(Table):
     max_measurements: int | None = Field(default=None, ge=1, le=100)
     """Most measurements of one candidate. When absent, 1 for `threshold` and 8 for `sequential`."""
 
+    simpler_margin: float = Field(default=0.0, ge=0, le=0.1)
+    """How much worse than the best ever kept a change of the code may be that makes the program simpler, relative to
+    the campaign's baseline; 0: being simpler is no reason to keep."""
+
     @model_validator(mode="after")
     def _sequential_repeats(self) -> Self:
         if self.rule == "sequential" and self.max_measurements == 1:
@@ -152,7 +156,7 @@ class RailsConfig(Table):
     novelty: bool = True
     """Whether a program that was tried before is refused."""
     corrections: int = Field(default=2, ge=0, le=10)
-    repairs: int = Field(default=1, ge=0, le=10)
+    repairs: int = Field(default=3, ge=0, le=10)
     max_diff_lines: int = Field(default=80, ge=1, le=10_000)
 
 
@@ -161,6 +165,36 @@ class ProposerConfig(Table):
 
     fallback: str = Field(default="", max_length=4096)
     """The proposer to ask meanwhile; empty: nobody, the loop waits."""
+
+
+class SpecialistConfig(Table):
+    """One specialist of the planner: a part of the work, with the knobs that belong to it."""
+
+    focus: str = Field(min_length=1, max_length=200)
+    """What it is for, in a few words."""
+    knobs: Annotated[tuple[str, ...], BeforeValidator(tuple_of_list)] = ()
+    """The knobs that it may change; none: all of them."""
+    prompt: str = Field(default="", max_length=2000)
+    """A paragraph that only it is told."""
+
+
+class PlannerConfig(Table):
+    """How a language model comes to a proposal."""
+
+    choose: Literal["bandit", "round_robin"] = "bandit"
+    """Who of the specialists proposes next: by confirmed gain for the seconds that it took, or one after the other."""
+    steps: int = Field(default=4, ge=0, le=20)
+    """Most questions that it may ask of the record, the source and the rails before it proposes; 0: none."""
+    tokens: int = Field(default=40_000, ge=500, le=10_000_000)
+    """Most tokens, prompts included, for one attempt at a proposal."""
+    seconds: float = Field(default=600.0, gt=0, le=DAY_S)
+    """Most time for one attempt at a proposal."""
+    critic: str = Field(default="", max_length=200)
+    """The model that gives a second opinion; `self`: the proposing one; empty: nobody."""
+    share: float = Field(default=0.3, ge=0, le=1)
+    """For `hybrid`: share of the trials that the model decides; the search decides the others alone."""
+    candidates: int = Field(default=4, ge=2, le=20)
+    """For `hybrid`: how many of the search's best moves the model chooses from."""
 
 
 class LineageConfig(Table):
@@ -211,6 +245,8 @@ class Task(Table):
     final: FinalConfig = FinalConfig()
     rails: RailsConfig = RailsConfig()
     proposer: ProposerConfig = ProposerConfig()
+    planner: PlannerConfig = PlannerConfig()
+    specialists: dict[_Word, SpecialistConfig] = Field(default_factory=dict)
     limits: LimitsConfig = LimitsConfig()
     lineage: LineageConfig = LineageConfig()
     energy: EnergyConfig = EnergyConfig()
@@ -230,6 +266,15 @@ class Task(Table):
     def _something_to_change(self) -> Self:
         if "knob" in self.edit.modes and not self.menu.knobs:
             raise ValueError('edit.modes has "knob", but [menu.knobs] is empty')
+        return self
+
+    @model_validator(mode="after")
+    def _specialists_know_their_knobs(self) -> Self:
+        for name, specialist in self.specialists.items():
+            for knob in specialist.knobs:
+                if knob not in self.menu.knobs:
+                    what = f"the specialist {name} names a knob {quote(knob)} that is not on the menu"
+                    raise ValueError(f"{what}{closest(knob, self.menu.knobs)}")
         return self
 
 

@@ -62,6 +62,8 @@ SELECT
     t.repairs, -- how often a crash was sent back to the proposer
     t.proposer, -- who proposed it
     t.specialist, -- specialist of the planner that proposed it; null: none
+    t.origin, -- whose idea it was
+    t.critique, -- what the critic said of the draft that it was shown, as an object; null where none was asked
     t.domain, -- the proposer's own word for the area of the edit
     t.propose_s, -- seconds until the proposal was there, as the proposer's calls count them
     t.train_s, -- seconds of training in its own measurements
@@ -164,6 +166,8 @@ SELECT
     k.latency_s, -- seconds until the answer
     k.usd, -- dollars; null when the model has no price
     k.role, -- what it was asked for
+    k.reply_form, -- form of reply that was asked for; null where none was
+    k.finish_reason, -- why the answer ended, as the endpoint states it: length where it was cut
     k.prompt, -- the messages as sent, as a list; null for a proposer that reads no text
     k.message, -- the model's whole message in the form of the protocol, as an object
     k.created_at, -- when the answer was stored

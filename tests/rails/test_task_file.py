@@ -105,7 +105,7 @@ def test_a_short_task_has_the_documented_defaults(tmp_path: Path) -> None:
     assert (task.trial.device, task.trial.threads, task.trial.memory_bytes) == ("auto", 0, 0)
     assert task.baseline.seeds == 3
     assert (task.keep.rule, task.keep.min_gain, task.keep.max_measurements) == ("sequential", 0.003, None)
-    assert (task.rails.novelty, task.rails.corrections, task.rails.repairs) == (True, 2, 1)
+    assert (task.rails.novelty, task.rails.corrections, task.rails.repairs) == (True, 2, 3)
     assert task.rails.max_diff_lines == 80
     assert (task.limits.trials, task.limits.hours, task.limits.failures_in_a_row) == (12, 0.0, 20)
     assert task.size is None

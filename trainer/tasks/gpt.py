@@ -310,7 +310,7 @@ enabled = true              # a training whose curve is so far behind that none 
 [rails]
 novelty = true              # refuse a program that was tried before
 corrections = 2             # how often a refused proposal may be corrected
-repairs = 1                 # how often a crash goes back to the proposer
+repairs = 3                 # how often a crash goes back to the proposer
 max_diff_lines = 80
 
 [limits]

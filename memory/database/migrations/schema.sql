@@ -80,6 +80,8 @@ CREATE TABLE raw.trials (
     propose_joules DOUBLE,
     train_joules DOUBLE,
     score_joules DOUBLE,
+    origin VARCHAR,
+    critique JSON,
     UNIQUE (campaign_id, seq)
 );
 
@@ -150,7 +152,9 @@ CREATE TABLE raw.calls (
     usd DOUBLE,
     created_at TIMESTAMP NOT NULL,
     message JSON,
-    role VARCHAR DEFAULT 'propose'
+    role VARCHAR DEFAULT 'propose',
+    reply_form VARCHAR,
+    finish_reason VARCHAR
 );
 CREATE INDEX calls_by_trial ON raw.calls (trial_id);
 
