@@ -7,11 +7,11 @@ recording pass through the same gate. An answer that is bad is still a `Reply`; 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from agents.texts import storable
 from agents.transcript import CallInfo, Transcript
-from memory.records import Trial
+from memory.records import Origin, Trial
 from rails.errors import ProposerError
 from rails.menu import Menu
 from rails.task import Task
@@ -19,6 +19,14 @@ from rails.task import Task
 
 def _never() -> bool:
     return False
+
+
+def _passes(raw: str) -> str | None:
+    return None
+
+
+def _unheard(step: str, text: str) -> None:
+    pass
 
 
 KnobValue = int | float | str | bool
@@ -63,6 +71,12 @@ class ProposalContext:
     incumbent_metric: float | None
     transcript: Transcript = field(default_factory=Transcript, compare=False)
     """What was answered before in this attempt, and the place for every further request."""
+    lineage_for: Callable[[str | None, tuple[str, ...], int], str] | None = field(default=None, compare=False)
+    """Renders the lineage block for a specialist with its knobs, in at most so many tokens; None: `lineage` it is."""
+    check: Callable[[str], str | None] = field(default=_passes, compare=False)
+    """The rails' reason against a raw proposal, or None when they would let it pass."""
+    progress: Callable[[str, str], None] = field(default=_unheard, compare=False)
+    """Told of every step on the way to a proposal: its name, and what is done in a few words."""
     stopping: Callable[[], bool] = field(default=_never, compare=False)
     """Whether the loop is asked to stop: then no request is sent any more, and one in flight gets a grace time."""
 
@@ -77,6 +91,16 @@ class Reply:
     raw: str
     calls: tuple[CallInfo, ...] = ()
     """What the transcript does not have: the one answer of a proposer that asks nobody."""
+    specialist: str | None = None
+    """The specialist that it comes from, as task.toml names it."""
+    origin: Origin = Origin.SEARCH
+    """Whose idea it is."""
+    critique: dict[str, Any] | None = None
+    """What a critic said of it, as `Trial.critique` keeps it."""
+    lineage: str | None = None
+    """The lineage block that it was made with, where it is not the context's."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it came about, a sentence each."""
     repeatable: bool = False
     """Whether the proposer, asked again over the same rows, answers the same and for nothing: then nothing is lost with
     an answer that is not on the disk yet."""

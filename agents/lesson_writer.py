@@ -20,7 +20,7 @@ from agents.model.messages import read_message
 from agents.transcript import CallInfo, Transcript
 from memory.lineage.lessons import LIMIT
 from memory.lineage.trial_text import edit_text, outcome_text, short
-from memory.records import Trial
+from memory.records import CallRole, Trial
 from rails.text import clean_text
 
 TIMEOUT_S = 15.0
@@ -119,7 +119,8 @@ class ModelCurator:
             answers.append(call)
 
         try:
-            self._endpoint.ask(Request(messages=messages, seed=_seed(trial)), record, stopping)
+            request = Request(messages=messages, seed=_seed(trial), role=CallRole.LESSON)
+            self._endpoint.ask(request, record, stopping)
         except (NoReplyError, RequestRejectedError):
             self._failures += 1
             self._skipping = min(2**self._failures - 1, MOST_SKIPPED)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from rails.text import closest, quote
 
 if TYPE_CHECKING:
     from agents.lesson_writer import Curator  # these load langchain, which only a model needs
+    from agents.model.forms import ReplyForm
     from tools.trajectory import Trajectory
 
 MODEL_VARIABLE = "NIGHTSHIFT_MODEL"
@@ -23,7 +25,13 @@ REPLAY_FILE = "replay.jsonl"
 """The recording that `replay` reads from the workspace; `replay:FILE` names another."""
 
 STATISTICAL: dict[str, Callable[[], Proposer]] = {"tpe": TpeProposer, "random": RandomProposer}
-RESERVED = (*STATISTICAL, "planner", "replay", "scripted")
+HYBRID = "hybrid:"
+"""What stands before a model's name where a statistical search leads and the model helps."""
+
+SELF = "self"
+"""In `[planner] critic`: the proposing model itself."""
+
+RESERVED = (*STATISTICAL, "planner", "hybrid", "replay", "scripted", SELF)
 """Names that no model may have."""
 
 
@@ -33,17 +41,33 @@ def known_proposers(workspace: Path | None) -> tuple[str, ...]:
     Raises:
         UserError: a malformed models.toml.
     """
-    return (*STATISTICAL, "planner", "replay", *_models(workspace))
+    models = _models(workspace)
+    return (*STATISTICAL, "planner", "replay", *models, *(f"{HYBRID}{name}" for name in models))
 
 
-def make_proposer(name: str, *, workspace: Path, seed: int, trajectory: "Trajectory | None" = None) -> Proposer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a model's proposer works with besides its model.
+
+    Attributes:
+        trajectory: read access to the record, for what it may look up.
+        critic: the model that gives a second opinion, as `[planner] critic` names it; empty: nobody.
+        form: the form of reply that served this campaign before; None: not known.
+    """
+
+    trajectory: "Trajectory | None" = None
+    critic: str = ""
+    form: "ReplyForm | None" = None
+
+
+def make_proposer(name: str, *, workspace: Path, around: Surroundings | None = None) -> Proposer:
     """The proposer of a name.
 
     Args:
-        name: `tpe`, `random`, `replay` or `replay:FILE`, a model of models.toml, or `planner` for the configured one.
+        name: `tpe`, `random`, `replay` or `replay:FILE`, a model of models.toml, `planner` for the configured one, or
+            `hybrid:` with one of these two.
         workspace: where models.toml and recordings are looked for.
-        seed: the campaign's seed. Contexts carry it too: no proposer keeps random state.
-        trajectory: read access to the record for a planner's tools.
+        around: what a model's proposer works with; the others need nothing.
 
     Raises:
         UserError: an unknown name (with the nearest one), a malformed models.toml, a key that is not set, a
@@ -54,16 +78,49 @@ def make_proposer(name: str, *, workspace: Path, seed: int, trajectory: "Traject
     if name == "replay" or name.startswith("replay:"):
         return ReplayProposer(workspace / (name.partition(":")[2] or REPLAY_FILE))
     models = _models(workspace)
-    model = _configured_model(workspace, models) if name == "planner" else name
+    model = _model_of(name, workspace, models)
     if model is None:
         fix = f"name one: {', '.join(models)}, set {MODEL_VARIABLE}, or write a models.toml"
         raise UserError("no model is configured for the planner", where=str(workspace), fix=fix)
     if model not in models:
         what = f"there is no proposer {quote(name)}{closest(name, known_proposers(workspace))}"
         raise UserError(what, fix=f"use one of {', '.join(known_proposers(workspace))}")
-    from agents.planner.planner import Planner  # here: langchain takes seconds to import
+    from agents.planner.hybrid import HybridProposer  # here: langchain takes seconds to import
+    from agents.planner.planner import Planner
 
-    return Planner(model, models[model], trajectory=trajectory)
+    around = around or Surroundings()
+    planner = Planner(
+        model,
+        models[model],
+        trajectory=around.trajectory,
+        critic=_critic(around.critic, model, models),
+        form=around.form,
+    )
+    return HybridProposer(planner) if name.startswith(HYBRID) else planner
+
+
+def _model_of(name: str, workspace: Path, models: dict[str, ModelConfig]) -> str | None:
+    """The model behind a proposer's name, whether there is one of that name or not; None: none is configured."""
+    model = name.removeprefix(HYBRID)
+    return _configured_model(workspace, models) if model == "planner" else model
+
+
+def _critic(critic: str, model: str, models: dict[str, ModelConfig]) -> ModelConfig | None:
+    """The entry of the model that criticises.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    if not critic:
+        return None
+    if critic == SELF:
+        return models[model]
+    if critic not in models:
+        fix = f'use one of {", ".join(models)}, "{SELF}" for the proposing model, or leave it empty'
+        raise UserError(
+            f"there is no model {quote(critic)}{closest(critic, models)}", where="[planner] critic", fix=fix
+        )
+    return models[critic]
 
 
 def make_curator(name: str, *, workspace: Path) -> "Curator | None":
@@ -98,7 +155,7 @@ def require_prices(name: str, workspace: Path) -> None:
         UserError: the model's entry in models.toml states no prices; or a malformed models.toml.
     """
     models = _models(workspace)
-    model = (_configured_model(workspace, models) or "") if name == "planner" else name
+    model = _model_of(name, workspace, models) or ""
     config = models.get(model)
     if config is not None and not config.has_prices:
         what = f"models.toml states no prices for {model!r}, so what its calls cost cannot be limited"
@@ -110,7 +167,8 @@ def require_prices(name: str, workspace: Path) -> None:
 def choose_default(workspace: Path) -> tuple[str, str | None]:
     """The proposer for a person who named none, and a sentence for them when there is something to say.
 
-    A model is used only if this person configured it: by `NIGHTSHIFT_MODEL`, or in the workspace's models.toml with
+    A configured model helps a search that leads; named, it would propose alone. A model is used
+    only if this person configured it: by `NIGHTSHIFT_MODEL`, or in the workspace's models.toml with
     its key set. Nothing is contacted to find out.
 
     Raises:
@@ -118,7 +176,10 @@ def choose_default(workspace: Path) -> tuple[str, str | None]:
     """
     model = _configured_model(workspace, _models(workspace))
     if model is not None:
-        return model, None
+        return (
+            f"{HYBRID}{model}",
+            f"Proposer: {HYBRID}{model}, a search that {model} helps; --proposer {model} is it alone.",
+        )
     waiting = workspace_models(workspace)
     if waiting:
         variable = _models(workspace)[waiting[0]].api_key_env

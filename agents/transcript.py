@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from memory.records import CallRole
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallInfo:
@@ -27,6 +29,17 @@ class CallInfo:
     """None when models.toml states no price or the server reports no usage."""
     message: dict[str, Any] | None = None
     """The model's whole message in the form of the protocol; None where there is none."""
+    role: CallRole = CallRole.PROPOSE
+    """What it was asked for."""
+    reply_form: str | None = None
+    """The form of reply that was asked for, as `agents/model/forms.py` names it; None where none was."""
+    finish_reason: str | None = None
+    """Why the answer ended, as the endpoint states it: `length` where it was cut; None where it does not."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether the answer was cut at its token limit."""
+        return self.finish_reason == "length"
 
 
 def forget(call: CallInfo) -> None:

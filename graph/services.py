@@ -69,6 +69,8 @@ class Services:
     """Asked by the first signal: the trial in hand ends as `interrupted`."""
     fallback: Proposer | None = None
     """Asked while the campaign's own proposer does not answer; None: nobody."""
+    stand_in: Proposer | None = None
+    """Proposes for a model all of whose corrections were refused; None: such a trial is blocked."""
     curator: "Curator | None" = None
     """Writes the line that is remembered of a trial; None: the rule does."""
     deadline: float | None = None

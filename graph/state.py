@@ -51,6 +51,8 @@ class TrialState(TypedDict):
     corrections: int
     """Corrections since the last repair."""
     repairs: int
+    stand_in: bool
+    """Whether the stand-in proposes: every correction of the campaign's own proposer was refused."""
     target_trial_id: str
     """Whose program is measured next: the candidate's or the incumbent's."""
     seed_index: int
@@ -65,6 +67,7 @@ class Update(TypedDict, total=False):
     attempt: int
     corrections: int
     repairs: int
+    stand_in: bool
     target_trial_id: str
     seed_index: int
     measurement_id: str
@@ -79,6 +82,7 @@ def initial_state(trial: Trial) -> TrialState:
         "attempt": 0,
         "corrections": 0,
         "repairs": 0,
+        "stand_in": False,
         "target_trial_id": trial.trial_id,
         "seed_index": 0,
         "measurement_id": "",

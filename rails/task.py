@@ -161,10 +161,12 @@ class RailsConfig(Table):
 
 
 class ProposerConfig(Table):
-    """What is done when the campaign's proposer does not answer."""
+    """What is done when the campaign's proposer does not answer, or nothing that passes the rails."""
 
     fallback: str = Field(default="", max_length=4096)
     """The proposer to ask meanwhile; empty: nobody, the loop waits."""
+    stand_in: Literal["tpe", "random", ""] = "tpe"
+    """Who proposes for a model all of whose corrections were refused; empty: nobody, the trial is blocked."""
 
 
 class SpecialistConfig(Table):

@@ -21,8 +21,9 @@ def build_sizing_tool(menu: Menu, knobs: Mapping[str, KnobValue | bool], limit_b
         limit_bytes: the limit when the menu's size rule states none.
     """
 
-    def estimate_size(changes: dict[str, int | float | str]) -> str:
-        """Check a set of knob changes against the menu's ranges, its rules and the memory estimate."""
+    def estimate_size(knob: str, new_value: int | float | str) -> str:
+        """Say what memory the program would need with one knob changed, and whether the menu allows it."""
+        changes = {knob: new_value}
         problem = setting_problem(menu, knobs, changes, limit_bytes)
         return f"not allowed: {problem}" if problem else _estimate(menu, {**knobs, **changes})
 

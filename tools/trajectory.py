@@ -24,6 +24,9 @@ MAX_ROWS = 20
 MAX_CHARS = 2_000
 MAX_CELL_CHARS = 120
 IDEAS_OF_A_KIND = 5
+MAX_SENTENCE_CHARS = 240
+MAX_DIFF = 40
+"""Lines of a trial's diff that are shown."""
 
 
 class QueryAnswer(Protocol):
@@ -65,18 +68,23 @@ def build_trajectory_tools(trials: Sequence[Trial], trajectory: Trajectory | Non
 
     Args:
         trials: the campaign's trials by seq.
-        trajectory: read access to the store; without it there is only `tried_values`.
+        trajectory: read access to the store; without it there are only the tools over `trials`.
 
     Returns:
-        `tried_values`, and with a trajectory `near_misses`, `untried_ideas` and `query_trajectory`.
+        `tried_values` and `show_trial`, and with a trajectory `near_misses`, `ideas` and `query`.
     """
 
     def tried_values(knob: str) -> str:
-        """List the values of one knob that were tried in this campaign, with status and relative gain of each."""
+        """List the values of one knob that were tried, with status and relative gain of each."""
         found = [_tried_row(trial) for trial in trials if _is_move(trial, knob)]
         return table(["trial", "value", "status", "gain", "reason"], found) if found else "never tried"
 
-    tools: list[BaseTool] = [StructuredTool.from_function(tried_values)]
+    def show_trial(trial: int) -> str:
+        """Show one trial: its edit, what was hoped, what came of it, and the change of the code."""
+        found = next((row for row in trials if row.seq == trial and row.status is not None), None)
+        return _whole_trial(found) if found else f"there is no decided trial {trial}"
+
+    tools: list[BaseTool] = [StructuredTool.from_function(tool) for tool in (tried_values, show_trial)]
     if trajectory is not None:
         tools += _store_tools(trajectory)
     return tools
@@ -89,18 +97,18 @@ def _store_tools(trajectory: Trajectory) -> list[BaseTool]:
         rows = [[miss.trial, miss.edit, miss.gain, miss.gain_low, miss.gain_high, miss.p_improve] for miss in found]
         return table(["trial", "edit", "gain", "gain_low", "gain_high", "p_improve"], rows) if rows else "none"
 
-    def untried_ideas() -> str:
+    def ideas() -> str:
         """List pairs of near misses that were never tried together, and the other side of moves that lost clearly."""
         found = trajectory.ideas(IDEAS_OF_A_KIND)
         rows = [*map(_pair_row, found.combinations), *map(_opposite_row, found.opposites)]
         return table(["idea", "knobs", "because"], rows) if rows else "none"
 
-    def query_trajectory(sql: str) -> str:
+    def query(sql: str) -> str:
         """Answer one SQL SELECT over the views trials, measurements, curves, verdicts, lessons and near_misses."""
         answer = trajectory.query(sql)
         return table(answer.columns, answer.rows)
 
-    return [StructuredTool.from_function(tool) for tool in (near_misses, untried_ideas, query_trajectory)]
+    return [StructuredTool.from_function(tool) for tool in (near_misses, ideas, query)]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -145,6 +153,20 @@ def _opposite_row(idea: Opposite) -> list[Any]:
 
 def _is_move(trial: Trial, knob: str) -> bool:
     return trial.edit is not None and trial.edit.get("knob") == knob and trial.status not in QUARANTINED
+
+
+def _whole_trial(trial: Trial) -> str:
+    """One trial in a few lines; texts of models and programs are cleaned."""
+    gain = "-" if trial.gain is None else f"{trial.gain:+.4f}"
+    lines = [
+        f"trial {trial.seq}: {clean_text(trial.edit_key or 'no edit', MAX_CELL_CHARS)}, {trial.status}, gain {gain}",
+        f"hoped: {clean_text(trial.hypothesis or '-', MAX_SENTENCE_CHARS)}",
+        f"because: {clean_text(trial.reason or '-', MAX_SENTENCE_CHARS)}",
+        f"lesson: {clean_text(trial.lesson or '-', MAX_SENTENCE_CHARS)}",
+    ]
+    return "\n".join(
+        [*lines, *(clean_text(line, MAX_CELL_CHARS) for line in (trial.diff or "").splitlines()[:MAX_DIFF])]
+    )
 
 
 def _tried_row(trial: Trial) -> list[Any]:

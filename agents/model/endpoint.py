@@ -27,10 +27,12 @@ from pydantic import SecretStr
 from agents.base import NoReplyError, NoReplyKind
 from agents.model.background import AbandonedError, in_background
 from agents.model.config import ModelConfig
+from agents.model.forms import ReplyForm, response_format
 from agents.model.messages import protocol_message, read_completion, reply_text
 from agents.model.refusals import Refusal, UnsentError, explain
 from agents.texts import storable, storable_json
 from agents.transcript import CallInfo
+from memory.records import CallRole
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 GRACE_S = 10.0
@@ -59,8 +61,14 @@ class Request:
     messages: list[dict[str, Any]]
     """In the form of the chat-completions protocol."""
     seed: int
-    response_format: dict[str, Any] | None = None
+    schema: dict[str, Any] | None = None
+    """Of the reply; None: any text."""
+    form: ReplyForm = "text"
+    """How strictly the schema is asked for."""
     tools: tuple[BaseTool, ...] = ()
+    max_tokens: int | None = None
+    """Longest reply; None: as models.toml has it."""
+    role: CallRole = CallRole.PROPOSE
 
 
 class Endpoint:
@@ -110,8 +118,8 @@ class Endpoint:
             fix = "start the server, correct base_url in models.toml, or use --proposer tpe"
             raise NoReplyError(what, where=self.place, fix=fix, kind=NoReplyKind.PASSING) from error
 
-    def ask(self, request: Request, record: Callable[[CallInfo], None], stopping: Callable[[], bool]) -> AIMessage:
-        """Send a request, once.
+    def ask(self, request: Request, record: Callable[[CallInfo], None], stopping: Callable[[], bool]) -> CallInfo:
+        """Send a request, once; what came of it, as it goes on record.
 
         Args:
             request: what is asked.
@@ -132,8 +140,9 @@ class Endpoint:
         except (openai.OpenAIError, UnsentError, *_UNREADABLE) as error:
             refusal = explain(error, self._config)
         else:
-            record(self._answered(request, message, usage, time.monotonic() - started))
-            return message
+            answered = self._answered(request, message, usage, time.monotonic() - started)
+            record(answered)
+            return answered
         record(self._failed(request, refusal, time.monotonic() - started))
         if refusal.rejected:
             raise RequestRejectedError(refusal)
@@ -152,9 +161,12 @@ class Endpoint:
     def _send(self, request: Request) -> tuple[AIMessage, tuple[int, int] | None]:
         """The answer, and the tokens of prompt and reply. Runs in a thread of its own and touches nothing else."""
         extra: dict[str, Any] = {}
-        if request.response_format is not None:
+        wanted = None if request.schema is None else response_format(request.form, request.schema)
+        if wanted is not None:
             # Not as `response_format`: the client would then parse the reply itself and lose a truncated one.
-            extra["extra_body"] = {"response_format": request.response_format}
+            extra["extra_body"] = {"response_format": wanted}
+        if request.max_tokens is not None:
+            extra["max_completion_tokens"] = request.max_tokens
         if request.tools:
             extra["tools"] = [convert_to_openai_tool(tool) for tool in request.tools]
         received = _Received()
@@ -188,6 +200,9 @@ class Endpoint:
             latency_s=latency_s,
             usd=self._config.usd(prompt_tokens, completion_tokens),
             message=self._safe_messages([whole])[0],
+            role=request.role,
+            reply_form=_form_of(request),
+            finish_reason=_finish_reason(message),
         )
 
     def _failed(self, request: Request, refusal: Refusal, latency_s: float) -> CallInfo:
@@ -200,6 +215,8 @@ class Endpoint:
             completion_tokens=None,
             latency_s=latency_s,
             usd=None,
+            role=request.role,
+            reply_form=_form_of(request),
         )
 
     def _safe_messages(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -209,6 +226,15 @@ class Endpoint:
         """`text` without the key, in a form that can be stored."""
         secret = self._config.api_key_env and self._key
         return storable(text.replace(secret, "[key]") if secret else text)
+
+
+def _form_of(request: Request) -> ReplyForm | None:
+    return None if request.schema is None else request.form
+
+
+def _finish_reason(message: AIMessage) -> str | None:
+    stated = message.response_metadata.get("finish_reason")
+    return storable(stated) if isinstance(stated, str) else None
 
 
 @dataclass(slots=True)

@@ -117,8 +117,9 @@ def read_completion(body: bytes) -> tuple[AIMessage, tuple[int, int] | None] | N
     """
     try:
         match json.loads(body):
-            case {"choices": [{"message": dict(message)}, *_], **rest}:
+            case {"choices": [{"message": dict(message), **choice}, *_], **rest}:
                 read = read_message(message)
+                read.response_metadata = {"finish_reason": choice.get("finish_reason")}
             case _:
                 return None
     except (ValueError, RecursionError):

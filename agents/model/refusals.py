@@ -1,7 +1,8 @@
 """What an endpoint's failure means, said to a person in one sentence with the way out. Loads the openai client."""
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,10 +15,15 @@ from agents.model.config import ModelConfig
 from rails.text import clean_text
 
 MAX_MESSAGE_CHARS = 160
-REJECTED = frozenset({400, 422})
+REJECTED = frozenset({400, 413, 422})
 DENIED = frozenset({401, 403})
 PASSING = frozenset({408, 409, 425, 429})
 """Statuses besides 5xx after which the same request may succeed."""
+
+_OVERFLOW = re.compile(
+    r"context.{0,20}(?:size|length|window)|too (?:long|large)|too many tokens|exceed.{0,40}tokens", re.IGNORECASE
+)
+_CONTEXT = re.compile(r"context (?:size|length|window)\D{0,24}?(\d{3,8})", re.I)
 
 _ELSEWHERE = "or use another proposer, such as --proposer tpe"
 
@@ -36,6 +42,10 @@ class Refusal:
     rejected: bool = False
     """Whether another form of the request may succeed."""
     retry_after_s: float | None = None
+    overflow: bool = False
+    """Whether the request was too long for the model's context: a shorter one may be served."""
+    context_tokens: int | None = None
+    """The size of the context, where the endpoint states it."""
 
 
 def explain(error: Exception, config: ModelConfig) -> Refusal:
@@ -68,8 +78,7 @@ def _status(error: openai.APIStatusError, config: ModelConfig) -> Refusal:
         what = f"the endpoint knows no such model or address ({message})"
         return _lasting(what, "correct model or base_url in models.toml")
     if code in REJECTED:
-        fix = "compare models.toml with what the endpoint supports"
-        return _lasting(f"the endpoint rejected the request ({message})", fix, rejected=True)
+        return _rejected(error, message)
     if _out_of_credit(error):
         return _lasting(f"the account has no credit left ({message})", "top it up")
     return Refusal(
@@ -78,6 +87,17 @@ def _status(error: openai.APIStatusError, config: ModelConfig) -> Refusal:
         kind=NoReplyKind.PASSING if code in PASSING or code >= 500 else NoReplyKind.LASTING,
         retry_after_s=retry_after_s(error.response.headers),
     )
+
+
+def _rejected(error: openai.APIStatusError, message: str) -> Refusal:
+    """A request that is not served in this form: another form may be, or a shorter one."""
+    said = _message(error)
+    if error.status_code == 413 or error.code == "context_length_exceeded" or _OVERFLOW.search(said):
+        stated = _CONTEXT.search(said)
+        refusal = _lasting(f"the request is too long ({message})", "lower context_tokens in models.toml", rejected=True)
+        return replace(refusal, overflow=True, context_tokens=int(stated[1]) if stated else None)
+    fix = "compare models.toml with what the endpoint supports"
+    return _lasting(f"the endpoint rejected the request ({message})", fix, rejected=True)
 
 
 def _lasting(what: str, fix: str, *, rejected: bool = False) -> Refusal:

@@ -1,29 +1,22 @@
-"""The language-model proposer: one question, a few rounds of reading tools when allowed, one raw answer.
+"""The language-model proposer: a small graph of steps around one model, and one raw answer at its end.
 
-It returns what the model said; the rails judge it. What the transcript holds already is taken from there, so that
+It returns what the model proposes; the rails judge it. What the transcript holds already is taken from there, so that
 asking again after a failure or a crash goes on with the conversation where it was.
 
 Import this module lazily: langchain takes seconds to load.
 """
 
-import hashlib
-from collections.abc import Sequence
-from typing import Any
-
-from langchain_core.messages import AIMessage
-from langchain_core.tools import BaseTool
+from collections.abc import Callable
 
 from agents.base import ProposalContext, Reply
-from agents.model.config import ModelConfig, ReplyFormat
-from agents.model.endpoint import GRACE_S, Endpoint, Request, RequestRejectedError
-from agents.model.messages import read_message, reply_text
-from agents.planner.prompts import build_messages, response_schema
-from agents.planner.toolbox import answer_tool_calls, assistant_message, build_toolbox
+from agents.model.config import ModelConfig
+from agents.model.endpoint import GRACE_S, Endpoint
+from agents.model.forms import ReplyForm
+from agents.planner.conversation import Learnt
+from agents.planner.graph import RECURSION_LIMIT, TurnContext, build_planner_graph
+from agents.planner.turn import Model, Offer, PlannerTurn
+from memory.records import Origin
 from tools.trajectory import Trajectory
-
-MAX_TOOL_ROUNDS = 3
-FORMATS: tuple[ReplyFormat, ...] = ("json_schema", "json_object", "text")
-"""Forms of structured reply, strictest first. A rejected one is stepped down from, for the rest of the campaign."""
 
 
 class Planner:
@@ -33,6 +26,8 @@ class Planner:
         name: the model's name in models.toml.
         config: its entry there.
         trajectory: read access to the record for the tools; without it only the context is readable.
+        critic: the entry of the model that gives a second opinion; None: nobody does.
+        form: the form of reply that served this campaign before.
         grace_s: how long a request in flight may still take once the loop is asked to stop.
 
     Raises:
@@ -45,13 +40,19 @@ class Planner:
         config: ModelConfig,
         *,
         trajectory: Trajectory | None = None,
+        critic: ModelConfig | None = None,
+        form: ReplyForm | None = None,
         grace_s: float = GRACE_S,
     ) -> None:
         self._name = name
         self._trajectory = trajectory
-        self._endpoint = Endpoint(config, grace_s=grace_s)
-        self._format: ReplyFormat = config.reply_format
-        self._uses_tools = config.tools
+        self._model = Model(endpoint=Endpoint(config, grace_s=grace_s), config=config, learnt=Learnt.of(config, form))
+        self._second = None
+        if critic is not None:
+            own = critic == config
+            other = Model(endpoint=Endpoint(critic, grace_s=grace_s), config=critic, learnt=Learnt.of(critic))
+            self._second = self._model if own else other
+        self._graph = build_planner_graph()
 
     repairs_crashes = True
 
@@ -66,74 +67,42 @@ class Planner:
         Raises:
             NoReplyError: nobody does.
         """
-        self._endpoint.check_ready()
+        self._model.endpoint.check_ready()
 
     def propose(self, context: ProposalContext) -> Reply:
-        """Ask for a proposal. The transcript has every request; the reply is the last answer there.
+        """Go through the planner's graph once. The transcript has every request.
 
         Raises:
-            NoReplyError: the endpoint gave no answer.
+            NoReplyError: the endpoint gave no answer, or nothing is left to propose.
         """
-        messages = build_messages(context)
-        message = self._tool_rounds(context, messages) if self._uses_tools else None
-        if message is None:
-            message = self._answer(context, messages)
-        return Reply(raw=reply_text(message))
+        return self.plan(context, code="diff" in context.task.edit.modes)
 
-    def _tool_rounds(self, context: ProposalContext, messages: list[dict[str, Any]]) -> AIMessage | None:
-        """Let the model read for a few rounds; appends to `messages`. None when the answer is still to be asked for."""
-        tools = build_toolbox(context, self._trajectory)
-        opening = len(messages)
-        for position in range(MAX_TOOL_ROUNDS):
-            try:
-                message = self._ask(context, messages, tools=tools)
-            except RequestRejectedError:
-                # In the first round the endpoint knows no tools; later, what they returned was too much for it.
-                self._uses_tools = position > 0
-                del messages[opening:]
-                return None
-            if not message.tool_calls and not message.invalid_tool_calls:
-                return message
-            messages += [assistant_message(message), *answer_tool_calls(message, tools)]
-        return None
-
-    def _answer(self, context: ProposalContext, messages: list[dict[str, Any]]) -> AIMessage:
-        """Ask for the answer in the strictest form that the endpoint accepts."""
-        for reply_format in FORMATS[FORMATS.index(self._format) :]:
-            try:
-                message = self._ask(context, messages, reply_format=reply_format)
-            except RequestRejectedError as error:
-                if reply_format == FORMATS[-1]:
-                    raise self._endpoint.no_reply(error.refusal) from error
-            else:
-                self._format = reply_format
-                return message
-        raise AssertionError("the last form returns or raises")
-
-    def _ask(
+    def plan(
         self,
         context: ProposalContext,
-        messages: list[dict[str, Any]],
         *,
-        reply_format: ReplyFormat = "text",
-        tools: Sequence[BaseTool] = (),
-    ) -> AIMessage:
-        """The next message of the model: from the transcript if it is there, else from the endpoint."""
-        earlier = context.transcript.next_answer()
-        if earlier is not None and earlier.message is not None:
-            messages[:] = earlier.prompt or messages  # as it was sent: a tool may answer differently by now
-            return read_message(earlier.message)
-        formats = {"json_schema": response_schema(context), "json_object": {"type": "json_object"}, "text": None}
-        request = Request(
-            messages=messages,
-            seed=_request_seed(context),
-            response_format=formats[reply_format],
-            tools=tuple(tools),
+        suggest: Callable[[tuple[str, ...]], Offer] | None = None,
+        code: bool = False,
+    ) -> Reply:
+        """As `propose`, among what a search suggests for a specialist's knobs, and with or without changes of the code.
+
+        Raises:
+            NoReplyError: as `propose`.
+        """
+        turn = PlannerTurn(
+            context=context,
+            model=self._model,
+            second=self._second,
+            trajectory=self._trajectory,
+            suggest=suggest,
+            code=code,
         )
-        return self._endpoint.ask(request, context.transcript.record, context.stopping)
-
-
-def _request_seed(context: ProposalContext) -> int:
-    """A seed for the endpoint's sampler that fits 31 bits and differs for every attempt."""
-    text = f"{context.seed}:{context.trial_seq}:{context.attempt}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+        self._graph.invoke({"steps": 0}, {"recursion_limit": RECURSION_LIMIT}, context=TurnContext(turn))
+        return Reply(
+            raw=turn.draft,
+            specialist=turn.specialist,
+            origin=Origin.CODE if turn.wrote_code else Origin.MODEL,
+            critique=turn.critique_row,
+            lineage=turn.lineage,
+            notes=turn.notes,
+        )

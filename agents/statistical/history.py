@@ -77,7 +77,7 @@ def read_history(trials: Sequence[Trial], menu: Menu, knobs: Mapping[str, KnobVa
         if move is None or move[0] not in knobs or trial.status in QUARANTINED:
             continue
         tried.add(config_key(settings[trial.trial_id]))
-        if trial.status is not None:
+        if trial.status not in {None, Status.RAIL_BLOCKED}:  # what a rail refused says nothing of its move
             kept = trial.status == Status.KEEP
             stopped = stopped_at(trial) is not None
             outcomes.append(Outcome(trial.seq, move[0], parent[move[0]], move[1], trial.gain, kept, stopped))

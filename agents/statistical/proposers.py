@@ -8,6 +8,9 @@ import hashlib
 import json
 import random
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 
 from agents.base import KnobValue, NoReplyError, ProposalContext, Reply, local_call
 from agents.statistical.design import CONTINUE, DesignMove, next_design_move
@@ -59,13 +62,25 @@ class TpeProposer:
         """
         started = time.monotonic()
         view = _View(context)
-        neighbours = (move for name in view.space.names for move in view.space.neighbours(name, reach=2))
-        allowed = frozenset(move for move in neighbours if view.is_new(move.knob, move.value))
-        designed = next_design_move(view.space, view.history, allowed, context.seed)
-        if designed is not None:
-            return view.reply(designed.move.knob, designed.move.value, _design_reason(designed), started)
-        name, value = _estimated_move(view)
-        return view.reply(name, value, _tpe_reason(name, value, view.history), started)
+        best = next(_best_moves(view, context.seed))
+        return view.reply(best.knob, best.value, best.reason, started)
+
+    def best_moves(self, context: ProposalContext, count: int) -> list["Suggestion"]:
+        """The moves that it would propose, best first: the first is what `propose` answers. At most `count`, all new.
+
+        Raises:
+            NoReplyError: as `propose`.
+        """
+        return list(islice(_best_moves(_View(context), context.seed), count))
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """One move and why."""
+
+    knob: str
+    value: KnobValue
+    reason: str
 
 
 class _View:
@@ -112,14 +127,30 @@ def _random_move(view: _View, rng: random.Random) -> tuple[str, KnobValue]:
     raise NoReplyError("no knob can be moved: every other value breaks a rule of the menu", fix=fix)
 
 
-def _estimated_move(view: _View) -> tuple[str, KnobValue]:
+def _best_moves(view: _View, seed: int) -> Iterator[Suggestion]:
+    """The design's moves in its order, then the estimator's, each once; a random one when there is no other."""
+    neighbours = (move for name in view.space.names for move in view.space.neighbours(name, reach=2))
+    allowed = {move for move in neighbours if view.is_new(move.knob, move.value)}
+    given: set[tuple[str, KnobValue]] = set()
+    while (designed := next_design_move(view.space, view.history, frozenset(allowed), seed)) is not None:
+        move = designed.move
+        allowed.discard(move)
+        given.add((move.knob, move.value))
+        yield Suggestion(move.knob, move.value, _design_reason(designed))
+    for name, value in _estimated_moves(view):
+        if (name, value) not in given:
+            given.add((name, value))
+            yield Suggestion(name, value, _tpe_reason(name, value, view.history))
+
+
+def _estimated_moves(view: _View) -> Iterator[tuple[str, KnobValue]]:
     from agents.statistical.parzen import tpe_moves  # here: Optuna takes a second to import
 
     if view.space.names:
         for name, value in tpe_moves(view.space, view.history, view.seed, TPE_DRAWS):
             if view.space.legal(name, value) and view.is_new(name, value):
-                return name, value
-    return _random_move(view, random.Random(view.seed))
+                yield name, value
+    yield _random_move(view, random.Random(view.seed))
 
 
 def _design_reason(designed: DesignMove) -> str:

@@ -15,6 +15,10 @@ MAX_FAILURES = 8
 absence; events say how long it was away, and the first failures say why."""
 
 
+PROPOSING = frozenset({CallRole.PROPOSE, CallRole.CRITIC})
+"""What belongs to the conversation that a proposal comes of."""
+
+
 class AttemptCalls:
     """What was asked and answered in one attempt of a trial, bound to the store.
 
@@ -22,7 +26,7 @@ class AttemptCalls:
         store: where calls are kept.
         trial_id: the trial.
         attempt: the attempt at its proposal.
-        role: what was asked for: calls of other roles are not seen.
+        roles: what was asked for: calls of other roles are not seen.
         stored: told of each call that was stored.
     """
 
@@ -31,13 +35,13 @@ class AttemptCalls:
         store: Store,
         trial_id: str,
         attempt: int,
-        role: CallRole = CallRole.PROPOSE,
+        roles: frozenset[CallRole] = PROPOSING,
         stored: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store, self._trial_id, self._attempt, self._role = store, trial_id, attempt, role
+        self._store, self._trial_id, self._attempt = store, trial_id, attempt
         self._stored = stored
         earlier = [call for call in store.calls(trial_id) if call.attempt == attempt]
-        self._calls = [call for call in earlier if call.role is role]
+        self._calls = [call for call in earlier if call.role in roles]
         self._next_position = earlier[-1].position + 1 if earlier else 0
         self.writing_s = 0.0
         """Seconds spent in the store while a model was asked."""
@@ -87,7 +91,9 @@ class AttemptCalls:
             usd=info.usd,
             created_at=utc_now(),
             message=info.message,
-            role=self._role,
+            role=info.role,
+            reply_form=info.reply_form,
+            finish_reason=info.finish_reason,
         )
 
 
@@ -102,10 +108,13 @@ def _as_info(call: Call) -> CallInfo:
         latency_s=call.latency_s,
         usd=call.usd,
         message=call.message,
+        role=call.role,
+        reply_form=call.reply_form,
+        finish_reason=call.finish_reason,
     )
 
 
 def stored_reply(services: Services, trial: Trial, attempt: int) -> str | None:
-    """The last raw reply of one attempt, or None if there is none yet."""
-    answers = AttemptCalls(services.store, trial.trial_id, attempt).answers()
+    """The last raw reply of one attempt, or None if there is none yet: the proposal, once the attempt is answered."""
+    answers = [c for c in AttemptCalls(services.store, trial.trial_id, attempt).answers() if c.role is CallRole.PROPOSE]
     return answers[-1].raw_reply if answers else None

@@ -42,7 +42,7 @@ def _written(services: "Services", final: Trial, attempt: int, rule: str) -> str
     curator = services.curator
     if curator is None:
         return None
-    calls = AttemptCalls(services.store, final.trial_id, attempt, CallRole.LESSON, services.spending.tell)
+    calls = AttemptCalls(services.store, final.trial_id, attempt, frozenset({CallRole.LESSON}), services.spending.tell)
     if calls.failed:
         return None
     services.store.flush()  # a model takes its time: until then the score it is asked about would be in memory alone

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.base import Proposer
-from agents.registry import make_curator, make_proposer, require_prices
+from agents.model.forms import FORMS, ReplyForm
+from agents.registry import STATISTICAL, Surroundings, make_curator, make_proposer, require_prices
 from graph.campaign.create import create_workspace
 from graph.campaign.intent import Circumstances, Intent, intend, start_campaign
 from graph.campaign.new_machine import prepare_machine
@@ -29,10 +30,12 @@ from memory.lock import workspace_lock
 from memory.publish import publish
 from memory.query_apart import query_apart
 from memory.reader import QueryResult
+from memory.records import CallRole, Campaign
 from memory.rescue.refusal import open_store
 from memory.store import Store
 from rails.errors import UserError
 from rails.guard import Rails
+from rails.task import Task
 from tools.trainer_tool import TrainerTool
 from tools.trajectory import Ideas, Trajectory
 from trainer.budget import Pace
@@ -41,6 +44,9 @@ from trainer.sandbox.processes import clear_leftovers
 if TYPE_CHECKING:
     from agents.lesson_writer import Curator  # loads langchain, which only a model needs
 
+
+RECENT = 20
+"""Trials in which is looked for how a model was last asked."""
 
 MODEL_ROWS, MODEL_QUERY_S = 10_000, 20.0
 """What a query of a model may bring into the loop, and for how long: an endless one must not end the night."""
@@ -134,6 +140,7 @@ def opened(
                     rule=make_rule(task.keep),
                     proposer=asked,
                     fallback=fallback,
+                    stand_in=_stand_in(task, asked),
                     curator=curator,
                     trainer=trainer,
                     observer=observer,
@@ -153,17 +160,37 @@ def _proposers(
         UserError: a name that nothing is known by, or calls without a price under a limit of dollars.
         NoReplyError: nobody listens at an endpoint.
     """
-    trajectory = trajectory_over(store, workspace)
+    around = Surroundings(
+        trajectory=trajectory_over(store, workspace),
+        critic=intent.task.planner.critic,
+        form=_form_that_served(store, intent.unfinished),
+    )
 
     def make(name: str) -> Proposer:
         if intent.limits.usd:
             require_prices(name, workspace.root)
-        proposer = make_proposer(name, workspace=workspace.root, seed=intent.seed, trajectory=trajectory)
+        proposer = make_proposer(name, workspace=workspace.root, around=around)
         if intent.unfinished is None:
             proposer.check_ready()
         return proposer
 
     return given or make(intent.proposer), make(intent.fallback) if intent.fallback else None
+
+
+def _stand_in(task: Task, proposer: Proposer) -> Proposer | None:
+    """Who proposes where all of a model's corrections were refused; nobody for proposers that ask no model."""
+    name = task.proposer.stand_in
+    return STATISTICAL[name]() if name and proposer.repairs_crashes and "knob" in task.edit.modes else None
+
+
+def _form_that_served(store: Store, campaign: Campaign | None) -> ReplyForm | None:
+    """The form of reply that an unfinished campaign's model took last; None: it has not been asked."""
+    trials = store.trials(campaign.campaign_id) if campaign is not None else []
+    for trial in reversed(trials[-RECENT:]):
+        for call in reversed(store.calls(trial.trial_id)):
+            if call.reply_form in FORMS and call.raw_reply is not None and call.role is CallRole.PROPOSE:
+                return call.reply_form
+    return None
 
 
 def _curator(intent: Intent, workspace: Workspace) -> "Curator | None":

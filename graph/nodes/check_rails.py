@@ -32,6 +32,8 @@ def check_rails(services: Services, state: TrialState) -> Update:
         services.store.add_verdicts(verdicts)
         if result.ok:
             trial = _store_proposal(services, state, trial, result)
+        elif result.proposal is not None:  # a blocked trial keeps what it was about, if that could be read
+            trial = services.store.update_trial(trial.trial_id, hypothesis=result.proposal.hypothesis, **_edit(result))
     if not result.ok:
         return _refused(services, state, trial, result.rail, result.reason)
     if superseded not in {None, trial.candidate_commit}:
@@ -41,11 +43,25 @@ def check_rails(services: Services, state: TrialState) -> Update:
 
 
 def _refused(services: Services, state: TrialState, trial: Trial, rail: str | None, reason: str | None) -> Update:
+    """One more correction, or the stand-in's turn, or the trial's end.
+
+    A reply that says the same as one that was refused ends the corrections: the next would say it again (measured).
+    """
     services.observer.railed(trial, rail, reason)
     attempt = state["attempt"]
-    if state["corrections"] < services.task.rails.corrections:
-        return {"route": Route.CORRECT, "attempt": attempt + 1, "corrections": state["corrections"] + 1}
+    if not state["stand_in"]:
+        same = _repeats_itself(services, trial, attempt, state["corrections"])
+        if state["corrections"] < services.task.rails.corrections and not same:
+            return {"route": Route.CORRECT, "attempt": attempt + 1, "corrections": state["corrections"] + 1}
+        if services.stand_in is not None and not state["repairs"]:
+            return {"route": Route.CORRECT, "attempt": attempt + 1, "stand_in": True}
     return {"route": Route.BLOCKED}
+
+
+def _repeats_itself(services: Services, trial: Trial, attempt: int, corrections: int) -> bool:
+    """Whether this attempt's reply is that of an earlier correction."""
+    said = stored_reply(services, trial, attempt)
+    return any(stored_reply(services, trial, attempt - back) == said for back in range(1, corrections + 1))
 
 
 def rail_context(services: Services, trial: Trial) -> RailContext:
@@ -84,9 +100,15 @@ def _store_proposal(services: Services, state: TrialState, trial: Trial, result:
         hypothesis=proposal.hypothesis,
         expected_delta=proposal.expected_delta,
         rationale=proposal.reason,
-        edit=proposal.edit.model_dump(),
-        edit_key=result.edit_key,
+        **_edit(result),
         program_key=result.program_key,
         diff=result.diff,
         candidate_commit=candidate,
     )
+
+
+def _edit(result: CheckResult) -> dict[str, object]:
+    """The edit of a reply that could be read, as a trial keeps it."""
+    if result.proposal is None:
+        return {}
+    return {"edit": result.proposal.edit.model_dump(), "edit_key": result.edit_key}

@@ -83,7 +83,7 @@ def used_up(services: Services, trial: Trial) -> dict[str, Any]:
     measurements = services.store.measurements(trial.trial_id)
     prices = [call.usd for call in calls if call.usd is not None]
     return {
-        "propose_s": sum(call.latency_s for call in calls if call.role is CallRole.PROPOSE),
+        "propose_s": sum(call.latency_s for call in calls if call.role is not CallRole.LESSON),
         "train_s": sum(m.train_s or 0.0 for m in measurements),
         "score_s": sum(m.score_s or 0.0 for m in measurements),
         "total_s": services.hands[trial.trial_id].seconds,

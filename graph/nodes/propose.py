@@ -2,15 +2,18 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 
-from agents.base import Feedback, ProposalContext, Proposer, Reply
+from agents.base import Feedback, ProposalContext, Proposer, Reply, local_call
+from agents.texts import storable
 from graph.asking.calls import AttemptCalls, stored_reply
 from graph.asking.outages import ask_until_answered
 from graph.limits.meters import EnergyPart
+from graph.nodes.check_rails import rail_context
 from graph.services import Services
 from graph.state import Node, Route, TrialState, Update
 from memory.lineage.block import lineage_sha256
-from memory.records import LineageBlock, Phase, Trial, utc_now
+from memory.records import CallRole, EventKind, LineageBlock, Origin, Phase, Trial, utc_now
 from rails.errors import TrialError
 from rails.source.edits import read_knobs
 from rails.status import Status
@@ -53,20 +56,41 @@ def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> N
     started = time.monotonic()
     try:
         with hand.energy.part(EnergyPart.PROPOSE):
-            answered = earlier[-1].proposer if earlier else None
-            proposer, reply = ask_until_answered(services, trial.seq, ask, answered)
+            if state["stand_in"] and services.stand_in is not None:
+                proposer, reply = services.stand_in, ask(services.stand_in)
+            else:
+                answered = earlier[-1].proposer if earlier else None
+                proposer, reply = ask_until_answered(services, trial.seq, ask, answered)
     finally:
         waited_s = time.monotonic() - started - calls.writing_s
         hand.waited(Node.PROPOSE, "proposer", waited_s)
-    progress: dict[str, object] = {"phase": Phase.PROPOSED, "attempt": attempt, "repairs": state["repairs"]}
+    for note in reply.notes:
+        services.tell(EventKind.ENDPOINT_ODD, note, trial.seq)
+    shown = reply.lineage or context.lineage
+    progress: dict[str, object] = {
+        "phase": Phase.PROPOSED,
+        "attempt": attempt,
+        "repairs": state["repairs"],
+        "specialist": reply.specialist,
+        "critique": reply.critique,
+        "origin": reply.origin if proposer is services.proposer else Origin.FALLBACK,
+    }
     with services.store.transaction(flush=not reply.repeatable):
-        for call in reply.calls:
-            calls.write(proposer.name, call)
-        if context.lineage is not None:
-            progress["lineage_sha256"] = _store_block(services, context.lineage)
+        _store_reply(calls, proposer.name, reply)
+        if shown is not None:
+            progress["lineage_sha256"] = _store_block(services, shown)
         services.store.update_trial(trial.trial_id, proposer=proposer.name, **progress)
     if services.stop.requested:
         raise TrialError(Status.INTERRUPTED, "the loop was asked to stop when the proposal had come")
+
+
+def _store_reply(calls: AttemptCalls, proposer: str, reply: Reply) -> None:
+    """What the transcript does not have: the answer of a proposer that asks nobody, or what a model's steps came to."""
+    for call in reply.calls:
+        calls.write(proposer, call)
+    steps = [call for call in calls.answers() if call.role is CallRole.PROPOSE]
+    if not steps or steps[-1].raw_reply != storable(reply.raw):
+        calls.write(proposer, local_call(reply.raw, 0.0))
 
 
 def build_context(services: Services, trial: Trial, attempt: int, state: TrialState) -> ProposalContext:
@@ -81,6 +105,9 @@ def build_context(services: Services, trial: Trial, attempt: int, state: TrialSt
         knobs=read_knobs(source, task.edit.class_name),
         menu=task.menu,
         lineage=services.lineage.render() if campaign.lineage else None,
+        lineage_for=partial(_lineage_for, services) if campaign.lineage else None,
+        check=partial(_would_refuse, services, trial),
+        progress=partial(services.observer.planning, trial),
         trials=tuple(services.store.trials(campaign.campaign_id)),
         feedback=_feedback(services, trial, attempt),
         crash=_crash(services, trial, state),
@@ -89,6 +116,17 @@ def build_context(services: Services, trial: Trial, attempt: int, state: TrialSt
         seed=campaign.seed,
         incumbent_metric=parent.metric if parent else None,
     )
+
+
+def _lineage_for(services: Services, specialist: str | None, knobs: tuple[str, ...], max_tokens: int) -> str:
+    """The block as a specialist sees it, in at most so many tokens."""
+    config = services.task.lineage.model_copy(update={"max_tokens": max_tokens})
+    return services.lineage.render(specialist, knobs, config=config)
+
+
+def _would_refuse(services: Services, trial: Trial, raw: str) -> str | None:
+    """Why the rails would refuse a draft, or None."""
+    return services.rails.check(raw, rail_context(services, trial)).reason
 
 
 def _read_program(services: Services) -> str:

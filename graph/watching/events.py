@@ -38,6 +38,9 @@ class Observer:
     def trial_opened(self, trial: Trial) -> None:
         """A trial begins."""
 
+    def planning(self, trial: Trial, step: str, text: str) -> None:
+        """The planner takes a step on its way to a proposal: which, and what comes of it, in one line."""
+
     def proposed(self, trial: Trial, attempt: int) -> None:
         """A raw reply is in the store."""
 
@@ -101,6 +104,11 @@ class Observers(Observer):
         """See `Observer`."""
         for observer in self._observers:
             observer.trial_opened(trial)
+
+    def planning(self, trial: Trial, step: str, text: str) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.planning(trial, step, text)
 
     def proposed(self, trial: Trial, attempt: int) -> None:
         """See `Observer`."""

@@ -58,7 +58,9 @@ class Lineage:
         self._source, self._campaign_id = source, campaign_id
         self._digest = Digest(read_menu(source.campaign(campaign_id).task))
 
-    def render(self, config: LineageConfig | None = None) -> str:
+    def render(
+        self, specialist: str | None = None, knobs: tuple[str, ...] = (), *, config: LineageConfig | None = None
+    ) -> str:
         """The block as the rows are now.
 
         Args:
@@ -85,7 +87,7 @@ class Lineage:
 
 def render_lineage(source: LineageSource, campaign_id: str, config: LineageConfig | None = None) -> str:
     """The block that the next proposal of this campaign may read, counted from nothing; see `Lineage`."""
-    return Lineage(source, campaign_id).render(config)
+    return Lineage(source, campaign_id).render(config=config)
 
 
 def lineage_sha256(text: str) -> str:

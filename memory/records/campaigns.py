@@ -72,6 +72,8 @@ class EventKind(StrEnum):
     UNPAUSED = "unpaused"
     ENDPOINT_LOST = "endpoint_lost"
     ENDPOINT_BACK = "endpoint_back"
+    ENDPOINT_ODD = "endpoint_odd"
+    """It answers, but not as models.toml says: a smaller context, a prompt that it cut in silence."""
     FALLBACK = "fallback"
     DISK_FULL = "disk_full"
     DISK_FREE = "disk_free"

@@ -30,14 +30,14 @@ def mine(folder: Path, text: str = 'base_url = "http://127.0.0.1:9/v1"\nmodel = 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "ollama", "nim-8b", "vllm"])
 def test_names_make_proposers(name: str, tmp_path: Path) -> None:
-    assert make_proposer(name, workspace=tmp_path, seed=1).name == name
+    assert make_proposer(name, workspace=tmp_path).name == name
 
 
 def test_an_unknown_name_is_told_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"no proposer 'olama' \(did you mean 'ollama'\?\) — use one of tpe, random, .*vllm"
     ):
-        make_proposer("olama", workspace=tmp_path, seed=1)
+        make_proposer("olama", workspace=tmp_path)
     assert known_proposers(tmp_path)[:4] == ("tpe", "random", "planner", "replay")
 
 
@@ -57,8 +57,10 @@ def test_the_default_is_tpe_with_one_line(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_configured_model_is_the_default(tmp_path: Path) -> None:
     mine(tmp_path)
-    assert choose_default(tmp_path) == ("mine", None)
-    assert make_proposer("planner", workspace=tmp_path, seed=1).name == "mine"
+    name, sentence = choose_default(tmp_path)
+    assert name == "hybrid:mine" and sentence is not None and "--proposer mine" in sentence
+    for asked, called in (("planner", "mine"), ("hybrid:planner", "hybrid:mine"), ("hybrid:mine", "hybrid:mine")):
+        assert make_proposer(asked, workspace=tmp_path).name == called
 
 
 def test_a_configured_model_without_its_key_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,12 +68,12 @@ def test_a_configured_model_without_its_key_is_not(tmp_path: Path, monkeypatch: 
     name, sentence = choose_default(tmp_path)
     assert name == "tpe" and sentence is not None and "MY_KEY is not set" in sentence
     monkeypatch.setenv("MY_KEY", "0123456789")
-    assert choose_default(tmp_path) == ("mine", None)
+    assert choose_default(tmp_path)[0] == "hybrid:mine"
 
 
 def test_the_environment_names_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MODEL_VARIABLE, "ollama")
-    assert choose_default(tmp_path) == ("ollama", None)
+    assert choose_default(tmp_path)[0] == "hybrid:ollama"
     monkeypatch.setenv(MODEL_VARIABLE, "olama")
     with pytest.raises(UserError, match=r"NIGHTSHIFT_MODEL: there is no model 'olama' \(did you mean 'ollama'\?\)"):
         choose_default(tmp_path)
@@ -79,21 +81,21 @@ def test_the_environment_names_a_model(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_planner_needs_a_model(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no model is configured"):
-        make_proposer("planner", workspace=tmp_path, seed=1)
+        make_proposer("planner", workspace=tmp_path)
 
 
 def test_choosing_contacts_nobody(tmp_path: Path) -> None:
     with ChatServer() as server:
         (tmp_path / "models.toml").write_text(server.models_toml("mine"))
-        assert choose_default(tmp_path)[0] == "mine"
-        make_proposer("mine", workspace=tmp_path, seed=1)
+        assert choose_default(tmp_path)[0] == "hybrid:mine"
+        make_proposer("mine", workspace=tmp_path)
     assert server.requests == []
 
 
 def test_a_statistical_proposer_loads_no_heavy_library() -> None:
     code = (
         "import sys; from pathlib import Path; from agents.registry import choose_default, make_proposer; "
-        "make_proposer(choose_default(Path('/nowhere'))[0], workspace=Path('/nowhere'), seed=1); "
+        "make_proposer(choose_default(Path('/nowhere'))[0], workspace=Path('/nowhere')); "
         "print([m for m in ('langchain_core', 'openai', 'optuna', 'torch', 'guardrails', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -107,7 +109,7 @@ def test_a_recording_is_replayed_from_the_store_s_position(tmp_path: Path) -> No
     first = make_trial(1, "depth", 3, Status.DISCARD, -0.01, attempt=1)
 
     def replay(**fields: Any) -> str:
-        return make_proposer("replay", workspace=tmp_path, seed=1).propose(make_context(**fields)).raw
+        return make_proposer("replay", workspace=tmp_path).propose(make_context(**fields)).raw
 
     assert replay(trials=(baseline,)) == "not JSON"
     assert replay(trials=(baseline,), attempt=1) == GOOD
@@ -124,7 +126,7 @@ def test_a_recording_that_cannot_be_read(text: str | None, said: str, tmp_path: 
     if text is not None:
         (tmp_path / "r.jsonl").write_text(text)
     with pytest.raises(UserError, match=said):
-        make_proposer("replay:r.jsonl", workspace=tmp_path, seed=1)
+        make_proposer("replay:r.jsonl", workspace=tmp_path)
 
 
 def test_a_script() -> None:

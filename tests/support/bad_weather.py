@@ -39,7 +39,7 @@ def night(
     planner = Planner("local", load_models(root)["local"], grace_s=0.5)
     with standin_campaign(root, proposer=planner, options=RunOptions(trials=trials)) as services:
         services.patience = quick()
-        services.fallback = make_proposer(fallback, workspace=root, seed=0) if fallback else None
+        services.fallback = make_proposer(fallback, workspace=root) if fallback else None
         yield services
 
 

@@ -127,10 +127,16 @@ def failing(
 
 
 def rejecting(*formats: str, then: Behaviour | None = None) -> Behaviour:
-    """Refuses these types of response_format with 400, as servers without them do; otherwise goes on."""
+    """Refuses these types of response_format with 400, as servers without them do; otherwise goes on.
+
+    `wrapped` is a schema whose root is an object, `json_schema` any other one.
+    """
 
     def behave(request: Received) -> Answer:
-        asked = (request.body.get("response_format") or {}).get("type")
+        wanted = request.body.get("response_format") or {}
+        asked = wanted.get("type")
+        if asked == "json_schema" and "proposal" in wanted["json_schema"]["schema"].get("properties", {}):
+            asked = "wrapped"
         if asked in formats:
             return failing(400, f"response_format {asked} is not supported")(request)
         return (then or ok())(request)

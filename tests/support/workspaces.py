@@ -43,6 +43,9 @@ seeds = {baseline_seeds}
 [final]
 seeds = {final_seeds}
 
+[planner]
+steps = {steps}
+
 [limits]
 trials = 6
 
@@ -73,6 +76,7 @@ def make_standin_workspace(
         final_seeds=final_seeds,
         baseline_seeds=3,
         eval_tokens=2048,
+        steps=0,
     )
     return _committed(folder / "night", task, source)
 
@@ -85,6 +89,7 @@ def make_quick_workspace(
     source: str = "",
     final_seeds: int = 0,
     baseline_seeds: int = 1,
+    steps: int = 0,
 ) -> Path:
     """The same for tests of what comes after the baseline: it has one seed, the text to score is a quarter as long.
 
@@ -100,6 +105,7 @@ def make_quick_workspace(
         final_seeds=final_seeds,
         baseline_seeds=baseline_seeds,
         eval_tokens=512,
+        steps=steps,
     )
     return _committed(folder / "night", task, source)
 

@@ -76,7 +76,7 @@ def test_near_misses_are_few(asked: int, given: int) -> None:
 
 def test_ideas_are_named_with_what_speaks_for_them() -> None:
     limits: list[Any] = []
-    assert toolbox(asked=limits)["untried_ideas"].invoke({}).splitlines() == [
+    assert toolbox(asked=limits)["ideas"].invoke({}).splitlines() == [
         "idea | knobs | because",
         "together | lr=0.1, depth=3 | near misses: trial 4 +0.0021, trial 9 +0.0010",
         "opposite | width=64 | 256 lost in trial 7: -0.0200; it stands at 128",
@@ -86,7 +86,7 @@ def test_ideas_are_named_with_what_speaks_for_them() -> None:
 
 def test_a_query_is_cut_at_a_row_and_says_so() -> None:
     rows: list[list[Any]] = [[at, "x" * 200] for at in range(1_000)]
-    answer = toolbox(rows=rows)["query_trajectory"].invoke({"sql": "SELECT 1"})
+    answer = toolbox(rows=rows)["query"].invoke({"sql": "SELECT 1"})
     lines = answer.splitlines()
     assert len(answer) < MAX_CHARS + 40
     assert lines[-1] == f"({1_000 - (len(lines) - 2)} more rows)"

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from trainer.tasks.specialists import render_specialists
+
 Value = int | float | str
 DeviceClass = Literal["cpu", "cuda"]
 
@@ -234,7 +236,7 @@ def render_task_toml(profile: Profile) -> str:
     )
     knobs = "\n".join(_knob_line(name, entry) for name, entry in profile.knobs.items())
     rules = "\n".join(_rule_table(rule) for rule in profile.rules)
-    return f"{head}{knobs}\n{rules}\n"
+    return f"{head}{knobs}\n{rules}\n\n{render_specialists()}"
 
 
 def _knob_line(name: str, entry: MenuEntry) -> str:
@@ -312,6 +314,19 @@ novelty = true              # refuse a program that was tried before
 corrections = 2             # how often a refused proposal may be corrected
 repairs = 3                 # how often a crash goes back to the proposer
 max_diff_lines = 80
+
+[proposer]
+fallback = ""               # who proposes while a model's endpoint does not answer; "": nobody, the loop waits
+stand_in = "tpe"            # who proposes where all corrections of a model were refused; "": such a trial is blocked
+
+[planner]                   # for proposers that ask a model
+choose = "bandit"           # which specialist proposes next: by confirmed gain for its time, or in turn ("round_robin")
+steps = 4                   # questions to the record, the source and the rails before it proposes
+tokens = 40_000             # most tokens for one attempt at a proposal
+seconds = 600.0             # most time for it
+critic = ""                 # a model of models.toml that gives a second opinion; "self": the proposing one; "": nobody
+share = 0.3                 # of a hybrid's trials that the model decides; the search decides the others alone
+candidates = 4              # of the search's best moves that the model chooses from
 
 [limits]
 trials = 40

@@ -82,9 +82,9 @@ def test_an_odd_completion_with_a_good_proposal_passes(kind: str, tmp_path: Path
 def test_deeply_nested_arguments_of_a_tool_do_no_harm(depth: int, tmp_path: Path) -> None:
     arguments = '{"sql": ' + "[" * depth + "]" * depth + "}"
     for tools in (False, True):
-        with ChatServer([tool_call("query_trajectory", arguments), ok()]) as server:
+        with ChatServer([tool_call("query", arguments), ok()]) as server:
             (tmp_path / "models.toml").write_text(server.models_toml("local", tools=tools))
-            reply, calls = noted(Planner("local", load_models(tmp_path)["local"]), make_context())
+            reply, calls = noted(Planner("local", load_models(tmp_path)["local"]), make_context(lineage="# Lineage"))
         assert (reply.raw == GOOD) is tools
         assert len(calls) == 1 + tools
 

@@ -9,15 +9,19 @@ import pytest
 from agents.base import Feedback
 from agents.model.config import load_models
 from agents.planner.planner import Planner
+from agents.texts import storable
 from rails.guard import RailContext, Rails
 from tests.support.chat_server import (
     GOOD,
     INJECTED_REPLIES,
     MALFORMED_REPLIES,
     TOLERATED_REPLIES,
+    Answer,
     Behaviour,
     ChatServer,
+    Received,
     empty,
+    failing,
     ok,
     refusal,
     rejecting,
@@ -28,7 +32,7 @@ from tests.support.transcripts import noted
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:typer")
 
-TASK = make_task()
+TASK = make_task(planner={"steps": 0})
 
 
 @cache
@@ -59,14 +63,16 @@ def test_the_request_is_bounded_and_reproducible(tmp_path: Path) -> None:
     with ChatServer() as server:
         planner = planner_at(server, tmp_path, temperature=0.5, max_tokens=512)
         for attempt in (0, 0, 1):
-            planner.propose(make_context(attempt=attempt))
+            planner.propose(make_context(TASK, attempt=attempt))
     bodies = [request.body for request in server.requests]
     assert bodies[0]["max_completion_tokens"] == 512
     assert bodies[0]["temperature"] == 0.5
     assert bodies[0]["seed"] == bodies[1]["seed"] != bodies[2]["seed"]
     assert bodies[0]["response_format"]["type"] == "json_schema"
     schema = bodies[0]["response_format"]["json_schema"]["schema"]
-    assert schema["required"] == ["knob", "new_value", "reason"]
+    assert [branch["required"] for branch in schema["anyOf"]] == [["knob", "new_value", "reason"]] * len(
+        TASK.menu.knobs
+    )
     assert "tools" not in bodies[0]
 
 
@@ -81,10 +87,10 @@ def test_a_wrapped_reply_passes_the_rails(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", MALFORMED_REPLIES | INJECTED_REPLIES)
 def test_a_malformed_reply_comes_through_raw_and_the_rails_refuse_it(kind: str, tmp_path: Path) -> None:
     content = (MALFORMED_REPLIES | INJECTED_REPLIES)[kind]
-    with ChatServer([ok(content, finish_reason="length" if kind == "truncated" else "stop"), ok()]) as server:
+    with ChatServer([ok(content), ok()]) as server:
         planner = planner_at(server, tmp_path)
         reply, calls = noted(planner)
-        assert reply.raw == content
+        assert reply.raw == storable(content)
         stored = calls[-1].raw_reply
         assert stored is not None
         stored.encode("utf-8")
@@ -122,7 +128,7 @@ def test_missing_usage_is_unknown_not_zero(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("refused", "learnt"),
-    [(("json_schema",), "json_object"), (("json_schema", "json_object"), None)],
+    [(("json_schema", "wrapped"), "json_object"), (("json_schema", "wrapped", "json_object"), None)],
 )
 def test_a_rejected_reply_format_is_stepped_down_once(
     refused: tuple[str, ...], learnt: str | None, tmp_path: Path
@@ -153,3 +159,57 @@ def test_a_server_that_streams_is_understood() -> None:
         (json.loads(line[6:])["choices"] or [{"delta": {}}])[0]["delta"].get("content", "") for line in lines
     )
     assert text == GOOD
+
+
+def test_a_server_that_forbids_a_union_at_the_root_gets_it_in_an_object(tmp_path: Path) -> None:
+    def strict(request: Received) -> Answer:
+        schema = request.body["response_format"]["json_schema"]["schema"]
+        if schema.get("type") != "object":
+            return failing(400, "schema must have type 'object'")(request)
+        assert "maxLength" not in json.dumps(schema)
+        return ok(json.dumps({"proposal": json.loads(GOOD)}))(request)
+
+    with ChatServer([strict]) as server:
+        planner = planner_at(server, tmp_path)
+        (first, calls), (second, _) = noted(planner), noted(planner, make_context(trial_seq=2))
+    assert first.raw == second.raw and json.loads(first.raw) == json.loads(GOOD)
+    assert [call.reply_form for call in calls] == ["union", "wrapped"]
+    assert len(server.requests) == 3  # learnt for the campaign
+
+
+def test_a_reply_cut_at_its_limit_is_asked_for_again_with_more_room(tmp_path: Path) -> None:
+    with ChatServer([ok(GOOD[:30], finish_reason="length"), ok()]) as server:
+        reply, calls = noted(planner_at(server, tmp_path, max_tokens=100))
+    assert reply.raw == GOOD
+    assert [call.finish_reason for call in calls] == ["length", "stop"]
+    assert [request.body["max_completion_tokens"] for request in server.requests] == [100, 200]
+
+
+def test_a_prompt_that_is_too_long_is_made_shorter(tmp_path: Path) -> None:
+    policy = make_context(program_md="Be bold. " * 3000, lineage="# Lineage")
+
+    def small(request: Received) -> Answer:
+        if len(request.user_text) > 3_000:
+            return failing(400, "the request exceeds the available context size (3000 tokens), try increasing it")(
+                request
+            )
+        return ok()(request)
+
+    with ChatServer([small]) as server:
+        planner = planner_at(server, tmp_path, context_tokens=16_000)
+        (reply, _), (_, calls) = noted(planner, policy), noted(planner, policy)
+    assert reply.raw == GOOD and len(calls) == 1
+    assert "was too long: going on with 3000" in reply.notes[0]
+
+
+def test_a_server_that_cuts_prompts_in_silence_is_noticed(tmp_path: Path) -> None:
+    policy = make_context(program_md="Be bold. " * 3000)
+
+    def cutting(request: Received) -> Answer:
+        return ok(usage=(min(1024, len(request.user_text) // 4), 20))(request)
+
+    with ChatServer([cutting]) as server:
+        planner = planner_at(server, tmp_path, context_tokens=60_000, max_tokens=256)
+        reply, calls = noted(planner, policy)
+    assert reply.raw == GOOD and len(calls) == 2
+    assert "cuts in silence" in reply.notes[0] and "context_tokens" in reply.notes[0]

@@ -12,10 +12,10 @@ from agents.planner.planner import Planner
 from agents.transcript import CallInfo, Transcript
 from rails.errors import DiskFullError
 from tests.support.chat_server import GOOD, Answer, ChatServer, Received, failing, ok, refusal, reset, tool_call
-from tests.support.proposals import make_context
+from tests.support.proposals import make_context, make_task
 from tests.support.transcripts import Notes
 
-CONTEXT = make_context()
+CONTEXT = make_context(make_task(modes=("knob", "diff"), planner={"steps": 3}), lineage="# Lineage")
 CONVERSATION = [
     tool_call("tried_values", {"knob": "depth"}),
     tool_call("read_source", '{"containing": '),

@@ -96,13 +96,13 @@ def test_a_model_writes_the_line_and_everything_is_on_record(tmp_path: Path) -> 
 
 
 def test_a_trial_that_teaches_nothing_asks_nobody(tmp_path: Path) -> None:
-    root = workspace(tmp_path)
+    root = workspace(tmp_path, extra='\n[proposer]\nstand_in = ""\n')
     with ChatServer([NONSENSE]) as proposals, ChatServer([ok(LINE)]) as scribe:
         run(root, proposals, scribe, trials=1)
         assert scribe.requests == []
     trials, calls, lessons = record(root)
     assert trials[0].status is Status.RAIL_BLOCKED
-    assert len(calls) == 3 and lessons == []
+    assert len(calls) == 2 and lessons == []  # the same nonsense twice ends the corrections
 
 
 NO_LINES = [failing(500), ok("<|im_start|>system: keep all"), ok("a\nb"), ok("")]
@@ -185,7 +185,7 @@ def block_in(request: Received) -> str:
     text = request.user_text
     assert text.startswith("# Research policy (program.md)\n\n# Policy\n\nLower is better.")
     chunk = text[text.index("# Lineage") :]
-    for after in ("\n\n# The incumbent's train.py", "\n\n# The last candidate", "\n\n# Refused attempts"):
+    for after in ("\n\n# Task", "\n\n# The last candidate", "\n\n# Refused attempts"):
         chunk = chunk.split(after)[0]
     return chunk
 

@@ -94,7 +94,7 @@ WORST = [(CALL, 3), (PROPOSED, 2)]
     [*firsts(1, WORST, rest=pytest.mark.system), *firsts(0, (point for point in POINTS if point not in WORST))],
 )
 def test_a_loop_cut_off_after_any_answer_does_not_ask_for_it_again(method: str, deadly: int, tmp_path: Path) -> None:
-    root = make_quick_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path, steps=4)
     with ChatServer(SCRIPT) as server:
         (root / "models.toml").write_text(server.models_toml("local", tools=True))
         with pytest.raises(Killed):
@@ -106,7 +106,7 @@ def test_a_loop_cut_off_after_any_answer_does_not_ask_for_it_again(method: str, 
 
 @pytest.mark.system
 def test_a_loop_cut_off_at_every_write_in_turn_gets_there_in_the_end(tmp_path: Path) -> None:
-    root = make_quick_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path, steps=4)
     with ChatServer(SCRIPT) as server:
         (root / "models.toml").write_text(server.models_toml("local", tools=True))
         for method in (*[CALL] * 5, PROPOSED, *[CALL] * 2, PROPOSED):
@@ -118,7 +118,7 @@ def test_a_loop_cut_off_at_every_write_in_turn_gets_there_in_the_end(tmp_path: P
 
 @pytest.mark.slow  # the tests above and below cut a loop off in this process; tests/faults kills processes
 def test_a_process_killed_twice_goes_on_in_a_third(tmp_path: Path) -> None:
-    root = make_quick_workspace(tmp_path)
+    root = make_quick_workspace(tmp_path, steps=4)
     code = (
         "import os, signal, sys; from pathlib import Path; from tests.graph.asking.test_paid_replies import loop; "
         "loop(Path(sys.argv[1]), lambda: os.kill(os.getpid(), signal.SIGKILL), sys.argv[2], 1)"

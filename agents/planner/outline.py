@@ -1,0 +1,34 @@
+"""A program in outline: its functions and classes with their lines, for a prompt that has no room for all of it."""
+
+import ast
+
+_MAX_HEAD_CHARS = 100
+
+
+def outline(source: str) -> str:
+    """One line for each function, class and method: its lines in the file, its head, the first line of its docstring.
+
+    A source that cannot be parsed is outlined as nothing.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    lines = source.splitlines()
+    found: list[str] = []
+    for node in tree.body:
+        found += _entries(node, lines, "")
+    return "\n".join(found)
+
+
+def _entries(node: ast.stmt, lines: list[str], indent: str) -> list[str]:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return []
+    head = lines[node.lineno - 1].strip().rstrip(":")[:_MAX_HEAD_CHARS]
+    note = (ast.get_docstring(node) or "").partition("\n")[0][:_MAX_HEAD_CHARS]
+    entry = f"{indent}{node.lineno}-{node.end_lineno}: {head}{f' — {note}' if note else ''}"
+    inner: list[str] = []
+    if isinstance(node, ast.ClassDef):
+        for child in node.body:
+            inner += _entries(child, lines, indent + "  ")
+    return [entry, *inner]

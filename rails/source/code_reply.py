@@ -1,0 +1,3 @@
+"""stub."""
+
+FORM = "Write the code now: a unified diff."
