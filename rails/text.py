@@ -15,6 +15,7 @@ REASON_LIMIT = 240
 _ELLIPSIS = "..."
 _ROLE = re.compile(r"\b(system|assistant|user|human|developer|tool|instructions?)\s*:", re.IGNORECASE)
 _INSTRUCTION_TAG = re.compile(r"\[(/?\s*(?:INST|SYS|SYSTEM)\s*)\]", re.IGNORECASE)
+_TEMPLATE_TAG = re.compile(r"<(?=[|｜]|/?s>|</?SYS>>|(?:start|end)_of_turn>)")
 # Look-alikes keep `lr < 1e-3` readable while no chat template, Markdown fence or table sees a delimiter.
 _DELIMITERS = str.maketrans({"<": "‹", ">": "›", "|": "¦", "`": "'"})
 
@@ -43,6 +44,11 @@ def clean_text(text: str, limit: int) -> str:
     line = _ROLE.sub(r"\1 -", line).translate(_DELIMITERS)
     line = _INSTRUCTION_TAG.sub(r"(\1)", line)
     return shorten(line, limit)
+
+
+def without_template_tags(text: str) -> str:
+    """A program's text in which no chat template sees a delimiter of its own; all other characters stay."""
+    return _INSTRUCTION_TAG.sub(r"(\1)", _TEMPLATE_TAG.sub("< ", text))
 
 
 def _visible(character: str) -> str:

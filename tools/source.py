@@ -5,6 +5,8 @@ import rails.bootstrap  # noqa: F401  # pyright: ignore[reportUnusedImport]
 # isort: split
 from langchain_core.tools import BaseTool, StructuredTool
 
+from rails.text import without_template_tags
+
 MAX_LINES = 80
 MAX_CHARS = 6_000
 AROUND = 3
@@ -18,7 +20,7 @@ def build_source_tool(source: str, file_name: str) -> BaseTool:
         source: the program.
         file_name: its name, for the description.
     """
-    lines = source.splitlines()
+    lines = without_template_tags(source).splitlines()
 
     def read_source(first_line: int = 1, last_line: int = MAX_LINES, containing: str = "") -> str:
         """Read lines of the program, or the lines around a text it contains."""

@@ -5,10 +5,14 @@ import ast
 _MAX_HEAD_CHARS = 100
 
 
-def outline(source: str) -> str:
+def outline(source: str, *, short: bool = False) -> str:
     """One line for each function, class and method: its lines in the file, its head, the first line of its docstring.
 
     A source that cannot be parsed is outlined as nothing.
+
+    Args:
+        source: the program.
+        short: names only, and no methods.
     """
     try:
         tree = ast.parse(source)
@@ -17,8 +21,14 @@ def outline(source: str) -> str:
     lines = source.splitlines()
     found: list[str] = []
     for node in tree.body:
-        found += _entries(node, lines, "")
+        found += _names(node) if short else _entries(node, lines, "")
     return "\n".join(found)
+
+
+def _names(node: ast.stmt) -> list[str]:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return []
+    return [f"{node.lineno}-{node.end_lineno}: {node.name}"]
 
 
 def _entries(node: ast.stmt, lines: list[str], indent: str) -> list[str]:

@@ -20,7 +20,7 @@ from agents.planner.schema import WRITE_CODE
 from agents.texts import storable
 from memory.lineage.budget import count_tokens
 from rails.menu import Knob
-from rails.text import clean_text, number, shorten
+from rails.text import clean_text, number, shorten, without_template_tags
 
 _TEMPLATE_OPENING = re.compile(r"<(?=[|/\w<｜])")
 """How the delimiters of chat templates begin: `<|im_start|>`, `</s>`, `<<SYS>>`, `<start_of_turn>`."""
@@ -118,7 +118,7 @@ def user_message(context: ProposalContext, briefing: Briefing, spent_tokens: int
     menu = _menu_section(context.menu.knobs, context, briefing.room_tokens // 2)
     rest = max(0, briefing.room_tokens - spent_tokens - count_tokens(menu) - 100)
     sections = [
-        f"# Research policy (program.md)\n\n{_cut(context.program_md.strip(), int(POLICY_SHARE * rest))}",
+        f"# Research policy (program.md)\n\n{_policy(context.program_md.strip(), int(POLICY_SHARE * rest))}",
         menu,
         _source_section(context, int(SOURCE_SHARE * rest), briefing),
     ]
@@ -136,6 +136,16 @@ def user_message(context: ProposalContext, briefing: Briefing, spent_tokens: int
         sections.append(_feedback_section(context, trouble))
     sections.append("Propose the next change now: one JSON object, nothing else.")
     return "\n\n".join(sections)
+
+
+def _policy(text: str, limit_tokens: int) -> str:
+    """The person's policy; where there is no room for all of it, its beginning and its last section, their notes."""
+    if count_tokens(text) <= limit_tokens:
+        return text
+    above, heading, notes = text.rpartition("\n## ")
+    if not heading or count_tokens(notes) > limit_tokens // 2:
+        return _cut(text, limit_tokens)
+    return f"{_cut(above, limit_tokens - count_tokens(notes) - 4)}\n\n## {notes}"
 
 
 def _fixed_tokens(context: ProposalContext, room_tokens: int) -> int:
@@ -190,9 +200,11 @@ def _source_section(context: ProposalContext, limit_tokens: int, briefing: Brief
         return head
     file_name = context.task.edit.file
     if count_tokens(context.source) <= limit_tokens:
-        return f"{head}\n\nIts {file_name}:\n\n{_fenced(context.source.rstrip())}"
+        return f"{head}\n\nIts {file_name}:\n\n{_fenced(without_template_tags(context.source.rstrip()))}"
     how = "; read_source shows the lines" if any(tool.name == "read_source" for tool in briefing.tools) else ""
-    return f"{head}\n\nIts {file_name} in outline{how}:\n\n{_fenced(_cut(outline(context.source), limit_tokens))}"
+    whole, short = outline(context.source), outline(context.source, short=True)
+    shown = whole if count_tokens(whole) <= limit_tokens else _cut(short, limit_tokens)
+    return f"{head}\n\nIts {file_name} in outline{how}:\n\n{_fenced(without_template_tags(shown))}"
 
 
 def _value(value: KnobValue) -> str:
