@@ -27,6 +27,7 @@ from cli.commands.resume import resume
 from cli.commands.run import run
 from cli.commands.show import show
 from cli.commands.status import status
+from cli.commands.tables import tables_app
 from cli.commands.watch import watch
 from cli.terminal.output import GONE, printable
 from rails.errors import NightshiftError
@@ -67,6 +68,7 @@ for command in (
     app.command()(command)
 app.command("import")(import_)
 app.add_typer(rails_app, name="rails")
+app.add_typer(tables_app, name="tables")
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
