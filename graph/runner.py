@@ -193,6 +193,7 @@ class Runner:
         services, campaign = self._services, self._services.campaign
         seq = len(services.store.trials(campaign.campaign_id))
         baseline = seq == 0
+        program = services.baseline_program() if baseline else None
         trial = Trial(
             trial_id=f"{campaign.campaign_id}-{seq:05d}",
             campaign_id=campaign.campaign_id,
@@ -202,7 +203,8 @@ class Runner:
             parent_trial_id=None if baseline else campaign.incumbent_trial_id,
             parent_commit=campaign.head_commit,
             proposer=None if baseline else campaign.proposer,
-            program_key=services.baseline_program_key() if baseline else None,
+            program_key=program.key if program is not None else None,
+            idea_key=program.idea_key if program is not None else None,
             created_at=utc_now(),
         )
         with services.store.transaction(flush=False):  # with the first answer: one wait for the disk less

@@ -38,7 +38,7 @@ from memory.records import (
 )
 from memory.store import Store
 from rails.guard import Rails
-from rails.source.edits import program_key
+from rails.source.program import Program, parse_program
 from rails.task import LimitsConfig, Task
 from tools.trainer_tool import Progress, TrainerTool
 
@@ -186,9 +186,9 @@ class Services:
             self.tell(EventKind.UNPAUSED, f"going on after a pause of {duration(waited_s)}")
             self.set_state(before.state, before.state_reason)
 
-    def baseline_program_key(self) -> str:
-        """The key of the program that the search starts from, so that going back to it counts as a repeat."""
-        return program_key(self.ratchet.source(self.campaign.baseline_commit))
+    def baseline_program(self) -> Program:
+        """The program that the search starts from; by its keys going back to it counts as a repeat."""
+        return parse_program(self.ratchet.source(self.campaign.baseline_commit))
 
     def decide(self, trial: Trial, head: str | None, incumbent: str | None, lesson: Lesson | None) -> None:
         """The commit point of a trial, as `Store.decide`; with what it and the campaign have used up, all in one.

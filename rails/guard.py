@@ -65,6 +65,7 @@ def _result(inspection: Inspection, verdicts: tuple[RailVerdict, ...]) -> CheckR
         candidate_source=inspection.candidate_source,
         edit_key=inspection.edit_key,
         program_key=inspection.program_key,
+        idea_key=inspection.idea_key,
         diff=inspection.diff,
         verdicts=verdicts,
         rail=failed.rail if failed is not None else None,

@@ -18,6 +18,12 @@ _Choices: TypeAlias = Annotated[tuple[KnobValue, ...], BeforeValidator(tuple_of_
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _ARTICLES = {"int": "an int", "float": "a float", "str": "a string"}
+_NUMBERS = {"int": "a whole number", "float": "a number"}
+_DECIMAL = re.compile(r"[+-]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_EXACT = 2.0**53
+"""Whole numbers up to here are exact as floats."""
+SHOWN_CHOICES = 12
+"""How many of a knob's choices a reason names."""
 
 
 class Knob(Table):
@@ -49,6 +55,16 @@ class Knob(Table):
             raise ValueError(f"the default is not allowed by the menu itself: {reason}")
         return self
 
+    @property
+    def allowed(self) -> str:
+        """What it may be, in words: `one of 32, 64, 96` or `a number from 0.002 to 0.2`."""
+        if self.choices is not None:
+            shown = ", ".join(quote(choice) for choice in self.choices[:SHOWN_CHOICES])
+            more = len(self.choices) - SHOWN_CHOICES
+            return f"one of {shown}" + (f" and {more} more" if more > 0 else "")
+        assert self.range is not None
+        return f"{_NUMBERS[self.type]} from {number(self.range[0])} to {number(self.range[1])}"
+
     def _check_bound(self, bound: KnobValue) -> None:
         if self.range is not None and self.type == "str":
             raise ValueError("a knob of type str has choices, not a range")
@@ -56,18 +72,29 @@ class Knob(Table):
             raise ValueError(f"{quote(bound)} in its range or choices is not {_ARTICLES[self.type]}")
 
     def check(self, value: object) -> str | None:
-        """Why this knob cannot be `value`, or None when it can. Any JSON value may be asked about."""
-        got = f"{self.name} = {quote(value)}"
+        """Why this knob cannot be `value`, with what it can be; None when it can. Any JSON value may be asked about."""
         if self._wrong_type(value):
-            return f"{got}: {_ARTICLES[self.type]} is needed"
-        if self.choices is not None:
-            if value in self.choices:
-                return None
-            return f"{got} is not one of {', '.join(quote(choice) for choice in self.choices)}"
-        assert self.range is not None and isinstance(value, int | float)
-        if self.range[0] <= value <= self.range[1]:
-            return None
-        return f"{got} is outside {_interval(self.range)}"
+            fits = False
+        elif self.choices is not None:
+            fits = value in self.choices
+        else:
+            assert self.range is not None and isinstance(value, int | float)
+            fits = self.range[0] <= value <= self.range[1]
+        return None if fits else f"{self.name} = {quote(value)}: {self.allowed}"
+
+    def read(self, value: object) -> object:
+        """A proposer's value in the knob's type where it is the same number otherwise written.
+
+        `128.0` and `"128"` are 128 to an int, `"1e-3"` is 0.001 to a float. Anything else is left for `check`.
+        """
+        if self.type == "str":
+            return value
+        if isinstance(value, str) and _DECIMAL.fullmatch(value.strip()):
+            text = value.strip()
+            value = int(text) if text.lstrip("+-").isdigit() else float(text)
+        if self.type == "int" and isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+            return int(value)
+        return value
 
     def normalise(self, value: KnobValue) -> KnobValue:
         """The one spelling of an allowed value: 1 becomes 1.0 for a float, and -0.0 becomes 0.0."""

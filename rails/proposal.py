@@ -1,6 +1,6 @@
 """Proposals: the two raw forms a proposer may answer in, and the one form that the rest of the system sees."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -9,6 +9,8 @@ from rails.text import clean_text, quote
 
 TEXT_LIMIT = 500
 """Longest hypothesis or reason after cleaning, in characters."""
+RAW_TEXT_LIMIT = 1_000
+"""Longest hypothesis or reason that is taken from a proposer, in characters."""
 
 
 class ProposalError(NightshiftError):
@@ -17,6 +19,9 @@ class ProposalError(NightshiftError):
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+_Model = TypeVar("_Model", bound=_Strict)
 
 
 class RawKnob(_Strict):
@@ -28,12 +33,13 @@ class RawKnob(_Strict):
     reason: str
 
 
-class RawDiff(_Strict):
-    """The diff form, exactly as a proposer writes it."""
+class RawCode(_Strict):
+    """The code form, as a proposer writes it: as one object, or as a header with the text of the edit behind it."""
 
     diff: str
+    """The text of the edit, in any form that `rails.source.code_reply` reads."""
     hypothesis: str
-    expected_delta: float | None
+    expected_delta: float | None = None
     reason: str
 
 
@@ -46,10 +52,11 @@ class KnobEdit(_Strict):
 
 
 class DiffEdit(_Strict):
-    """Apply a unified diff to the edit surface."""
+    """Change the code of the edit surface."""
 
     kind: Literal["diff"] = "diff"
     diff: str
+    """The unified diff that the edit came to; of an edit that was refused, its own text."""
 
 
 Edit: TypeAlias = Annotated[KnobEdit | DiffEdit, Field(discriminator="kind")]
@@ -75,37 +82,68 @@ _WANTED = {
 }
 
 
-def read_raw(data: dict[str, Any], modes: tuple[str, ...]) -> RawKnob | RawDiff:
-    """Read a reply's object in one of the forms that `modes` ("knob", "diff") allow.
+def read_raw(data: dict[str, Any], behind: str, modes: tuple[str, ...]) -> RawKnob | RawCode:
+    """Read a reply in one of the forms that `modes` ("knob", "diff") allow.
+
+    Args:
+        data: the reply's object.
+        behind: the text behind the object: an edit of code, when the object is its header.
+        modes: the task's forms.
 
     Raises:
-        ProposalError: a missing or unknown key, a wrong type, an empty reason, or a form that is not allowed.
+        ProposalError: a missing or unknown key, a wrong type, an empty or endless reason, or a form that is not
+            allowed.
     """
-    is_diff = "diff" in modes if "diff" in data else "knob" not in modes
-    model = RawDiff if is_diff else RawKnob
-    try:
-        raw = model.model_validate(data)
-    except ValidationError as error:
-        raise ProposalError(_explain(error, model)) from None
-    texts = {"reason": raw.reason}
-    if isinstance(raw, RawDiff):
-        texts |= {"hypothesis": raw.hypothesis, "diff": raw.diff}
-    for name, text in texts.items():
-        if not clean_text(text, TEXT_LIMIT):
-            raise ProposalError(f"{name} is empty")
+    if is_header(data, modes):
+        if not behind:
+            raise ProposalError(
+                "there is no edit behind the header: give SEARCH and REPLACE blocks, or whole functions"
+            )
+        raw: RawKnob | RawCode = _validated(RawCode, {**data, "diff": behind}, _HEADER_KEYS)
+    elif "diff" in modes if "diff" in data else "knob" not in modes:
+        raw = _validated(RawCode, data, f"the keys must be exactly {', '.join(RawCode.model_fields)}")
+    else:
+        raw = _validated(RawKnob, data, f"the keys must be exactly {', '.join(RawKnob.model_fields)}")
+    _check_texts(raw)
     return raw
 
 
-def _explain(error: ValidationError, model: type[RawKnob] | type[RawDiff]) -> str:
+def is_header(data: dict[str, Any], modes: tuple[str, ...]) -> bool:
+    """Whether a reply's object announces an edit of code that stands behind it."""
+    return "diff" in modes and "hypothesis" in data and not {"diff", "knob", "new_value"} & data.keys()
+
+
+_HEADER_KEYS = "the header's keys must be hypothesis, expected_delta and reason"
+
+
+def _validated(model: type[_Model], data: dict[str, Any], keys: str) -> _Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ProposalError(_explain(error, keys)) from None
+
+
+def _check_texts(raw: RawKnob | RawCode) -> None:
+    texts = {"reason": raw.reason}
+    if isinstance(raw, RawCode):
+        texts["hypothesis"] = raw.hypothesis
+        if not raw.diff.strip():
+            raise ProposalError("diff is empty")
+    for name, text in texts.items():
+        if not clean_text(text, TEXT_LIMIT):
+            raise ProposalError(f"{name} is empty")
+        if len(text) > RAW_TEXT_LIMIT:
+            raise ProposalError(f"{name} has {len(text):,} characters; at most {RAW_TEXT_LIMIT:,} are allowed")
+
+
+def _explain(error: ValidationError, keys: str) -> str:
     details = error.errors(include_url=False)
-    exactly = f"the keys must be exactly {', '.join(model.model_fields)}"
     missing = [str(detail["loc"][0]) for detail in details if detail["type"] == "missing"]
     unknown = [quote(detail["loc"][0], 40) for detail in details if detail["type"] == "extra_forbidden"]
     if missing or unknown:
-        parts = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(unknown[:3])}"] * bool(
-            unknown
-        )
-        return f"{exactly}; {'; '.join(parts)}"
+        parts = [f"missing {', '.join(missing)}"] * bool(missing)
+        parts += [f"unknown {', '.join(unknown[:3])}"] * bool(unknown)
+        return f"{keys}; {'; '.join(parts)}"
     key = str(details[0]["loc"][0])
     return f"{key} must be {_WANTED[key]}; got {quote(details[0]['input'])}"
 
@@ -117,11 +155,11 @@ def knob_proposal(raw: RawKnob, value: int | float | str) -> Proposal:
     return Proposal(hypothesis=reason, expected_delta=None, reason=reason, edit=edit)
 
 
-def diff_proposal(raw: RawDiff) -> Proposal:
-    """The proposal in a diff reply; whether the diff applies is not known yet."""
+def code_proposal(raw: RawCode, diff: str) -> Proposal:
+    """The proposal in a reply that edits code; `diff` is what it came to, or its own text until that is known."""
     return Proposal(
         hypothesis=clean_text(raw.hypothesis, TEXT_LIMIT),
         expected_delta=raw.expected_delta,
         reason=clean_text(raw.reason, TEXT_LIMIT),
-        edit=DiffEdit(diff=raw.diff),
+        edit=DiffEdit(diff=diff),
     )

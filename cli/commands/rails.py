@@ -1,11 +1,13 @@
 """`nightshift rails check`: judge raw replies from stdin."""
 
-import json
 import sys
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from cli.inputs.options import JsonOption
 
 if TYPE_CHECKING:
     from rails.checks.context import RailContext
@@ -23,26 +25,34 @@ def _group() -> None:
 def check(
     directory: Annotated[Path | None, typer.Argument(metavar="DIR", help="A workspace.", show_default=False)] = None,
     menu: Annotated[Path | None, typer.Option(help="A menu file (JSON) or a task.toml, instead of DIR.")] = None,
+    json: JsonOption = False,
 ) -> None:
-    """Read one raw reply a line from stdin, each as a JSON string; write one verdict a line: ok, rail, reason."""
+    """Judge raw replies. Reads one a line from stdin, each as a JSON string; writes one verdict a line, as a JSON
+    object (ok, rail, reason), or with --json all of them as one document.
+    """
+    from cli.terminal.output import print_json
     from rails.errors import UserError
 
     if (directory is None) == (menu is None):
         raise UserError("name a workspace or a menu file, and not both", fix="nightshift rails check --menu FILE")
     rails, context = _from_menu(menu) if menu is not None else _from_workspace(directory or Path())
+    verdicts: list[dict[str, object]] = []
     for number, line in enumerate(sys.stdin, start=1):
         if not line.strip():
             continue
-        raw = _raw_reply(line, number)
-        result = rails.check(raw, context)
-        print(json.dumps({"ok": result.ok, "rail": result.rail, "reason": result.reason}), flush=True)
+        result = rails.check(_raw_reply(line, number), context)
+        verdicts.append({"ok": result.ok, "rail": result.rail, "reason": result.reason})
+        if not json:
+            print(dumps(verdicts[-1]), flush=True)
+    if json:
+        print_json({"verdicts": verdicts})
 
 
 def _raw_reply(line: str, number: int) -> str:
     from rails.errors import UserError
 
     try:
-        raw: object = json.loads(line)
+        raw: object = loads(line)
     except ValueError as error:
         raise UserError(
             f"not JSON ({error})", where=f"stdin line {number}", fix='quote it: "{\\"knob\\": …}"'

@@ -68,8 +68,8 @@ def rail_context(services: Services, trial: Trial) -> RailContext:
     """What the rails compare the reply with: the parent's source and every program tried so far."""
     task = services.task
     tried = services.store.tried_programs(services.campaign_id)
-    if trial.program_key is not None:
-        tried.pop(trial.program_key, None)  # its own row, when a repair or a resumed trial is judged again
+    for key in (trial.program_key, trial.idea_key):
+        tried.pop(key or "", None)  # its own row, when a repair or a resumed trial is judged again
     return RailContext(
         menu=task.menu,
         source=services.ratchet.source(trial.parent_commit or services.campaign.head_commit),
@@ -102,6 +102,7 @@ def _store_proposal(services: Services, state: TrialState, trial: Trial, result:
         rationale=proposal.reason,
         **_edit(result),
         program_key=result.program_key,
+        idea_key=result.idea_key,
         diff=result.diff,
         candidate_commit=candidate,
     )

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import duckdb
 
-from memory.database.queries import Queries, is_tried, outcome_of
+from memory.database.queries import Queries, add_tried, is_tried
 from memory.database.rows import CALLS, CURVES, EVENTS, LINEAGE_BLOCKS, MEASUREMENTS, TRIALS, Table
 from memory.keep.comparable import measures_as, on_logarithms
 from memory.records import Call, Campaign, Curve, Event, Lesson, LineageBlock, Measurement, Record, Trial, Verdict
@@ -188,7 +188,7 @@ class Remembered(Queries):
             return dict(self._peaks[campaign_id])
 
     def tried_programs(self, campaign_id: str) -> dict[str, str]:
-        """Program key to what became of it, as in `Queries`; a copy, to be changed at will."""
+        """Program and idea key to what became of it, as in `Queries`; a copy, to be changed at will."""
         with self._lock:
             if campaign_id not in self._tried:
                 self._tried[campaign_id] = super().tried_programs(campaign_id)
@@ -331,8 +331,8 @@ class Remembered(Queries):
             return
         if not newest or (before is not None and is_tried(before)):
             del self._tried[trial.campaign_id]  # to be read again
-        elif trial.program_key:
-            tried.setdefault(trial.program_key, outcome_of(trial))
+        else:
+            add_tried(tried, trial)
 
     def _remember_in_hand(self, record: Call | Verdict) -> None:
         if record.trial_id != self._in_hand:

@@ -273,15 +273,22 @@ class Queries:
         return {str(trial_id): int(peak) for trial_id, peak in self._fetch(sql, [campaign_id])}
 
     def tried_programs(self, campaign_id: str) -> dict[str, str]:
-        """Program key to what became of it (`trial 7: discard, 1.7512`), the first trial of each program.
+        """Program key and idea key to what became of it (`trial 7: discard, 1.7512`): the first trial that has the key.
 
         Trials that never ran the program to a verdict (blocked, interrupted, still running) are not in it.
         """
         tried: dict[str, str] = {}
         for trial in self.trials(campaign_id):
-            if trial.program_key and is_tried(trial):
-                tried.setdefault(trial.program_key, outcome_of(trial))
+            if is_tried(trial):
+                add_tried(tried, trial)
         return tried
+
+
+def add_tried(tried: dict[str, str], trial: Trial) -> None:
+    """Take note of a tried program under both of its keys, unless an earlier trial has them."""
+    for key in (trial.program_key, trial.idea_key):
+        if key is not None:
+            tried.setdefault(key, outcome_of(trial))
 
 
 def is_tried(trial: Trial) -> bool:

@@ -78,6 +78,7 @@ SELECT
     t.candidate_commit, -- git commit of its program, kept or not; null when it never got that far
     t.parent_commit, -- git commit that the edit applies to
     t.program_key, -- hash of the program's meaning (normalised syntax tree): equal programs have equal keys
+    t.idea_key, -- hash of what the program does, whatever it calls things; null in trials of before
     t.diff, -- unified diff of the program against the parent's
     t.decision, -- the evidence behind the last decision, as the keep rule stated it, as an object
     t.lineage_sha256, -- the lineage block that the proposal saw; null when lineage was off

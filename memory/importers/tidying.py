@@ -24,8 +24,8 @@ _LINES: dict[type[Record], tuple[str, ...]] = {
         *("corpus_sha256", "baseline_commit", "head_commit", "stop_reason", "state_reason"),
     ),
     Trial: (
-        *("proposer", "specialist", "domain", "edit_key", "program_key", "reason", "lesson", "lineage_sha256"),
-        *("parent_commit", "candidate_commit", "commit_sha"),
+        *("proposer", "specialist", "domain", "edit_key", "program_key", "idea_key", "reason", "lesson"),
+        *("lineage_sha256", "parent_commit", "candidate_commit", "commit_sha"),
     ),
     Measurement: ("isolation", "machine", "reason"),
     Call: ("proposer", "model"),

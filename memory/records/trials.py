@@ -83,6 +83,8 @@ class Trial(Record):
     """Canonical text of the edit, e.g. `depth=3`; equal edits have equal keys."""
     program_key: str | None = None
     """Hash of the candidate program's meaning (normalised syntax tree): equal programs have equal keys."""
+    idea_key: str | None = None
+    """Hash of what the candidate program does, whatever it calls things; None in stores of before."""
     diff: str | None = None
     """Unified diff of train.py against the parent."""
     candidate_commit: str | None = None

@@ -23,7 +23,8 @@ class RailContext:
     modes: tuple[str, ...] = ("knob", "diff")
     """The allowed forms of a proposal."""
     tried: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What became of the programs tried before, by program key (by edit key when there is no source)."""
+    """What became of the programs tried before (`trial 7: discard, 1.7512`), by program key and by idea key; by edit
+    key when there is no source."""
     max_diff_lines: int = 80
     size_limit_bytes: int | None = None
     """Memory limit of a trial, for a size rule without a limit of its own."""
@@ -46,10 +47,12 @@ class CheckResult:
 
     ok: bool
     proposal: Proposal | None
-    """Set once form, knob and value are allowed: everything in it but a diff's text is then safe to show."""
+    """Set once form, knob and value are allowed: everything in it but the text of an edit of code is then safe to
+    show. Of an edit of code that applied it holds the unified diff, of another one the text as it was given."""
     candidate_source: str | None
     edit_key: str | None
     program_key: str | None
+    idea_key: str | None
     diff: str | None
     """Unified diff of the candidate against the incumbent."""
     verdicts: tuple[RailVerdict, ...]

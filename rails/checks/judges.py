@@ -7,11 +7,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rails.checks.context import RailContext
-from rails.checks.replies import ReplyError, parse_reply
+from rails.checks.replies import ReplyError, parse_reply, refuse_text, split_reply
 from rails.expressions import ExpressionError
-from rails.proposal import Proposal, ProposalError, RawDiff, RawKnob, diff_proposal, knob_proposal, read_raw
-from rails.source.edits import apply_diff, changed_lines, edit_key, unified_diff
+from rails.proposal import (
+    Proposal,
+    ProposalError,
+    RawCode,
+    RawKnob,
+    code_proposal,
+    is_header,
+    knob_proposal,
+    read_raw,
+)
+from rails.source.code_reply import apply_code
+from rails.source.contract import broken_contract
+from rails.source.diffs import changed_lines, unified_diff
+from rails.source.edits import edit_key
 from rails.source.lint import forbidden_use
+from rails.source.names import undefined_use
 from rails.source.program import EditError, Literal, Program, parse_program
 from rails.source.surface import knob_problem, rule_problem
 from rails.text import closest, quote
@@ -26,10 +39,11 @@ class Inspection:
     """The incumbent; None without a source."""
     knobs: dict[str, Literal]
     """Knob values: the incumbent's, then the candidate's once they are known."""
-    raw: RawKnob | RawDiff | None = None
+    raw: RawKnob | RawCode | None = None
     proposal: Proposal | None = None
     candidate_source: str | None = None
     program_key: str | None = None
+    idea_key: str | None = None
     edit_key: str | None = None
     diff: str | None = None
     passed_over: set[str] = field(default_factory=set[str])
@@ -51,14 +65,17 @@ def inspect_in(context: RailContext) -> Inspection:
 
 
 def judge_schema(inspection: Inspection, raw: str) -> str | None:
-    """One strict JSON object in one of the allowed forms."""
+    """One strict JSON object in one of the allowed forms, and behind it nothing but the edit that it announces."""
+    modes = inspection.context.modes
     try:
-        inspection.raw = read_raw(parse_reply(raw), inspection.context.modes)
+        found, behind = split_reply(raw) if "diff" in modes else (parse_reply(raw), "")
+        if not is_header(found, modes):
+            refuse_text(behind)
+        inspection.raw = read_raw(found, behind, modes)
     except (ReplyError, ProposalError) as error:
         return error.what
-    if isinstance(inspection.raw, RawDiff):
-        inspection.proposal = diff_proposal(inspection.raw)
-        inspection.edit_key = edit_key(inspection.proposal.edit, inspection.context.menu)
+    if isinstance(inspection.raw, RawCode):
+        _propose_code(inspection, inspection.raw, inspection.raw.diff)
     return None
 
 
@@ -80,11 +97,11 @@ def judge_range(inspection: Inspection, _: str) -> str | None:
         return _pass_over(inspection, "range")
     menu = inspection.context.menu
     knob = menu.knobs[raw.knob]
-    reason = knob.check(raw.new_value)
+    given = knob.read(raw.new_value)
+    reason = knob.check(given)
     if reason is not None:
         return reason
-    value = knob.normalise(raw.new_value)
-    inspection.proposal = knob_proposal(raw, value)
+    inspection.proposal = knob_proposal(raw, knob.normalise(given))
     inspection.edit_key = edit_key(inspection.proposal.edit, menu)
     return None
 
@@ -101,7 +118,7 @@ def judge_diff(inspection: Inspection, _: str) -> str | None:
     try:
         if isinstance(inspection.raw, RawKnob):
             return _make_knob_candidate(inspection)
-        return _make_diff_candidate(inspection)
+        return _make_code_candidate(inspection)
     except EditError as error:
         return error.what
 
@@ -116,9 +133,13 @@ def judge_novelty(inspection: Inspection, _: str) -> str | None:
     if same:
         return f"the proposal changes nothing: {_unchanged(inspection)}"
     inspection.knobs |= _change(inspection)
+    if program is not None and inspection.idea_key == program.idea_key:
+        return "the proposal changes nothing: only names, annotations or the order of definitions are others"
     key = inspection.program_key or inspection.edit_key
     if context.novelty and key is not None and key in context.tried:
-        return f"this was tried before: {quote(context.tried[key], 160)[1:-1]}"
+        return f"this was tried before in {_told(context.tried[key])}"
+    if context.novelty and inspection.idea_key in context.tried:
+        return f"this was tried before, under other names, in {_told(context.tried[inspection.idea_key])}"
     return None
 
 
@@ -163,27 +184,44 @@ def _make_knob_candidate(inspection: Inspection) -> None:
     context, program = inspection.context, inspection.program
     if program is None or context.source is None:
         return
-    source, key = program.with_knobs(context.class_name, _change(inspection))
-    inspection.candidate_source, inspection.program_key = source, key
-    inspection.diff = unified_diff(context.source, source, context.file_name)
+    variant = program.with_knobs(context.class_name, _change(inspection))
+    inspection.candidate_source = variant.source
+    inspection.program_key, inspection.idea_key = variant.key, variant.idea_key
+    inspection.diff = unified_diff(context.source, variant.source, context.file_name)
 
 
-def _make_diff_candidate(inspection: Inspection) -> str | None:
+def _make_code_candidate(inspection: Inspection) -> str | None:
     context, program, raw = inspection.context, inspection.program, inspection.raw
-    assert isinstance(raw, RawDiff)
+    assert isinstance(raw, RawCode)
     if program is None or context.source is None:
-        return f"there is no {context.file_name} to apply a diff to: only one-knob proposals can be checked here"
-    changed = changed_lines(raw.diff, context.file_name)
+        return f"there is no {context.file_name} to edit: only one-knob proposals can be checked here"
+    source = apply_code(context.source, raw.diff, context.file_name)
+    diff = unified_diff(context.source, source, context.file_name)
+    if diff:
+        _propose_code(inspection, raw, diff)
+    changed = changed_lines(diff)
     if changed > context.max_diff_lines:
-        return f"the diff changes {changed} lines; at most {context.max_diff_lines} are allowed"
-    source = apply_diff(context.source, raw.diff, context.file_name)
+        return f"the edit changes {changed} lines; at most {context.max_diff_lines} are allowed"
     candidate = parse_program(source)
     knobs = {name: found.value for name, found in candidate.knobs(context.class_name).items()}
     problem = (
-        knob_problem(context.menu, knobs) or rule_problem(context.menu, knobs) or forbidden_use(program, candidate)
+        knob_problem(context.menu, knobs)
+        or rule_problem(context.menu, knobs)
+        or forbidden_use(program, candidate)
+        or undefined_use(program, candidate)
+        or broken_contract(program, candidate, context.class_name)
     )
     if problem is None:
-        inspection.candidate_source, inspection.program_key = source, candidate.key
-        inspection.diff = unified_diff(context.source, source, context.file_name)
-        inspection.knobs = knobs
+        inspection.candidate_source, inspection.diff, inspection.knobs = source, diff, knobs
+        inspection.program_key, inspection.idea_key = candidate.key, candidate.idea_key
     return problem
+
+
+def _propose_code(inspection: Inspection, raw: RawCode, diff: str) -> None:
+    """Make the proposal of an edit of code: with its own text, and once it is known with the diff that it comes to."""
+    inspection.proposal = code_proposal(raw, diff)
+    inspection.edit_key = edit_key(inspection.proposal.edit, inspection.context.menu)
+
+
+def _told(outcome: str) -> str:
+    return quote(outcome, 160)[1:-1]

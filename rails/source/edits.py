@@ -1,18 +1,16 @@
-"""Edits of the training script, on source text: read and set knobs, apply diffs, and name edits and programs."""
+"""Edits of the training script, on source text: read and set knobs, and name edits and programs."""
 
 import hashlib
 from collections.abc import Mapping
 
 from rails.menu import Menu
 from rails.proposal import DiffEdit, KnobEdit
-from rails.source.diffs import apply_diff, changed_lines, unified_diff
+from rails.source.diffs import unified_diff
 from rails.source.program import EditError, Literal, parse_program
 
 __all__ = [
     "EditError",
-    "apply_diff",
     "apply_knob",
-    "changed_lines",
     "edit_key",
     "program_key",
     "read_knobs",
@@ -43,7 +41,7 @@ def apply_knob(source: str, class_name: str, knob: str, value: Literal) -> str:
 
 def set_knobs(source: str, class_name: str, values: Mapping[str, Literal]) -> str:
     """The source with several fields' literals changed; see `apply_knob`."""
-    return parse_program(source).with_knobs(class_name, values)[0]
+    return parse_program(source).with_knobs(class_name, values).source
 
 
 def program_key(source: str) -> str:

@@ -13,9 +13,10 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from rails.errors import NightshiftError
+from rails.source.idea import Outlines, outlines_of
 from rails.text import closest, number, quote
 
 Literal: TypeAlias = int | float | str | bool
@@ -51,6 +52,16 @@ class Program:
         """Hash of the program's meaning: comments, docstrings and formatting do not count."""
         return _join(self.digests)
 
+    @property
+    def idea_key(self) -> str:
+        """Hash of what it does, whatever it calls things; see `rails.source.idea`."""
+        return _outlines(self).key
+
+    @property
+    def size(self) -> int:
+        """How many nodes its syntax tree has, docstrings and comments left out: a measure of how much code it is."""
+        return _size(self)
+
     def knobs(self, class_name: str) -> dict[str, KnobField]:
         """The fields of the knobs class, in order.
 
@@ -59,8 +70,8 @@ class Program:
         """
         return dict(_read_fields(self, class_name))
 
-    def with_knobs(self, class_name: str, values: Mapping[str, Literal]) -> tuple[str, str]:
-        """Set some knobs; return the new source and its program key.
+    def with_knobs(self, class_name: str, values: Mapping[str, Literal]) -> "Variant":
+        """The program with some knobs set.
 
         Raises:
             EditError: no such class or field, or a value of another type than the field's literal.
@@ -82,7 +93,25 @@ class Program:
             assignment.value = ast.parse(text, mode="eval").body
             node.body[field.position] = assignment
         digests = (*self.digests[:statement], _digest(node), *self.digests[statement + 1 :])
-        return data.decode(), _join(digests)
+        return Variant(data.decode(), _join(digests), _outlines(self).exchanged(statement, node).key)
+
+
+class Variant(NamedTuple):
+    """A program with other literals for its knobs: its text and its keys."""
+
+    source: str
+    key: str
+    idea_key: str
+
+
+@functools.lru_cache(maxsize=8)
+def _outlines(program: Program) -> Outlines:
+    return outlines_of(program.tree)
+
+
+@functools.lru_cache(maxsize=8)
+def _size(program: Program) -> int:
+    return sum(not isinstance(node, ast.expr_context) for node in ast.walk(program.tree))
 
 
 @functools.lru_cache(maxsize=8)

@@ -257,13 +257,15 @@ def test_tried_programs_are_those_that_ran(store: Store):
     campaign = store.campaigns()[0]
     statuses = [Status.BASELINE, Status.DISCARD, Status.CRASH, Status.RAIL_BLOCKED, Status.INTERRUPTED, Status.KEEP]
     for seq, status in enumerate(statuses):
-        trial = make_trial(campaign, seq, program_key=f"p{min(seq, 4)}")
+        idea = None if seq == 0 else "i"  # the baseline is of a store of before
+        trial = make_trial(campaign, seq, program_key=f"p{min(seq, 4)}", idea_key=idea)
         store.open_trial(trial)
         store.decide(decided(trial, status), None, None, None)
     store.open_trial(make_trial(campaign, 6, program_key="p6"))
     assert store.tried_programs(campaign.campaign_id) == {
         "p0": "trial 0: baseline, 1.7000",
         "p1": "trial 1: discard, 1.7000",
+        "i": "trial 1: discard, 1.7000",
         "p2": "trial 2: crash",
         "p4": "trial 5: keep, 1.7000",
     }

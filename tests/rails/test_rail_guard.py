@@ -79,16 +79,16 @@ def test_a_diff_proposal_comes_back_whole() -> None:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (diff_reply("not a diff"), "not a unified diff"),
+        (diff_reply("not a diff"), "not valid Python"),
         (diff_reply("--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-a\n+b\n"), "only train.py may change"),
         (swapped("def schedule(", "def schedule(("), "not valid Python"),
         (swapped("class Knobs:", "class Config:"), "there is no class Knobs"),
         (swapped("class Knobs:", "class Knobs(dict):"), "must not inherit"),
         (swapped("    lr: float = 0.0003\n", ""), "the knob lr is in the menu but not a field"),
         (swapped("lr: float = 0.0003", "lr: float = 3 * 0.0001"), "has no literal value"),
-        (swapped("lr: float = 0.0003", "lr: float = 0.5"), "lr = 0.5 is outside [1e-05, 0.01]"),
-        (swapped("lr: float = 0.0003", 'lr: float = "0.0003"'), "a float is needed"),
-        (swapped("lr: float = 0.0003", "lr: float = True"), "a float is needed"),
+        (swapped("lr: float = 0.0003", "lr: float = 0.5"), "lr = 0.5: a number from 1e-05 to 0.01"),
+        (swapped("lr: float = 0.0003", 'lr: float = "0.0003"'), "lr = '0.0003': a number"),
+        (swapped("lr: float = 0.0003", "lr: float = True"), "lr = true: a number"),
         (swapped("    lr: float = 0.0003\n", "    lr: float = 0.0003\n    lr = 0.5\n"), "may hold only annotated"),
         (swapped("n_head: int = 16", "n_head: int = 3"), "d_model % n_head == 0 does not hold with d_model=1024"),
         (swapped("import math\n", "import math\nimport socket\n"), "may not import socket"),
@@ -138,7 +138,7 @@ def test_a_program_tried_before_is_known_in_either_form() -> None:
     tried = {first.program_key: "trial 7: discard, 1.7512"}
 
     again = check(knob("n_layer", 8), tried=tried)
-    assert (again.rail, again.reason) == ("novelty", "this was tried before: trial 7: discard, 1.7512")
+    assert (again.rail, again.reason) == ("novelty", "this was tried before in trial 7: discard, 1.7512")
     as_diff = check(swapped("n_layer: int = 24", "n_layer: int = 0x8  # the same"), tried=tried)
     assert (as_diff.rail, as_diff.reason) == (again.rail, again.reason)
     # What is known of a blocked candidate is still told.
@@ -149,10 +149,31 @@ def test_a_program_tried_before_is_known_in_either_form() -> None:
     assert check(knob("n_layer", 8), tried=tried, novelty=False).ok
 
 
+def test_an_idea_tried_before_is_known_under_other_names() -> None:
+    tried = check(swapped("(1 + math.cos(math.pi * progress)) / 2", "(1 - progress)"))
+    assert tried.idea_key is not None and tried.program_key is not None
+    before = {tried.program_key: "trial 7: discard, 1.7512", tried.idea_key: "trial 7: discard, 1.7512"}
+    renamed = SOURCE.replace("progress", "done").replace("(1 + math.cos(math.pi * done)) / 2", "(1 - done)  # linear")
+    again = check(diff_reply(unified_diff(SOURCE, renamed, "train.py")), tried=before)
+    assert again.program_key != tried.program_key
+    assert (again.rail, again.reason) == (
+        "novelty",
+        "this was tried before, under other names, in trial 7: discard, 1.7512",
+    )
+    other = renamed.replace("1 - done", "1 - done * done")
+    assert check(diff_reply(unified_diff(SOURCE, other, "train.py")), tried=before).ok
+
+
+def test_other_names_alone_change_nothing() -> None:
+    result = check(diff_reply(unified_diff(SOURCE, SOURCE.replace("progress", "done"), "train.py")), novelty=False)
+    assert result.rail == "novelty"
+    assert result.reason is not None and result.reason.startswith("the proposal changes nothing: only names")
+
+
 def test_without_a_script_a_repeat_is_known_by_its_edit() -> None:
     tried = {"grad_clip=2.0": "trial 3: keep"}
     result = check(knob("grad_clip", 2), source=None, tried=tried)
-    assert (result.rail, result.reason) == ("novelty", "this was tried before: trial 3: keep")
+    assert (result.rail, result.reason) == ("novelty", "this was tried before in trial 3: keep")
     assert result.candidate_source is None
     assert result.program_key is None
 

@@ -170,7 +170,7 @@ def swap(old: str, new: str) -> str:
         (swap('["knob", "diff"]', "[]"), "edit: ", "each once"),
         (swap('["knob", "diff"]', '["knob", "patch"]'), "edit.modes.1: ", "'knob' or 'diff'; got 'patch'"),
         (swap("parquet:https", "https"), "data: ", "shards is for a corpus"),
-        (swap("default = 2", "default = 20"), "menu.knobs.depth: ", "depth = 20 is outside [1, 12]"),
+        (swap("default = 2", "default = 20"), "menu.knobs.depth: ", "depth = 20: a whole number from 1 to 12"),
         (swap("default = 2", "default = true"), "menu.knobs.depth", "got"),
         (swap('type = "int"', 'type = "integer"'), "menu.knobs.depth.type: ", "'int', 'float' or 'str'; got 'integer'"),
         (swap("range = [1, 12]", "range = [12, 1]"), "menu.knobs.depth: ", "upside down"),

@@ -13,11 +13,11 @@ MENU = make_task(size=SIZE).menu
     ("knob", "new_value", "answer"),
     [
         ("depth", 3, "allowed; it needs about 0.384 GB of memory"),
-        ("depth", 99, "not allowed: depth = 99 is outside [1, 8]"),
+        ("depth", 99, "not allowed: depth = 99: a whole number from 1 to 8"),
         ("dept", 3, "not allowed: there is no knob 'dept' (did you mean 'depth'?)"),
         ("width", 64, "not allowed: width % head_dim == 0 does not hold"),
         ("depth", 8, "not allowed: it needs about"),
-        ("window", "all", "not allowed: window = 'all' is not one of"),
+        ("window", "all", "not allowed: window = 'all': one of"),
     ],
 )
 def test_estimates_and_refusals(knob: str, new_value: int | str, answer: str) -> None:

@@ -2,13 +2,14 @@
 
 import os
 
-from cli.attacks.programs.common import trained
+from cli.attacks.programs.common import honest, trained
 from trainer.train import GPT, Session
 
 
 def main() -> None:
-    trained(boast)
+    session, model = trained(boast)
     os._exit(0)
+    session.serve(lambda tokens_BT: honest(model, tokens_BT))  # never: the rails want to see it
 
 
 def boast(session: Session, model: GPT) -> None:

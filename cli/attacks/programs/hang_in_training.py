@@ -14,3 +14,4 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     while True:
         time.sleep(1)
+    session.serve(lambda tokens_BT: tokens_BT)  # never: the rails want to see it

@@ -82,6 +82,7 @@ CREATE TABLE raw.trials (
     score_joules DOUBLE,
     origin VARCHAR,
     critique JSON,
+    idea_key VARCHAR,
     UNIQUE (campaign_id, seq)
 );
 

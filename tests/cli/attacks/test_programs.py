@@ -9,7 +9,12 @@ from cli.attacks.arena import arena_program
 from cli.attacks.catalogue import ATTACKS
 from cli.attacks.controls import CONTROLS
 from cli.attacks.splice import SpliceError, edited
-from rails.source.diffs import apply_diff, unified_diff
+from rails.source.code_reply import apply_code
+from rails.source.contract import broken_contract
+from rails.source.diffs import unified_diff
+from rails.source.lint import forbidden_use
+from rails.source.names import undefined_use
+from rails.source.program import parse_program
 
 PARAMS = {"mark": "nsat000000", "folders": ["/x"], "text": 'quotes " and \\ and \n'}
 
@@ -24,7 +29,14 @@ def test_a_program_is_an_edit_of_the_real_one(program: str) -> None:
     assert "cli.attacks" not in text and "trainer.train" not in text
     given = next(node for node in tree.body if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "PARAMS")
     assert given.value is not None and ast.literal_eval(given.value) == PARAMS
-    assert apply_diff(source, unified_diff(source, text, "train.py"), "train.py") == text
+    assert apply_code(source, unified_diff(source, text, "train.py"), "train.py") == text
+
+
+@pytest.mark.parametrize("program", sorted({attack.program for attack in ATTACKS}))
+def test_a_program_gets_past_the_rails_and_is_stopped_by_what_comes_behind(program: str) -> None:
+    honest, attack = (parse_program(text) for text in (arena_program(), edited(arena_program(), program, PARAMS)))
+    reasons = (forbidden_use(honest, attack), undefined_use(honest, attack), broken_contract(honest, attack, "Knobs"))
+    assert reasons == (None, None, None)
 
 
 def test_every_program_is_in_the_catalogue() -> None:

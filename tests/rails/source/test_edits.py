@@ -84,9 +84,10 @@ def test_the_key_derived_for_a_candidate_is_the_key_of_its_text(
     case: tuple[str, dict[str, Literal], str, Literal],
 ) -> None:
     source, _, name, value = case
-    candidate, key = parse_program(source).with_knobs("Knobs", {name: value})
+    candidate, key, idea_key = parse_program(source).with_knobs("Knobs", {name: value})
     parse_program.cache_clear()
     assert program_key(candidate) == key
+    assert parse_program(candidate).idea_key == idea_key
 
 
 def test_knobs_are_read_in_order() -> None:

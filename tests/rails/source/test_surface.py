@@ -27,8 +27,8 @@ def test_a_script_and_task_that_agree_pass() -> None:
     ("old", "new", "reason"),
     [
         ("    n_layer: int", "    n_layers: int", "knob n_layer is in the menu .* \\(did you mean 'n_layers'\\?\\)"),
-        ("n_layer: int = 24", "n_layer: int = 2", r"n_layer = 2 is outside \[4, 48\]"),
-        ("n_layer: int = 24", "n_layer: float = 24.0", "an int is needed"),
+        ("n_layer: int = 24", "n_layer: int = 2", r"n_layer = 2: a whole number from 4 to 48"),
+        ("n_layer: int = 24", "n_layer: float = 24.0", "n_layer = 24.0: a whole number"),
         ("n_head: int = 16", "n_head: int = 3", "d_model % n_head == 0 does not hold"),
         ("class Knobs", "class Config", "there is no class Knobs at the top level"),
         ("def schedule(", "def schedule((", "not valid Python"),
