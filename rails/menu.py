@@ -82,7 +82,7 @@ class Knob(Table):
             fits = self.range[0] <= value <= self.range[1]
         return None if fits else f"{self.name} = {quote(value)}: {self.allowed}"
 
-    def read(self, value: object) -> object:
+    def read(self, value: KnobValue) -> KnobValue:
         """A proposer's value in the knob's type where it is the same number otherwise written.
 
         `128.0` and `"128"` are 128 to an int, `"1e-3"` is 0.001 to a float. Anything else is left for `check`.

@@ -138,8 +138,9 @@ def judge_novelty(inspection: Inspection, _: str) -> str | None:
     key = inspection.program_key or inspection.edit_key
     if context.novelty and key is not None and key in context.tried:
         return f"this was tried before in {_told(context.tried[key])}"
-    if context.novelty and inspection.idea_key in context.tried:
-        return f"this was tried before, under other names, in {_told(context.tried[inspection.idea_key])}"
+    idea = inspection.idea_key
+    if context.novelty and idea is not None and idea in context.tried:
+        return f"this was tried before, under other names, in {_told(context.tried[idea])}"
     return None
 
 

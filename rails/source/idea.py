@@ -64,11 +64,12 @@ class Outlines:
 
     def exchanged(self, position: int, statement: ast.stmt) -> "Outlines":
         """With another statement in one place, which defines and imports the same names."""
-        other = self._outline(statement)
+        other = self.outline(statement)
         statements = (*self.statements[:position], other, *self.statements[position + 1 :])
         return Outlines(statements, self.imported, self.bound, self.keywords)
 
-    def _outline(self, statement: ast.stmt) -> Outline:
+    def outline(self, statement: ast.stmt) -> Outline:
+        """One of its statements."""
         if isinstance(statement, ast.Import | ast.ImportFrom):
             return Outline("", (), (), False)
         writer = _Writer(self)
@@ -85,7 +86,7 @@ def outlines_of(tree: ast.Module) -> Outlines:
     bound = frozenset(_bindings(tree.body).keys() - imported.keys())
     keywords = frozenset(node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg)
     empty = Outlines((), imported, bound, keywords)
-    return Outlines(tuple(empty._outline(statement) for statement in tree.body), imported, bound, keywords)
+    return Outlines(tuple(empty.outline(statement) for statement in tree.body), imported, bound, keywords)
 
 
 def _hash(parts: Sequence[str]) -> str:
