@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import functools
 import symtable
 import warnings
 from collections.abc import Iterator
@@ -39,12 +40,13 @@ def _compile(source: str) -> None:
         raise EditError("not readable as Python: nesting too deep") from None
 
 
-def _undefined(program: Program) -> set[str]:
+@functools.lru_cache(maxsize=8)
+def _undefined(program: Program) -> frozenset[str]:
     """Names that some scope takes from the module, and that neither the module nor Python has."""
     top = symtable.symtable(program.source, "train.py", "exec")
     scopes = list(_scopes(top))
     if any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in program.tree.body):
-        return set()  # whatever it brings
+        return frozenset()  # whatever it brings
     defined = set(_GIVEN)
     used: set[str] = set()
     for scope in scopes:
@@ -54,7 +56,7 @@ def _undefined(program: Program) -> set[str]:
                 defined.add(symbol.get_name())
             elif of_module and symbol.is_referenced():
                 used.add(symbol.get_name())
-    return used - defined
+    return frozenset(used - defined)
 
 
 def _scopes(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
