@@ -10,6 +10,7 @@ from agents.base import Feedback
 from agents.model.config import load_models
 from agents.planner.planner import Planner
 from agents.texts import storable
+from memory.records import Origin
 from rails.guard import RailContext, Rails
 from tests.support.chat_server import (
     GOOD,
@@ -27,7 +28,7 @@ from tests.support.chat_server import (
     rejecting,
     tool_call,
 )
-from tests.support.proposals import make_context, make_task
+from tests.support.proposals import TRAIN_PY, make_context, make_task
 from tests.support.transcripts import noted
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:typer")
@@ -213,3 +214,18 @@ def test_a_server_that_cuts_prompts_in_silence_is_noticed(tmp_path: Path) -> Non
         reply, calls = noted(planner, policy)
     assert reply.raw == GOOD and len(calls) == 2
     assert "cuts in silence" in reply.notes[0] and "context_tokens" in reply.notes[0]
+
+
+def test_a_change_of_the_code_is_written_as_plain_text_and_passes_the_rails(tmp_path: Path) -> None:
+    task = make_task(modes=("knob", "diff"), planner={"steps": 0})
+    code = (
+        '{"hypothesis": "Fewer lines cost less.", "expected_delta": null, "reason": "simpler"}\n\n'
+        "<<<<<<< SEARCH\nprint(Knobs())\n=======\nprint(Knobs().depth, Knobs())\n>>>>>>> REPLACE\n"
+    )
+    with ChatServer([ok('{"action": "write_code", "idea": "print the depth"}'), ok(code)]) as server:
+        reply, calls = noted(planner_at(server, tmp_path), make_context(task))
+        asked = server.requests[1]
+    assert reply.raw == code and reply.origin is Origin.CODE and len(calls) == 2
+    assert "response_format" not in asked.body and "SEARCH" in asked.messages[-1]["content"]
+    result = Rails(task.menu).check(code, RailContext(menu=task.menu, source=TRAIN_PY, modes=("knob", "diff")))
+    assert result.candidate_source is not None and "Knobs().depth" in result.candidate_source
