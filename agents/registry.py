@@ -193,6 +193,17 @@ def choose_default(workspace: Path) -> tuple[str, str | None]:
     )
 
 
+def configured_model(workspace: Path) -> tuple[str, ModelConfig] | None:
+    """The model that this person configured, with its entry: by `NIGHTSHIFT_MODEL`, or in the workspace's models.toml.
+
+    Raises:
+        UserError: a malformed models.toml, or a `NIGHTSHIFT_MODEL` that names no model.
+    """
+    models = _models(workspace)
+    name = _configured_model(workspace, models)
+    return None if name is None else (name, models[name])
+
+
 def _models(workspace: Path | None) -> dict[str, ModelConfig]:
     models = load_models(workspace)
     for name in RESERVED:

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.shared.memory_files import make_files  # noqa: E402
+from benchmarks.memories.files import make_files  # noqa: E402
 from cli.inputs.sources import load_source  # noqa: E402
 from cli.main import run_command  # noqa: E402
 from memory.figures.analysis import analyze_trials  # noqa: E402
@@ -152,8 +152,8 @@ def report(folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def lineage(_: Path, rounds: int) -> dict[str, Any]:
-    """The lineage block at 10,000 trials; `benchmarks/memory_lineage.py` has more of it."""
-    from benchmarks.memory_lineage import measure
+    """The lineage block at 10,000 trials; `benchmarks/memories/lineage.py` has more of it."""
+    from benchmarks.memories.lineage import measure
 
     return {"trials": LONG, **measure(LONG, rounds)}
 

@@ -17,6 +17,7 @@ from cli.commands.export import export
 from cli.commands.import_ import import_
 from cli.commands.init import init
 from cli.commands.lineage import lineage
+from cli.commands.models import models_app
 from cli.commands.near_misses import near_misses
 from cli.commands.pause import pause
 from cli.commands.query import query
@@ -69,6 +70,7 @@ for command in (
 app.command("import")(import_)
 app.add_typer(rails_app, name="rails")
 app.add_typer(tables_app, name="tables")
+app.add_typer(models_app, name="models")
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # where it is set, every proces
 import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 import pytest
 
+from agents.model.local_server import LocalServer
 from tests.support.examples import try_few
+from tests.support.real_server import serving
 
 sys.dont_write_bytecode = False
 
@@ -89,6 +91,13 @@ def _certificates_read_once() -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
         yield
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Generator[LocalServer]:
+    """A small real model behind llama.cpp's server, 4,096 tokens of context. For tests marked `system`: 98 MB."""
+    with serving(4096) as server:
+        yield server
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,7 @@ from rails.tables import Table, build, read_toml
 
 ReplyFormat = Literal["json_schema", "json_object", "text"]
 MODELS_FILE = "models.toml"
+MIN_CONTEXT_TOKENS = 1024
 
 
 class ModelConfig(Table):
@@ -30,7 +31,7 @@ class ModelConfig(Table):
     timeout_s: float = Field(default=120.0, gt=0, le=3600)
     """For one request, from sending it to the last byte of the answer."""
     max_tokens: int = Field(default=2048, ge=16, le=200_000)
-    context_tokens: int = Field(default=8192, ge=1024, le=10_000_000)
+    context_tokens: int = Field(default=8192, ge=MIN_CONTEXT_TOKENS, le=10_000_000)
     """How many tokens fit into one request, prompt and reply together; prompts are made to fit."""
     usd_per_million_prompt: float | None = Field(default=None, ge=0)
     usd_per_million_completion: float | None = Field(default=None, ge=0)

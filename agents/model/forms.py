@@ -30,6 +30,11 @@ def forms_from(form: ReplyForm) -> tuple[ReplyForm, ...]:
     return FORMS[FORMS.index(form) :]
 
 
+def reply_format_of(form: ReplyForm) -> ReplyFormat:
+    """The `reply_format` of models.toml that begins with this form, or, of a wrapped one, comes to it."""
+    return "json_schema" if form in ("union", "wrapped") else form
+
+
 def response_format(form: ReplyForm, schema: dict[str, Any]) -> dict[str, Any] | None:
     """What `response_format` of the chat-completions protocol asks for; None where it is left out.
 

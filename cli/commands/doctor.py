@@ -16,35 +16,50 @@ def doctor(
     attacks: Annotated[
         bool, typer.Option("--attacks", help="Run programs that cheat through the real loop (minutes).")
     ] = False,
+    ask: Annotated[
+        bool, typer.Option("--ask/--no-ask", help="Ask the configured model (at most nine requests, three minutes).")
+    ] = True,
     json: JsonOption = False,
 ) -> None:
     """Show what this machine can do. Device, isolation, model endpoint, free disk; the state of a workspace's store.
 
+    The model that DIR's models.toml or NIGHTSHIFT_MODEL names is asked: does it answer, which reply forms does it
+    enforce, does it call tools, how long a prompt does it read, how fast is it, and what should models.toml say
+    instead. With no model configured nothing is sent.
+
     With --attacks: none of the cheats may be kept, and honest programs must pass; else the exit code is 1.
     """
-    from cli.terminal.output import print_json, stdout, table
+    from cli.terminal.output import print_json
 
-    document: dict[str, Any] = examine(directory)
+    document: dict[str, Any] = examine(directory, ask=ask)
     report = _attack() if attacks else None
     if json:
         print_json(document if report is None else {**document, **report.to_json(), "isolation": document["isolation"]})
     else:
-        out = stdout()
         for section, values in document.items():
-            out.print(section, style="bold")
-            out.print(table(("", ""), values.items()))
+            _print_section(section, values)
         if report is not None:
             _show(report)
     if report is not None and not report.passed:
         raise typer.Exit(1)
 
 
-def examine(directory: Path) -> dict[str, dict[str, Any]]:
-    """One section per thing a night depends on; `store` only in a workspace that has one."""
+def examine(directory: Path, *, ask: bool = False) -> dict[str, dict[str, Any]]:
+    """One section per thing a night depends on; `store` only in a workspace that has one.
+
+    Args:
+        directory: the workspace.
+        ask: whether the configured model is asked.
+
+    Raises:
+        UserError: a malformed models.toml.
+    """
+    from cli.show.endpoint import endpoint_section
+
     sections = {
         "device": _device(),
         "isolation": _isolation(),
-        "endpoint": _endpoint(directory),
+        "endpoint": endpoint_section(directory, ask=ask),
         "disk": _disk(directory),
     }
     store = _store(directory)
@@ -85,11 +100,13 @@ def _isolation() -> dict[str, Any]:
     return {"level": str(best_isolation()), **levels}
 
 
-def _endpoint(directory: Path) -> dict[str, Any]:
-    from agents.registry import choose_default
+def _print_section(name: str, values: dict[str, Any]) -> None:
+    from cli.show.endpoint import section_rows
+    from cli.terminal.output import stdout, table
 
-    name, sentence = choose_default(directory)
-    return {"proposer": name, "note": sentence}
+    out = stdout()
+    out.print(name, style="bold")
+    out.print(table(("", ""), section_rows(values)))
 
 
 def _disk(directory: Path) -> dict[str, Any]:

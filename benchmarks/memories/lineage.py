@@ -4,7 +4,7 @@ A real store holds so many trials; then trials are written one by one as a loop 
 their incumbent, and after each the block is rendered both ways, from the rows that the store remembers. Both texts must
 be the same. The block of a search that is stuck has suggestions in it, and costs more.
 
-    python benchmarks/memory_lineage.py [--trials 100 1000 10000] [--steps 30] [--json]
+    python benchmarks/memories/lineage.py [--trials 100 1000 10000] [--steps 30] [--json]
 """
 
 import argparse
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from memory.lineage.block import Lineage, render_lineage  # noqa: E402
