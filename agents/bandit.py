@@ -5,12 +5,14 @@ more trials have passed since, so that one who has run dry is left, and one whos
 decided trial, its reward the confirmed gain, its cost the seconds of the night that it took, failures and refusals
 included. With sums over a specialist's trials, each weighted by DISCOUNT to the power of the trials since then,
 
-    value = gains / seconds + EXPLORATION * sqrt(log(all pulls) / pulls)
+    value = gains / seconds + EXPLORATION * sqrt(log(all pulls) / pulls) / max(1, seconds / pulls)
 
 is its index. Gains are in units of the largest one of late (the largest of the same weighted gains), seconds in units
-of what a trial takes on average: so EXPLORATION means the same on every task. Doubt is not divided by seconds: whoever
-fails cheaply would be asked again and again, and a night is also so many trials. Trials that were interrupted or
-aborted by the harness are left out altogether, with their seconds: they say nothing about whoever proposed them.
+of what a trial takes on average: so EXPLORATION means the same on every task. Doubt about whoever takes longer than the
+average counts less, as it is dear to settle; but not more about whoever fails cheaply, who would be asked again and
+again: a night is also so many trials. Both constants are from simulated nights (tests/agents/test_bandit.py). Trials
+that were interrupted or aborted by the harness are left out altogether, with their seconds: they say nothing about
+whoever proposed them.
 
 Both functions are pure: the same rows and seed give the same answer, also after a crash.
 """
@@ -24,10 +26,10 @@ from memory.keep.gains import confirmed_gain
 from memory.records import Phase, Trial
 from rails.status import QUARANTINED
 
-DISCOUNT = 0.97
-"""Weight of a trial against the one after it: a memory of about 33 trials."""
+DISCOUNT = 0.98
+"""Weight of a trial against the one after it: a memory of about 50 trials."""
 
-EXPLORATION = 0.15
+EXPLORATION = 0.1
 """How much doubt counts against success."""
 
 LEAST_S = 1e-3
@@ -71,8 +73,9 @@ def choose_specialist(names: Sequence[str], trials: Sequence[Trial], *, seed: in
     pulls, seconds = sum(arm.pulls for arm in arms.values()), sum(arm.seconds for arm in arms.values())
 
     def value(arm: _Arm) -> float:
-        won = arm.gains / largest / (arm.seconds / (seconds / pulls)) if largest else 0.0
-        return won + EXPLORATION * math.sqrt(math.log(max(pulls, 1.0)) / arm.pulls)
+        cost = arm.seconds / arm.pulls / (seconds / pulls)
+        won = arm.gains / arm.pulls / largest / cost if largest else 0.0
+        return won + EXPLORATION * math.sqrt(math.log(max(pulls, 1.0)) / arm.pulls) / max(1.0, cost)
 
     return max(names, key=lambda name: (value(arms[name]), _lot(seed, len(pulled), name)))
 

@@ -16,6 +16,7 @@ from langgraph.types import Command
 from graph.routes import AFTER, ENTRY, entry
 from graph.state import Node, Route, TrialState, Update
 from memory.records import Span
+from rails.errors import UserError
 
 
 class NodeFunction(Protocol):
@@ -58,13 +59,18 @@ def build_graph(
     return graph.compile()
 
 
+def studio_graph() -> CompiledStateGraph[TrialState, None, TrialState, TrialState]:
+    """The graph as LangGraph's studio opens it (langgraph.json): to be looked at, without a workspace to run in."""
+
+    def shown(state: TrialState) -> Update:
+        raise UserError("here the graph is only shown", fix="`nightshift run DIR` runs it")
+
+    return build_graph({node: shown for node in Node}, lambda span: None)
+
+
 def draw() -> str:
     """The compiled graph as Mermaid text, without running or contacting anything."""
-
-    def unused(state: TrialState) -> Update:
-        return {"route": Route.RECORDED}
-
-    return build_graph({node: unused for node in Node}, lambda span: None).get_graph().draw_mermaid()
+    return studio_graph().get_graph().draw_mermaid()
 
 
 def check_update(node: Node, update: object) -> Route:

@@ -14,6 +14,7 @@ from graph.limits.pause import duration
 from graph.limits.stopping import StopRequest
 from graph.runner import Runner
 from graph.services import Services
+from graph.watching.event_log import EventLog
 from graph.watching.events import Observer, Observers
 from graph.watching.live import LiveFile
 from graph.workspace import Workspace
@@ -48,9 +49,9 @@ def run_night(root: Path, options: RunOptions, observer: Observer, proposer: Pro
         KeyboardInterrupt: a second signal, or the first one before a trial was in hand.
     """
     workspace = ready_workspace(root, observer)
-    live = LiveFile(workspace.live_path)
-    night = _Night(workspace, options, Observers(observer, live), proposer)
-    with workspace_lock(workspace.lock_path), night.stop.listening(night.on_signal), live:
+    live, log = LiveFile(workspace.live_path), EventLog(workspace.events_path)
+    night = _Night(workspace, options, Observers(observer, live, log), proposer)
+    with workspace_lock(workspace.lock_path), night.stop.listening(night.on_signal), live, log:
         return night.run()
 
 

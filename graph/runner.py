@@ -54,7 +54,7 @@ class Runner:
         self._services = services
         self._run_here = 0
         nodes = {node: self._bind(node) for node in Node}
-        self._graph = build_graph(nodes, services.spans.append)
+        self._graph = build_graph(nodes, services.note_seconds)
 
     def _bind(self, node: Node) -> NodeFunction:
         function, services = NODE_FUNCTIONS[node], self._services
@@ -135,7 +135,7 @@ class Runner:
                     raise
                 return str(error)
             seconds = time.monotonic() - started
-            services.spans.append(Span(trial_id=trial.trial_id, node="trial", part="total", seconds=seconds))
+            services.note_seconds(Span(trial_id=trial.trial_id, node="trial", part="total", seconds=seconds))
             trial = None
             if self._run_here % SETTLE_EVERY == 0:
                 _settle_in(services.store)

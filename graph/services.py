@@ -44,6 +44,7 @@ from tools.trainer_tool import Progress, TrainerTool
 
 if TYPE_CHECKING:
     from agents.lesson_writer import Curator  # loads langchain, which only a model needs
+    from graph.watching.spans import Tracing  # loads OpenTelemetry's SDK, which only who asks for it needs
 
 
 @dataclass(kw_only=True)
@@ -65,6 +66,8 @@ class Services:
     """What is being worked on now, by trial id."""
     spans: list[Span] = field(default_factory=list[Span])
     """Seconds that are not in the store yet."""
+    tracing: "Tracing | None" = None
+    """Sends them to where traces are looked at; None: nobody asked for it."""
     stop: StopRequest = field(default_factory=StopRequest)
     """Asked by the first signal: the trial in hand ends as `interrupted`."""
     fallback: Proposer | None = None
@@ -160,7 +163,7 @@ class Services:
             resumed: the same as another loop left it; None: it begins here.
             apart: for a decided trial that is measured once more: the name under which its seconds are stored.
         """
-        hand = TrialInHand(trial.trial_id, self.meters.begin_trial(resumed), self.spans.append, apart)
+        hand = TrialInHand(trial.trial_id, self.meters.begin_trial(resumed), self.note_seconds, apart)
         self.hands[trial.trial_id] = hand
         try:
             yield hand
@@ -218,6 +221,12 @@ class Services:
         self.store.update_campaign(self.campaign_id, state=state, state_reason=reason)
         self.publish()
         self.observer.state_changed(state, reason)
+
+    def note_seconds(self, span: Span) -> None:
+        """Take note of seconds that are over."""
+        self.spans.append(span)
+        if self.tracing is not None:
+            self.tracing.ended(span, self.trial(span.trial_id))
 
     def flush_spans(self) -> None:
         """Write the collected seconds in one transaction."""

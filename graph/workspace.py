@@ -51,6 +51,11 @@ class Workspace:
         return self.state_dir / "live.json"
 
     @property
+    def events_path(self) -> Path:
+        """What the loop said since it began, one JSON object a line; there until the next loop begins."""
+        return self.state_dir / "events.jsonl"
+
+    @property
     def scratch_dir(self) -> Path:
         """Trial processes live and die here."""
         return self.state_dir / "scratch"

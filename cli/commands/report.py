@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cli.report.gathered import Reading
     from cli.report.write import Written
     from memory.figures.campaign import ReportData
+    from memory.figures.findings import Findings
     from memory.reader import Reader
     from memory.records import Campaign
 
@@ -36,11 +37,12 @@ def report(
 
     Without -o a workspace gets it as .nightshift/report.html, and the report of a log is put into this folder.
     """
+    from cli.show.found import found_document
     from cli.terminal.output import print_json, stdout
 
-    written = _write(source, output, menu, usd_per_kwh)
+    written, found = _write(source, output, menu, usd_per_kwh)
     if json:
-        print_json({"html": str(written.html), "png": str(written.png)})
+        print_json({"html": str(written.html), "png": str(written.png), "found": found_document(found)})
     else:
         out = stdout()
         out.print(f"report: {written.html}", markup=False, soft_wrap=True)
@@ -58,7 +60,9 @@ class _Read:
     """The price of energy in task.toml as it is now: a person may have learnt it after the night."""
 
 
-def _write(source: str, output: Path | None, menu: Path | None, usd_per_kwh: float | None) -> "Written":
+def _write(
+    source: str, output: Path | None, menu: Path | None, usd_per_kwh: float | None
+) -> "tuple[Written, Findings]":
     from cli.inputs.sources import split_tag
     from cli.report.write import write_report
     from cli.terminal.progress import progress
@@ -67,12 +71,13 @@ def _write(source: str, output: Path | None, menu: Path | None, usd_per_kwh: flo
     path, tag = split_tag(source)
     read = _of_folder(source, path, tag, menu) if path.is_dir() else _of_log(path, menu)
     with progress("writing the report"):
-        return write_report(
+        written = write_report(
             read.data,
             chosen or read.default,
             reading=read.reading,
             usd_per_kwh=read.usd_per_kwh if usd_per_kwh is None else usd_per_kwh,
         )
+    return written, read.data.found
 
 
 def _of_folder(source: str, path: Path, tag: str | None, menu: Path | None) -> _Read:

@@ -1,7 +1,9 @@
 """`nightshift watch`: the campaign, live."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from cli.inputs.options import JsonOption, WorkspaceArgument
 
@@ -12,21 +14,34 @@ _ONCE = (100, 60)
 """Columns and lines of what is printed where there is no terminal to draw on."""
 
 
-def watch(directory: WorkspaceArgument = Path(), json: JsonOption = False) -> None:
+def watch(
+    directory: WorkspaceArgument = Path(),
+    events: Annotated[
+        bool, typer.Option("--events", help="What happens, one JSON object a line, until the loop is gone.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Watch a campaign live. Curve and clock of the training in hand, last trials, best, rates, spend, what is left.
 
     Reads what the loop publishes and locks nothing: any number may watch. q or Ctrl-C leaves. Without a terminal it
     prints once.
     """
     import sys
+    from contextlib import suppress
 
     from cli.inputs.workspaces import find_workspace
     from cli.terminal.output import print_json, stdout
     from cli.terminal.plot import draws_plain
     from cli.watch.screen import watch_terminal
+    from cli.watch.stream import follow
     from cli.watch.view import Size, picture
     from cli.watch.watcher import Watcher
 
+    if events:
+        with suppress(KeyboardInterrupt):
+            for line in follow(find_workspace(directory)):
+                print(line, flush=True)
+        return
     watcher, console = Watcher(find_workspace(directory)), stdout()
     if json:
         print_json(_document(watcher.look()))

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from cli.report import knobs, small, text, trajectory, words
 from cli.report.gathered import Gathered
 from cli.report.legend import legend
+from cli.show.found import ORIGINS
 from memory.figures.campaign import ReportData
 from memory.figures.knobs import KnobHistory
 from memory.lineage.hurdles import hurdle_of
@@ -78,7 +79,15 @@ def _filters() -> dict[str, Callable[..., object]]:
         name: getattr(text, name)
         for name in ("metric", "percent", "estimate", "interval", "share", "duration", "energy", "dollars", "value")
     }
-    return {**plain, "line": text.line_of, "counted": text.counted, "probability": _probability, "moment": _moment}
+    return {
+        **plain,
+        "number": _number,
+        "cost": _cost,
+        "line": text.line_of,
+        "counted": text.counted,
+        "probability": _probability,
+        "moment": _moment,
+    }
 
 
 def _context(g: Gathered, css: str, now: datetime) -> dict[str, Any]:
@@ -117,6 +126,8 @@ def _context(g: Gathered, css: str, now: datetime) -> dict[str, Any]:
         "hurdle": lambda trial: hurdle_of(trial, {"keep": data.part("keep")}),
         "rows": data.decided[-MOST_ROWS:],
         "costs": words.costs_lines(g.costs),
+        "origins": ORIGINS,
+        "critic": words.critic_lines(data.found.critic) if data.found.critic is not None else [],
         "environment": _environment(data),
         "most_rows": MOST_ROWS,
     }
@@ -181,6 +192,14 @@ def _environment(data: ReportData) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Task", text.flat(task)),
     ]
     return [(title, rows[:MOST_ROWS]) for title, rows in tables if rows]
+
+
+def _number(count: int | None) -> str:
+    return text.NOTHING if count is None else f"{count:,}"
+
+
+def _cost(usd: float | None) -> str:
+    return text.NOTHING if usd is None else text.dollars(usd)
 
 
 def _probability(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from cli.report import text
 from memory.figures.campaign import MeasuredGain, ReportData, Result
 from memory.figures.costs import Costs
+from memory.figures.findings import CriticRecord
 from memory.figures.seconds import TimeSpent
 from rails.text import UNCORRECTED
 
@@ -151,6 +152,24 @@ def costs_lines(costs: Costs) -> list[tuple[str, str]]:
         ("models, over their API", _api(costs)),
         ("models per confirmed keep", _per_keep(costs, _api_each(costs), costs.api_usd)),
     ]
+
+
+def critic_lines(critic: CriticRecord) -> list[tuple[str, str]]:
+    """Name and value of what the critic did, and what it cost."""
+    redrafts = critic.redrafts
+    became = f"{redrafts.keeps} kept, {redrafts.discarded} discarded, {redrafts.failed} failed"
+    gain = f"; {text.percent(redrafts.gain)} confirmed" if redrafts.confirmed else ""
+    rows = [
+        ("asked about", text.counted(critic.asked, "proposal")),
+        ("let pass", f"{critic.passed:,}"),
+        ("asked for another draft", f"{critic.revise:,}"),
+        ("vetoed", f"{critic.vetoed:,}"),
+        ("drafts that were changed", f"{redrafts.trials:,}" + (f": {became}{gain}" if redrafts.trials else "")),
+        ("requests", f"{critic.calls:,} in {text.duration(critic.seconds)}"),
+    ]
+    if critic.prompt_tokens is not None or critic.completion_tokens is not None:
+        rows.append(("tokens", f"{critic.prompt_tokens or 0:,} in, {critic.completion_tokens or 0:,} out"))
+    return rows if critic.usd is None else [*rows, ("cost", text.dollars(critic.usd))]
 
 
 def _per_keep(costs: Costs, shown: str, total: float | None) -> str:

@@ -4,7 +4,10 @@ from collections import Counter
 from statistics import stdev
 from typing import Any, Protocol
 
+from cli.show.found import found_document, found_lines
 from cli.terminal.output import bpb, gain_text, printable_line, seconds
+from memory.database.queries import TrialCalls
+from memory.figures.findings import confirmed_of, findings_of
 from memory.figures.machine import UNEVEN, Measured, machine_spread
 from memory.keep.comparable import comparable, direction_of, evidence_of
 from memory.keep.comparison import compare
@@ -30,6 +33,10 @@ class Records(Measured, Protocol):
 
     def store_noise(self, campaign_id: str) -> Noise:
         """The spread between measurements of identical programs, over all campaigns that measure alike."""
+        ...
+
+    def calls_by_trial(self, campaign_id: str) -> list[TrialCalls]:
+        """The requests to models for each trial and role, summed up."""
         ...
 
 
@@ -59,6 +66,7 @@ def status_document(records: Records, campaign: Campaign, *, at_work: bool = Tru
         "incumbent": _incumbent(records, campaign, baseline, incumbent),
         "noise": {"sd": noise.sd, "df": noise.df, "campaigns": noise.campaigns},
         "final": campaign.final,
+        "found": _found(records, campaign, search),
         "machine": machine_spread(records, campaign, [t for t in (baseline, incumbent) if t is not None]),
         "isolation": campaign.isolation,
         "state": str(campaign.state) if at_work or campaign.state is CampaignState.ENDED else "dead",
@@ -72,6 +80,13 @@ def status_document(records: Records, campaign: Campaign, *, at_work: bool = Tru
         "hardware": campaign.hardware,
         "events": [_event(event) for event in records.events(campaign.campaign_id)[-LAST_EVENTS:]],
     }
+
+
+def _found(records: Records, campaign: Campaign, search: list[Trial]) -> dict[str, Any]:
+    decided = [t for t in search if t.status is not None]
+    calls = records.calls_by_trial(campaign.campaign_id)
+    named = list(campaign.task.get("specialists") or {})
+    return found_document(findings_of(decided, calls, confirmed_of(decided), named))
 
 
 def _event(event: Event) -> dict[str, Any]:
@@ -145,6 +160,7 @@ def status_sentence(document: dict[str, Any]) -> str:
         lines.append(f"baseline: {bpb(baseline['val_bpb'])} bits per byte{spread}")
     if incumbent is not None:
         lines.append(f"incumbent: {_incumbent_text(incumbent, shows_gain=not has_result(document['final']))}")
+    lines += found_lines(document["found"])
     if document["machine"] is not None and document["machine"]["spread"] > UNEVEN:
         lines.append(uneven_text(document["machine"]))
     lines.append(state_text(document))

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.show.decision import evidence_lines
+from cli.show.found import ORIGINS
 from cli.terminal.output import bpb, cell, gain_text, printable, printable_line, seconds, table
 from cli.terminal.plot import Frame, Series, draws_plain, plot
 from rails.clocks import counts_time
@@ -106,6 +107,8 @@ def _proposal(document: dict[str, Any]) -> Iterator[str]:
     who = " · ".join(str(x) for x in (trial["proposer"], trial["specialist"], trial["domain"]) if x)
     if who:
         yield f"by: {who}"
+    if trial["origin"]:
+        yield f"idea of: {ORIGINS[trial['origin']]}"
     if proposal["hypothesis"]:
         yield f"hypothesis: {proposal['hypothesis']}"
     if proposal["reason"] and proposal["reason"] != proposal["hypothesis"]:
@@ -115,8 +118,24 @@ def _proposal(document: dict[str, Any]) -> Iterator[str]:
     edit = proposal["edit"] or {}
     if edit.get("knob") is not None:
         yield f"edit: {edit['knob']} = {cell(edit.get('value'))}"
+    if trial["critique"]:
+        yield from _critique(trial["critique"])
     if trial["lineage_sha256"]:
         yield f"it saw the lineage block {trial['lineage_sha256'][:12]}"
+
+
+def _critique(critique: dict[str, Any]) -> Iterator[str]:
+    """What the critic said of the draft, and what became of that."""
+    of = "" if critique.get("trial") is None else f", see trial {critique['trial']}"
+    why = ": ".join(str(critique[name]) for name in ("ground", "reason") if critique.get(name))
+    yield f"critic: {critique.get('verdict')}{f' ({why}{of})' if why else of}"
+    if critique.get("revised") and critique.get("draft"):
+        yield f"the draft that it saw: {_draft(critique['draft'])}"
+
+
+def _draft(edit: Any) -> str:
+    known = edit if isinstance(edit, dict) else {}
+    return f"{known['knob']} = {cell(known.get('value'))}" if known.get("knob") is not None else "a change of the code"
 
 
 def _verdicts(verdicts: list[dict[str, Any]]) -> Iterator[str]:

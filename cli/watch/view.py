@@ -162,7 +162,8 @@ def _now(sight: Sight, live: LiveState, width: int) -> list[str]:
         again = "" if training.measured == live.trial else f" trial {training.measured} again"
         return [_between(f"{who}{edit}: training{again}, seed {training.seed_index}", _progress(live, training), width)]
     doing = "between two trials" if live.phase == "between" else live.phase
-    return [_between(f"{who}{edit}: {doing}{attempt}", f"for {seconds(since_s)}", width)]
+    step = f" · {live.planning}" if live.phase == "proposing" and live.planning else ""
+    return [_between(f"{who}{edit}: {doing}{attempt}{step}", f"for {seconds(since_s)}", width)]
 
 
 def _progress(live: LiveState, training: LiveTraining) -> str:

@@ -14,17 +14,19 @@ from cli.inputs.workspaces import holder_of
 from cli.show.status import status_document
 from graph.watching.live import LiveState, read_live
 from graph.workspace import Workspace
+from memory.database.queries import CALL_SUMS, TrialCalls
 from memory.lock import Holder
 from memory.reader import Reader
 from memory.records import Campaign, CampaignState, Event, Measurement, Purpose, Trial, TrialKind
 from memory.snapshot.manifest import MANIFEST
+from memory.snapshot.needs import EVERYTHING, Needs
 from memory.statistics.noise import Noise
 from rails.clocks import counts_time
 from rails.errors import UserError
 from rails.status import QUARANTINED
 
-TABLES = frozenset({"trials", "measurements", "events"})
-"""What is read of the snapshot."""
+TABLES: Needs = {**{name: EVERYTHING[name] for name in ("trials", "measurements", "events")}, **CALL_SUMS}
+"""What is read of the snapshot: of calls hardly anything, as prompts are most of it."""
 
 SHARE = 0.05
 """Of the time, at most so much goes into reading the snapshot: the cores belong to the training."""
@@ -204,6 +206,10 @@ class _Once:
     def store_noise(self, campaign_id: str) -> Noise:
         """See `Records`."""
         return self._noise
+
+    def calls_by_trial(self, campaign_id: str) -> list[TrialCalls]:
+        """See `Records`."""
+        return self._reader.calls_by_trial(campaign_id)
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

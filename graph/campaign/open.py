@@ -19,6 +19,7 @@ from graph.limits.meters import metered
 from graph.limits.stopping import StopRequest
 from graph.services import Services
 from graph.watching.events import Observer
+from graph.watching.tracing import traced
 from graph.workspace import Workspace
 from memory.git.ratchet import Ratchet
 from memory.importers.workspace import imported_record
@@ -118,7 +119,7 @@ def opened(
         curator = _curator(intent, workspace)
         hardware = describe_hardware(task)
         found = Circumstances(prepare_data(workspace, task, hardware.device, observer), hardware, isolation)
-        with metered(hardware.device, intent.limits) as meter:
+        with metered(hardware.device, intent.limits) as meter, traced(observer) as tracing:
             if unfinished is None:
                 campaign = start_campaign(store, ratchet, options, intent, found)
             else:
@@ -146,6 +147,7 @@ def opened(
                     observer=observer,
                     limits=intent.limits,
                     meter=meter,
+                    tracing=tracing,
                     stop=stop or StopRequest(),
                     resumed=unfinished is not None,
                 )

@@ -21,12 +21,16 @@ from graph.watching.events import Observer, TrainingProgress
 from graph.watching.resume_point import ResumePoint
 from memory.lock import own_start_s
 from memory.records import Campaign, CampaignState, Measurement, Trial, TrialKind
+from rails.text import clean_text
 
 EVERY_S = 0.5
 """The file is written no more often."""
 
 MAX_POINTS = 200
 """Points of a running curve that are kept: more than any terminal is wide."""
+
+PLANNING_CHARS = 200
+"""Of a step of the planner, more than any terminal is wide."""
 
 MAX_FILE_BYTES = 1_000_000
 """More than a loop ever writes: what is larger is not read."""
@@ -82,6 +86,8 @@ class LiveState(LivePart):
     phase: str = "starting"
     """starting, proposing, checking, launching, training, scoring, deciding, or between (trials)."""
     phase_since_s: float | None = None
+    planning: str | None = None
+    """The last step of the planner towards the proposal that it is asked for."""
     result: bool = False
     """Whether the search is over, and its result is being measured."""
     usd: float | None = None
@@ -195,11 +201,16 @@ class LiveFile(Observer):
         """See `Observer`."""
         self._curve = self._progress = None
         baseline = trial.kind is TrialKind.BASELINE
-        self._enter("launching" if baseline else "proposing", trial=trial.seq, edit=trial.edit_key, attempt=0)
+        news = {"trial": trial.seq, "edit": trial.edit_key, "attempt": 0, "planning": None}
+        self._enter("launching" if baseline else "proposing", **news)
+
+    def planning(self, trial: Trial, step: str, text: str) -> None:
+        """See `Observer`."""
+        self._tell(planning=clean_text(f"{step}: {text}", PLANNING_CHARS))
 
     def proposed(self, trial: Trial, attempt: int) -> None:
         """See `Observer`."""
-        self._enter("checking", attempt=attempt)
+        self._enter("checking", attempt=attempt, planning=None)
 
     def railed(self, trial: Trial, rail: str | None, reason: str | None) -> None:
         """See `Observer`."""

@@ -25,6 +25,7 @@ from memory.database.rows import (
 from memory.keep.comparable import measures_as
 from memory.records import (
     Call,
+    CallRole,
     Campaign,
     Curve,
     Event,
@@ -55,6 +56,20 @@ class ModelCalls:
     completion_tokens: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialCalls:
+    """The requests to models that were made for one trial in one role."""
+
+    trial_id: str
+    role: CallRole
+    requests: int
+    usd: float | None
+    """Sum of the known prices; None when none is."""
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    seconds: float
+
+
 R = TypeVar("R", bound=Record)
 
 NOT_TRIED = frozenset({Status.INTERRUPTED, Status.HARNESS_ABORT, Status.RAIL_BLOCKED})
@@ -77,6 +92,11 @@ def views_sql() -> str:
     """What makes the documented views."""
     return files("memory.database").joinpath("views.sql").read_text(encoding="utf-8")
 
+
+CALL_SUMS: dict[str, frozenset[str]] = {
+    "calls": frozenset({"trial_id", "role", "model", "usd", "prompt_tokens", "completion_tokens", "latency_s"}),
+}
+"""Columns of calls that `Queries.calls_by_trial` reads: without the prompts, which are most of a store."""
 
 OUTCOMES: dict[str, frozenset[str]] = {
     "trials": frozenset(
@@ -227,6 +247,25 @@ class Queries:
             prompt_tokens=None if prompt is None else int(prompt),
             completion_tokens=None if completion is None else int(completion),
         )
+
+    def calls_by_trial(self, campaign_id: str) -> list[TrialCalls]:
+        """The same for each trial and role, by number of the trial."""
+        sums = "count(*), sum(k.usd), sum(k.prompt_tokens), sum(k.completion_tokens), sum(k.latency_s)"
+        joined = "raw.calls k JOIN raw.trials t USING (trial_id)"
+        where = "t.campaign_id = ? AND k.model IS NOT NULL GROUP BY t.seq, k.trial_id, k.role ORDER BY t.seq, k.role"
+        sql = f"SELECT k.trial_id, k.role, {sums} FROM {joined} WHERE {where}"
+        return [
+            TrialCalls(
+                trial_id=str(trial_id),
+                role=CallRole(role),
+                requests=int(requests),
+                usd=None if usd is None else float(usd),
+                prompt_tokens=None if prompt is None else int(prompt),
+                completion_tokens=None if completion is None else int(completion),
+                seconds=float(seconds),
+            )
+            for trial_id, role, requests, usd, prompt, completion, seconds in self._fetch(sql, [campaign_id])
+        ]
 
     def noise(self, campaign_id: str) -> Noise:
         """The spread of one measurement, pooled over the campaign's replicates of identical programs."""

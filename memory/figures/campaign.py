@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-from memory.database.queries import ModelCalls
+from memory.database.queries import ModelCalls, TrialCalls
 from memory.figures.analysis import Analysis, analyze_trials
+from memory.figures.findings import Findings, findings_of
 from memory.keep.comparable import direction_of, evidence_of, measured_on
 from memory.keep.comparison import compare
 from memory.keep.evidence import Direction, Points
@@ -36,6 +37,7 @@ class ReportData:
     """From this campaign alone."""
     seconds_by_part: dict[tuple[str, str], float]
     calls: ModelCalls
+    calls_by_trial: Sequence[TrialCalls] = ()
 
     @property
     def direction(self) -> Direction:
@@ -134,6 +136,11 @@ class ReportData:
     def confirmed(self) -> frozenset[int]:
         """Numbers of the keeps whose gain is above zero with its whole 95 % interval."""
         return frozenset(t.seq for t in self.keeps) - frozenset(self.analysis.unconfirmed_keeps)
+
+    @cached_property
+    def found(self) -> Findings:
+        """Who proposed what, and what it came to."""
+        return findings_of(self.search, self.calls_by_trial, self.confirmed, list(self.part("specialists")))
 
     def scores(self, trial: Trial) -> Points:
         """All scores of a trial's program in the search: (seed index, metric)."""

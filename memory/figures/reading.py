@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from memory.database.queries import ModelCalls
+from memory.database.queries import ModelCalls, TrialCalls
 from memory.figures.analysis import analyze_rows, rows_of
 from memory.figures.campaign import ReportData
 from memory.record_set import RecordSet
-from memory.records import Call, Campaign, Event, Measurement, Purpose, Span, Trial
+from memory.records import Call, CallRole, Campaign, Event, Measurement, Purpose, Span, Trial
 from memory.statistics.noise import Noise
 
 TABLES = ("trials", "measurements", "calls", "spans", "events")
@@ -46,6 +46,10 @@ class ReportSource(Protocol):
         """The requests to models, summed up."""
         ...
 
+    def calls_by_trial(self, campaign_id: str) -> list[TrialCalls]:
+        """The same for each trial and role."""
+        ...
+
 
 def read_report_data(source: ReportSource, campaign: Campaign) -> ReportData:
     """Read everything that a report of this campaign needs."""
@@ -59,6 +63,7 @@ def read_report_data(source: ReportSource, campaign: Campaign) -> ReportData:
         own_noise=source.noise(wanted),
         seconds_by_part=source.seconds_by_part(wanted),
         calls=source.model_calls(wanted),
+        calls_by_trial=source.calls_by_trial(wanted),
     )
 
 
@@ -76,6 +81,7 @@ def data_of_records(records: RecordSet) -> ReportData:
         own_noise=noise,
         seconds_by_part=_by_part(records.spans),
         calls=_model_calls(records.calls),
+        calls_by_trial=_calls_by_trial(records),
     )
 
 
@@ -97,6 +103,29 @@ def _model_calls(calls: Sequence[Call]) -> ModelCalls:
         prompt_tokens=sum(prompt) if prompt else None,
         completion_tokens=sum(completion) if completion else None,
     )
+
+
+def _calls_by_trial(records: RecordSet) -> list[TrialCalls]:
+    groups: dict[tuple[str, CallRole], list[Call]] = {}
+    for call in records.calls:
+        groups.setdefault((call.trial_id, call.role), []).append(call)
+    order = {trial.trial_id: trial.seq for trial in records.trials}
+    found: list[TrialCalls] = []
+    for (trial_id, role), calls in sorted(groups.items(), key=lambda group: (order[group[0][0]], group[0][1])):
+        summed = _model_calls(calls)
+        if summed.requests:
+            found.append(
+                TrialCalls(
+                    trial_id=trial_id,
+                    role=role,
+                    requests=summed.requests,
+                    usd=summed.usd,
+                    prompt_tokens=summed.prompt_tokens,
+                    completion_tokens=summed.completion_tokens,
+                    seconds=math.fsum(call.latency_s for call in calls if call.model is not None),
+                )
+            )
+    return found
 
 
 _TOKENS = ("prompt_tokens", "completion_tokens")

@@ -4,7 +4,7 @@ from memory.records import Trial
 from rails.status import Status
 
 SIMPLER = "simpler"
-"""`kind` in the decision of a trial that was kept because it makes the program simpler: no gain, whatever was measured."""
+"""`kind` in the decision of a trial that was kept because it makes the program simpler: no gain, whatever its score."""
 
 
 def is_simpler(trial: Trial) -> bool:

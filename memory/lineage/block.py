@@ -7,6 +7,7 @@ interrupted or aborted say nothing about their hypothesis and are left out. What
 """
 
 import hashlib
+from collections.abc import Collection
 from typing import Protocol
 
 from memory.lineage import sections
@@ -14,6 +15,7 @@ from memory.lineage.budget import fit
 from memory.lineage.digest import Digest, read_menu
 from memory.lineage.out_of_ideas import out_of_ideas
 from memory.lineage.rows import LineageRows, lineage_config
+from memory.lineage.view import View
 from memory.records import Campaign, Lesson, Measurement, Trial
 from memory.statistics.noise import Noise
 from rails.task import LineageConfig
@@ -59,16 +61,19 @@ class Lineage:
         self._digest = Digest(read_menu(source.campaign(campaign_id).task))
 
     def render(
-        self, specialist: str | None = None, knobs: tuple[str, ...] = (), *, config: LineageConfig | None = None
+        self, specialist: str | None = None, knobs: Collection[str] = (), *, config: LineageConfig | None = None
     ) -> str:
         """The block as the rows are now.
 
         Args:
+            specialist: for whom; None: for nobody in particular, all of it.
+            knobs: those of the menu that the specialist may change; none: all of them.
             config: budget, length and when it is time for other ideas; None: as the campaign's task states them.
         """
-        return _render(self._rows(config))
+        view = None if specialist is None else View(specialist, frozenset(knobs))
+        return _render(self._rows(view, config))
 
-    def _rows(self, config: LineageConfig | None) -> LineageRows:
+    def _rows(self, view: View | None, config: LineageConfig | None) -> LineageRows:
         source, campaign = self._source, self._source.campaign(self._campaign_id)
         self._digest.update(source.trials(self._campaign_id))
         baseline = self._digest.baseline
@@ -82,12 +87,20 @@ class Lineage:
             lessons=source.lessons(self._campaign_id),
             noise=source.noise(self._campaign_id),
             config=config or lineage_config(campaign),
+            view=view,
         )
 
 
-def render_lineage(source: LineageSource, campaign_id: str, config: LineageConfig | None = None) -> str:
+def render_lineage(
+    source: LineageSource,
+    campaign_id: str,
+    config: LineageConfig | None = None,
+    *,
+    specialist: str | None = None,
+    knobs: Collection[str] = (),
+) -> str:
     """The block that the next proposal of this campaign may read, counted from nothing; see `Lineage`."""
-    return Lineage(source, campaign_id).render(config=config)
+    return Lineage(source, campaign_id).render(specialist, knobs, config=config)
 
 
 def lineage_sha256(text: str) -> str:

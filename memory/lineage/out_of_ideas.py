@@ -4,14 +4,17 @@ The order of kinds is that of the research loops that came before: combine near 
 way, go to the extremes, take something out, fill the gaps of a sweep.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 
 from memory.lineage.budget import Section
 from memory.lineage.prospects import Change, Combination, Opposite, Setting
 from memory.lineage.rows import LineageRows
 from memory.lineage.trial_text import edit_text, percent, short
 from memory.records import Trial
+
+Idea = TypeVar("Idea", Change, Opposite)
 
 COMBINATIONS_SHOWN = 3
 RETRIES_SHOWN = 2
@@ -46,12 +49,17 @@ def _kinds(rows: LineageRows) -> Iterator[Sequence[str]]:
         yield [_together(pair) for pair in prospects.combinations(near, COMBINATIONS_SHOWN)]
     yield [_again(trial) for trial in islice(prospects.retries(near), RETRIES_SHOWN)]
     if "knob" in rows.modes or with_code:
-        yield [_other_way(idea) for idea in prospects.opposites(OPPOSITES_SHOWN)]
-    yield [_bold(rows, change) for change in islice(prospects.extremes(), EXTREMES_SHOWN)]
-    yield [_take_back(change) for change in islice(prospects.removals(), REMOVALS_SHOWN)]
-    yield [_in_between(change) for change in islice(prospects.gaps(), GAPS_SHOWN)]
+        yield [_other_way(idea) for idea in _reached(rows, prospects.opposites(), OPPOSITES_SHOWN)]
+    yield [_bold(rows, change) for change in _reached(rows, prospects.extremes(), EXTREMES_SHOWN)]
+    yield [_take_back(change) for change in _reached(rows, prospects.removals(), REMOVALS_SHOWN)]
+    yield [_in_between(change) for change in _reached(rows, prospects.gaps(), GAPS_SHOWN)]
     if with_code:
         yield _code(rows)
+
+
+def _reached(rows: LineageRows, ideas: Iterable[Idea], limit: int) -> Iterator[Idea]:
+    """The first ideas on knobs that the reader may change."""
+    return islice((idea for idea in ideas if rows.reaches(idea.knob)), limit)
 
 
 def _together(pair: Combination) -> str:

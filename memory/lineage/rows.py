@@ -8,6 +8,7 @@ from memory.keep.comparable import comparable, direction_of
 from memory.keep.evidence import Direction, Points
 from memory.lineage.digest import Digest
 from memory.lineage.prospects import Prospects
+from memory.lineage.view import View
 from memory.records import Campaign, Lesson, Measurement, Trial
 from memory.statistics.noise import Noise
 from rails.task import LineageConfig
@@ -30,6 +31,16 @@ class LineageRows:
     """Oldest first."""
     noise: Noise
     config: LineageConfig
+    view: View | None = None
+    """Whose eyes it is seen with; None: nobody's in particular, and then everything concerns them."""
+
+    def concerns(self, trial: Trial) -> bool:
+        """Whether a trial concerns whoever reads the block."""
+        return self.view is None or self.view.concerns(trial)
+
+    def reaches(self, knob: str) -> bool:
+        """Whether whoever reads the block may change the knob."""
+        return self.view is None or self.view.reaches(knob)
 
     @property
     def baseline(self) -> Trial | None:
@@ -57,8 +68,12 @@ class LineageRows:
 
     @cached_property
     def near(self) -> tuple[list[Trial], int]:
-        """The best near misses, best evidence first, and how many there are."""
-        return self.digest.near_misses(self.noise, NEAR_READ)
+        """The best near misses that concern the reader, best evidence first, and how many there are."""
+        if self.view is None:
+            return self.digest.near_misses(self.noise, NEAR_READ)
+        every, _ = self.digest.near_misses(self.noise, len(self.digest.trials))
+        found = [trial for trial in every if self.concerns(trial)]
+        return found[:NEAR_READ], len(found)
 
     @cached_property
     def prospects(self) -> Prospects:

@@ -11,12 +11,19 @@ from cli.show.decision import evidence_lines
 from cli.show.trial import print_diff, probability
 from graph.runner import Runner
 from memory.publish import publish
-from memory.records import MeasurementState, Phase, Trial, Verdict
+from memory.records import Call, CallRole, MeasurementState, Origin, Phase, Trial, Verdict
 from memory.store import Store
 from rails.status import Status
 from tests.support.command import nightshift
 from tests.support.nights import Endpoint, rows
-from tests.support.rows import CampaignRecords, make_measurement, make_records, make_trial, write_records
+from tests.support.rows import (
+    CampaignRecords,
+    make_campaign,
+    make_measurement,
+    make_records,
+    make_trial,
+    write_records,
+)
 from tests.support.variants import first
 from tests.support.workspaces import make_quick_workspace, standin_campaign
 
@@ -223,3 +230,34 @@ def test_without_git_objects_the_recorded_edits_are_shown(night: tuple[Path, Cam
     assert shown.code == 0
     assert "no diff of the programs" in shown.out
     assert f"+    {keep.edit_key}".replace("=", " = ") in shown.out
+
+
+def test_it_says_whose_idea_it_was_and_what_the_critic_said(tmp_path: Path) -> None:
+    root, campaign = tmp_path, make_campaign()
+    draft = {"kind": "knob", "knob": "lr", "value": 0.3}
+    critique = {"verdict": "revise", "ground": "refuted", "reason": "as it was", "trial": 1, "draft": draft}
+    who: dict[str, Any] = {"proposer": "hybrid:mine", "specialist": "schedule", "origin": Origin.CHOICE}
+    trial = make_trial(campaign, 2, **who, critique={**critique, "revised": True})
+    asked = [
+        Call(call_id=role, trial_id=trial.trial_id, attempt=0, position=at, proposer="hybrid:mine", model="mine",
+             role=role, latency_s=1.0, created_at=trial.created_at, raw_reply="{}")
+        for at, role in enumerate((CallRole.PROPOSE, CallRole.CRITIC))
+    ]  # fmt: skip
+    (root / ".nightshift").mkdir()
+    (root / "task.toml").write_text("")
+    with Store.open(root / ".nightshift" / "store.duckdb") as store:
+        store.add_campaign(campaign)
+        store.open_trial(trial)
+        store.add_calls(asked)
+        publish(store, root / ".nightshift" / "snapshot")
+    shown = nightshift("show", root, 2).out
+    for line in (
+        "by: hybrid:mine · schedule",
+        "idea of: the model, among the search's moves",
+        "critic: revise (refuted: as it was, see trial 1)",
+        "the draft that it saw: lr = 0.3",
+    ):
+        assert line in shown.splitlines(), shown
+    assert "critic" in next(line for line in shown.splitlines() if line.startswith("1  ") and "critic" in line)
+    document = nightshift("show", root, 2, "--json").document
+    assert document["trial"]["origin"] == "choice" and document["trial"]["critique"]["revised"] is True

@@ -39,7 +39,9 @@ def test_the_command_prints_where_the_report_is(
 ) -> None:
     out = tmp_path / "deep" / "morning.html"
     assert run_command(["report", str(night), "-o", str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"html": str(out), "png": str(out.with_suffix(".png"))}
+    said = json.loads(capsys.readouterr().out)
+    assert said["found"].keys() == {"specialists", "origins", "critic"}
+    assert said == {"html": str(out), "png": str(out.with_suffix(".png")), "found": said["found"]}
     assert faults(Page(out.read_text(encoding="utf-8"))) == []
     assert run_command(["report", f"{night}@many"]) == 0
     assert f"report: {night / '.nightshift' / 'report.html'}" in capsys.readouterr().out
@@ -107,7 +109,8 @@ def test_another_loops_log_has_a_report(
     monkeypatch.chdir(tmp_path)
     assert run_command(["report", str(log), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found == {"html": str(tmp_path / "theirs.report.html"), "png": str(tmp_path / "theirs.report.png")}
+    assert found["html"] == str(tmp_path / "theirs.report.html")
+    assert found["png"] == str(tmp_path / "theirs.report.png")
     page = Page(Path(found["html"]).read_text(encoding="utf-8"))
     assert faults(page) == []
     assert "+2 % ± 11 over the baseline, 2 keeps in 3 trials" in page.words

@@ -61,6 +61,8 @@ def test_it_follows_a_trial_from_node_to_node(tmp_path: Path, monkeypatch: pytes
         assert wait_for(path, lambda s: s.tag == "night").preparing is None
         live.trial_opened(trial)
         wait_for(path, lambda s: (s.phase, s.trial, s.attempt, s.training) == ("proposing", 1, 0, None))
+        live.planning(trial, "action", "tried_values\nlr")
+        wait_for(path, lambda s: (s.phase, s.planning) == ("proposing", "action: tried_values lr"))
         live.spent(None, 12.5)
         wait_for(path, lambda s: (s.usd, s.joules) == (None, 12.5))
         live.spent(0.03, 13.0)
@@ -68,6 +70,7 @@ def test_it_follows_a_trial_from_node_to_node(tmp_path: Path, monkeypatch: pytes
         live.proposed(trial, 0)
         live.railed(trial, "range", "lr is too large")
         wait_for(path, lambda s: s.phase == "proposing" and s.note == "trial 1: range: lr is too large")
+        assert wait_for(path, lambda s: s.phase == "proposing").planning is None
         live.proposed(trial, 1)
         live.railed(trial, None, None)
         wait_for(path, lambda s: (s.phase, s.edit, s.attempt) == ("launching", "lr=0.1", 1))
@@ -227,6 +230,7 @@ def test_observers_pass_everything_on() -> None:
     both.campaign_started(make_campaign(), None)
     both.state_changed(CampaignState.PAUSED, None)
     both.trial_opened(trial)
+    both.planning(trial, "tool", "tried_values")
     both.proposed(trial, 0)
     both.railed(trial, None, None)
     both.training(report(1))

@@ -88,7 +88,7 @@ def test_counting_on_equals_counting_from_nothing(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 25))):
         night.step()
         for lineage, config in zip(lineages, (STUCK, CALM), strict=True):
-            assert lineage.render(config) == render_lineage(night.source, CAMPAIGN.campaign_id, config)
+            assert lineage.render(config=config) == render_lineage(night.source, CAMPAIGN.campaign_id, config)
 
 
 @settings(max_examples=examples(60), deadline=None)
