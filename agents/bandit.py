@@ -96,7 +96,8 @@ def _pulled(names: Sequence[str], trials: Sequence[Trial]) -> list[tuple[str, Tr
     return [
         (trial.specialist, trial)
         for trial in trials
-        if trial.specialist in names and trial.phase is Phase.DECIDED and trial.status not in QUARANTINED
+        if trial.specialist is not None and trial.specialist in names and trial.phase is Phase.DECIDED
+        if trial.status not in QUARANTINED
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from cli.terminal.output import percent, seconds
 from memory.figures.findings import Findings
 
-ORIGINS = {
+ORIGINS: dict[str, str] = {
     "search": "the search",
     "model": "the model",
     "choice": "the model, among the search's moves",
@@ -32,12 +32,15 @@ def found_document(findings: Findings) -> dict[str, Any]:
 
 def found_lines(document: dict[str, Any]) -> list[str]:
     """The same for a person: nothing where one proposer did everything."""
-    specialists, origins, critic = document["specialists"], document["origins"], document["critic"]
+    specialists: dict[str, dict[str, Any]] = document["specialists"]
+    origins: dict[str, dict[str, Any]] = document["origins"]
+    critic = document["critic"]
     lines: list[str] = []
+    whose = {ORIGINS.get(name, name): row for name, row in origins.items()}
     if specialists:
         lines.append(f"found by specialist: {_finders(specialists)}")
     if len(origins) > 1:
-        lines.append(f"found by origin: {_finders({ORIGINS.get(name, name): row for name, row in origins.items()})}")
+        lines.append(f"found by origin: {_finders(whose)}")
     if critic is not None:
         lines.append(f"critic: {critic_text(critic)}")
     return lines

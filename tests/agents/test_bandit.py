@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_what_says_nothing_is_no_pull(status: Status) -> None:
 
 def test_only_a_confirmed_gain_is_one() -> None:
     """An undone keep, a keep for being simpler and a keep that may be noise win nothing."""
-    worthless: list[dict[str, object]] = [
+    worthless: list[dict[str, Any]] = [
         {"status": Status.DISQUALIFIED, "metric": None, "commit_sha": "a" * 40, "reason": "it looks ahead"},
         {"decision": {"kind": "simpler"}},
         {"gain_low": -0.001},

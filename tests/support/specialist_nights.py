@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from memory.records import Phase, Trial
 from rails.status import Status
@@ -31,10 +32,10 @@ Arms = dict[str, Arm]
 Choose = Callable[[Sequence[str], Sequence[Trial], int], str]
 
 
-def trial_of(seq: int, name: str | None, gain: float = 0.0, seconds: float = 60.0, **fields: object) -> Trial:
+def trial_of(seq: int, name: str | None, gain: float = 0.0, seconds: float = 60.0, **fields: Any) -> Trial:
     """A decided trial of a specialist: kept with this gain, or discarded."""
     kept = gain > 0
-    row: dict[str, object] = {
+    row: dict[str, Any] = {
         "phase": Phase.DECIDED,
         "status": Status.KEEP if kept else Status.DISCARD,
         "metric": 1.5,
