@@ -31,7 +31,7 @@ from graph.watching.events import Observer  # noqa: E402
 from memory.records import Span, Trial  # noqa: E402
 from tests.support.workspaces import make_standin_workspace  # noqa: E402
 
-WAITS = ("proposer", "startup", "train", "score", "probe", "lesson")
+WAITS = ("proposer", "startup", "tryout", "train", "score", "probe", "lesson")
 NODES = ("propose", "check_rails", "train", "evaluate", "curate")
 WARM_UP = 50
 """Trials before the early ones: the first knobs are all new, and Python's own caches are still cold."""

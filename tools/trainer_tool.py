@@ -27,6 +27,7 @@ from trainer.scoring.report import ProbeReport
 from trainer.scoring.witness import Witness
 from trainer.trial.process import TrialProcess
 from trainer.trial.spec import TrainOutcome, TrialSpec
+from trainer.trial.tryout import try_out, tryout_spec
 from trainer.trial.wire import Progress
 
 if TYPE_CHECKING:
@@ -119,12 +120,7 @@ class TrainerTool:
         Raises:
             TrialError: it crashed, diverged, overran its budget or was interrupted.
         """
-        if self._stop_at < math.inf:
-            raise TrialError(Status.INTERRUPTED, "interrupted before training started")
-        process = TrialProcess.launch(self._spec(program, seed), self.warm_up(program), on_progress)
-        self._processes[process] = True
-        if self._stop_at < math.inf:  # a signal came while it was started
-            process.stop()
+        process = self._launch(self._spec(program, seed), on_progress)
         try:
             outcome = process.train()
         except BaseException:
@@ -133,6 +129,30 @@ class TrainerTool:
             raise
         self._processes[process] = False
         return TrainedModel(process, outcome, self._forget)
+
+    def try_out(self, program: str, seed: int) -> None:
+        """Have `program` make one step and answer once, in a fresh process like that of a training: seconds.
+
+        Raises:
+            TrialError: it did not come so far (`preflight_crash`), or was interrupted.
+        """
+        spec = tryout_spec(self._spec(program, seed))
+        process = self._launch(spec)
+        try:
+            try_out(process, spec)
+        finally:
+            process.close()
+            self._forget(process)
+
+    def _launch(self, spec: TrialSpec, on_progress: Callable[[Progress], None] | None = None) -> TrialProcess:
+        """Start a process that trains; whoever asked for it closes it and forgets it."""
+        if self._stop_at < math.inf:
+            raise TrialError(Status.INTERRUPTED, "interrupted before training started")
+        process = TrialProcess.launch(spec, self.warm_up(spec.source), on_progress)
+        self._processes[process] = True
+        if self._stop_at < math.inf:  # a signal came while it was started
+            process.stop()
+        return process
 
     def warm_up(self, program: str) -> Launcher:
         """Have the process that trials are started from; the first time it loads what `program` imports.

@@ -158,7 +158,12 @@ class Session:
 
     @property
     def progress(self) -> float:
-        """The share of the budget that is spent, from 0 to 1: what a schedule should follow."""
+        """The share of the budget that is spent, from 0 to 1: what a schedule should follow.
+
+        A program that is tried out is done after one step, whatever its budget.
+        """
+        if self._spec.one_step and self._steps:
+            return 1.0
         return self.budget.progress(
             Usage(
                 seconds=self.elapsed_s,

@@ -13,7 +13,8 @@ def legend(trajectory: Trajectory) -> list[tuple[str, str]]:
     entries = [
         (True, "base", "baseline"),
         (bool(t.keeps), "keep", f"keep, with the {per_cent} interval of its mean, {UNCORRECTED}"),
-        (any(not keep.confirmed for keep in t.keeps), "unconfirmed", "keep, unconfirmed"),
+        (any(not keep.confirmed and not keep.simpler for keep in t.keeps), "unconfirmed", "keep, unconfirmed"),
+        (any(keep.simpler for keep in t.keeps), "unconfirmed", "kept as simpler: no gain"),
         (bool(t.points), "discard", "discarded, measured"),
         (bool(t.columns), "column", "discarded: lowest to highest, middle half, median"),
         (True, "best", "best so far, mean of all its measurements"),

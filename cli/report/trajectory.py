@@ -262,7 +262,7 @@ def _symbol(plot: Plot, mark: Mark, x: float, r: float) -> Markup:
     y = plot.y(mark.metric)
     if mark.trial == 0:
         return svg.square(x, y, r - 1, _tip(0, "", mark.metric, "baseline", mark))
-    kind = "keep" if mark.confirmed else "keep, unconfirmed"
+    kind = "kept as simpler" if mark.simpler else "keep" if mark.confirmed else "keep, unconfirmed"
     return svg.diamond(x, y, r, _tip(mark.trial, mark.label, mark.metric, kind, mark), hollow=not mark.confirmed)
 
 

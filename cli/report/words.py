@@ -11,7 +11,8 @@ from rails.text import UNCORRECTED
 def headline(data: ReportData, result: Result, time: TimeSpent, costs: Costs) -> str:
     """The sentence a person wants first."""
     trials = text.counted(len(data.search), "trial")
-    keeps = text.counted(len(data.keeps), "keep")
+    simpler = len(data.keeps) - len(data.gains)
+    keeps = text.counted(len(data.gains), "keep") + (f" and {simpler:,} kept as simpler" if simpler else "")
     spent = ["time not measured" if time.active_s is None else text.duration(time.active_s)]
     spent.append("energy not measured" if costs.energy.total is None else text.energy(costs.energy.total))
     match result.kind:

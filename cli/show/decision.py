@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cli.terminal.output import bpb, cell
-from memory.records import INCUMBENT_FAILED
+from memory.records import INCUMBENT_FAILED, SIMPLER
 
 _TOLD = frozenset(
     {
@@ -13,7 +13,7 @@ _TOLD = frozenset(
         *("direction", "scores_by_seed", "slope", "pair_sd", "earlier_pairs", "standard_error", "df"),
         *("n_controls", "statistic", "control_statistic", "p_null", "keep_level", "futility_bound", "control_bound"),
         *("cap", "checkpoint", "loss", "incumbent_loss", "deficit", "margin", "pairs", "confidence", "unprobed"),
-        *("min_gain", INCUMBENT_FAILED),
+        *("min_gain", "kind", "saved", "against", "simpler_margin", "allowed", INCUMBENT_FAILED),
     }
 )
 """Keys that are said in words, or elsewhere."""
@@ -25,6 +25,8 @@ def evidence_lines(decision: dict[str, Any]) -> list[str]:
     lines = [line for line in told if line]
     if decision.get("unprobed"):
         lines.append("it looked good enough to keep, and was to be probed more deeply first")
+    if decision.get("kind") == SIMPLER:
+        lines.append(_simpler(decision))
     if decision.get(INCUMBENT_FAILED) is not None:
         lines.append(f"the incumbent could not be measured again with seed {decision[INCUMBENT_FAILED]}")
     rest = {key: value for key, value in decision.items() if key not in _TOLD}
@@ -125,6 +127,15 @@ def _early_stop(d: dict[str, Any]) -> Iterator[str]:
             f"from there, trainings made up no more than {100 * d['margin']:.1f} %{confidence}, "
             f"by {_count(d.get('pairs') or 0, 'comparison')}"
         )
+
+
+def _simpler(d: dict[str, Any]) -> str:
+    """As what it is judged, and so what the difference and the chance above are about."""
+    margin = 100 * (d.get("simpler_margin") or 0.0)
+    return (
+        f"judged as a simplification ({d.get('saved')}): the incumbent here is the best ever kept, {d.get('against')}, "
+        f"and what is to be ruled out is a loss of {margin:g} % of the baseline"
+    )
 
 
 def _count(n: int, what: str) -> str:

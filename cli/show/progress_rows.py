@@ -77,7 +77,7 @@ class Lines(Observer):
         """See `Observer`."""
         if trial.status in {Status.KEEP, Status.BASELINE}:
             self._incumbent = trial
-        self._say(f"trial {trial.seq}: {trial.status}: {trial.reason}")
+        self._say(f"trial {trial.seq}: {trial.ended_as}: {trial.reason}")
 
     def keep_undone(self, trial: Trial, incumbent: Trial) -> None:
         """See `Observer`."""
@@ -272,7 +272,7 @@ def measurement_text(measurement: Measurement) -> str:
 def trials_table(trials: list[Trial]) -> Table:
     """Trials as a person compares them."""
     rows = [
-        (t.seq, t.status, t.edit_key, bpb(t.metric), _gain(t), t.n_measurements, seconds(t.total_s), _why(t))
+        (t.seq, t.ended_as, t.edit_key, bpb(t.metric), _gain(t), t.n_measurements, seconds(t.total_s), _why(t))
         for t in trials
     ]
     columns = ("trial", "status", "edit", "bpb", f"gain on parent,\n{UNCORRECTED}", "n", "time", "why")

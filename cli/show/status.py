@@ -61,7 +61,7 @@ def status_document(records: Records, campaign: Campaign, *, at_work: bool = Tru
         "lineage": campaign.lineage,
         "keep_rule": campaign.keep_rule,
         "trials": len(search),
-        "statuses": dict(sorted(Counter(str(t.status) for t in search if t.status is not None).items())),
+        "statuses": dict(sorted(Counter(str(t.ended_as) for t in search if t.status is not None).items())),
         "baseline": _baseline(records, campaign, baseline),
         "incumbent": _incumbent(records, campaign, baseline, incumbent),
         "noise": {"sd": noise.sd, "df": noise.df, "campaigns": noise.campaigns},

@@ -200,7 +200,7 @@ def _trials(trials: Sequence[Trial], width: int, room: int) -> list[str]:
     rows += [
         (
             str(t.seq),
-            str(t.status).replace("_", " "),
+            str(t.ended_as).replace("_", " "),
             t.edit_key or ("the baseline" if t.seq == 0 else "–"),
             bpb(t.metric),
             gain_text(t.gain, t.gain_low, t.gain_high) if wide else percent(t.gain),

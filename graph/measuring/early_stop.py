@@ -1,8 +1,10 @@
 """Watches a candidate's first training and ends it when its curve is hopeless (`memory/keep/hopeless.py`)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 
+from graph.measuring.judging import may_be_simpler
 from graph.services import Services
 from memory.keep.curves import Share
 from memory.keep.hopeless import CHECKPOINTS, Trace, Verdict, Yardstick
@@ -76,5 +78,11 @@ def watch_for(services: Services, trial: Trial, target: Trial, seed_index: int) 
         return None
     if services.measured(trial.trial_id):
         return None
-    known, campaign = services.known_curves, services.campaign
-    return Watch(partial(known.yardstick, campaign, trial.parent_trial_id or "", seed_index), known.share)
+    allowed = services.task.keep.simpler_margin if may_be_simpler(services, trial) else 0.0
+    return Watch(partial(_yardstick, services, trial, seed_index, allowed), services.known_curves.share)
+
+
+def _yardstick(services: Services, trial: Trial, seed_index: int, allowed: float) -> Yardstick | None:
+    """What the curve is held against; how many parameters a program saves is not known before its score is."""
+    found = services.known_curves.yardstick(services.campaign, trial.parent_trial_id or "", seed_index)
+    return None if found is None else replace(found, allowed=allowed)

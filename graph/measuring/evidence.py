@@ -21,7 +21,7 @@ class ClockEvidence(TypedDict):
     since_control: int
 
 
-def clock_evidence(services: Services, trial: Trial) -> ClockEvidence:
+def clock_evidence(services: Services, trial: Trial, incumbent_trial_id: str | None) -> ClockEvidence:
     """Whether the budget counts time, by whichever clock; if so, which measurements of the incumbent are how old.
 
     No clock is asked how old: what is stored is on behalf of which trial a measurement was made. What was measured
@@ -29,19 +29,22 @@ def clock_evidence(services: Services, trial: Trial) -> ClockEvidence:
     """
     if not counts_time(services.task.budget.kind):
         return {"on_clock": False, "controls": frozenset(), "since_control": 0}
-    known = services.measured(trial.parent_trial_id or "")
+    known = services.measured(incumbent_trial_id or "")
     made = {m.seed_index for m in known if m.for_trial_id == trial.trial_id}
     newest = max((services.trial(m.for_trial_id or m.trial_id).seq for m in known), default=trial.seq)
     return {"on_clock": True, "controls": frozenset(made), "since_control": trial.seq - newest}
 
 
-def evidence_for(services: Services, trial: Trial, coming: Measurement | None = None) -> Evidence:
+def evidence_for(
+    services: Services, trial: Trial, coming: Measurement | None = None, against: str | None = None
+) -> Evidence:
     """All that is known of candidate, incumbent and baseline on this machine, and of the noise between equal programs.
 
     Args:
         services: with the store.
         trial: the candidate's.
         coming: a measurement of the candidate that is not stored yet, to see what it would decide.
+        against: the trial whose program is taken for the incumbent; None: the candidate's parent.
     """
     store, campaign = services.store, services.campaign
     noise, candidate = store.compared_noise(campaign.campaign_id), services.measured(trial.trial_id)
@@ -51,11 +54,11 @@ def evidence_for(services: Services, trial: Trial, coming: Measurement | None = 
     baseline = store.trial_by_seq(campaign.campaign_id, 0)
     if baseline is None:
         raise ValueError(f"campaign {campaign.campaign_id} has no baseline to compare with")
-    parent = trial.parent_trial_id or baseline.trial_id
-    known = (points_of(services.measured(trial_id)) for trial_id in (parent, baseline.trial_id))
+    incumbent = against or trial.parent_trial_id or baseline.trial_id
+    known = (points_of(services.measured(trial_id)) for trial_id in (incumbent, baseline.trial_id))
     evidence = evidence_of(campaign, noise, points_of(candidate), *known)
     pairs = tuple(store.store_pairs(campaign.campaign_id))
-    return replace(evidence, noise_sd=noise.sd, pairs=pairs, **clock_evidence(services, trial))
+    return replace(evidence, noise_sd=noise.sd, pairs=pairs, **clock_evidence(services, trial, incumbent))
 
 
 def _scores(campaign: Campaign, measurements: Sequence[Measurement]) -> list[float]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from graph.limits.meters import EnergyPart
 from graph.measuring.attempts import fail, halt
-from graph.measuring.evidence import evidence_for
+from graph.measuring.judging import judge
 from graph.services import Services
 from graph.state import Node
 from memory.records import (
@@ -156,7 +156,7 @@ def _is_deep(services: Services, trial: Trial, scored: Measurement) -> bool:
     search = scored.trial_id == trial.trial_id and trial.phase is not Phase.DECIDED
     if not search or trial.kind is TrialKind.BASELINE or probed_deeply(stored):
         return False
-    decision = services.rule.decide(evidence_for(services, trial, scored))
+    decision = judge(services, trial, scored).decision
     may_be_kept = decision.action == "keep" or (decision.target == "incumbent" and len(stored) > 0)
     return may_be_kept or bool((trial.decision or {}).get("unprobed", False))
 

@@ -3,10 +3,7 @@
 import time
 
 from graph.limits.meters import EnergyPart
-from graph.measuring.attempts import (
-    fail,
-    halt,
-)
+from graph.measuring.attempts import ever_scored, fail, halt
 from graph.measuring.early_stop import HopelessError, watch_for
 from graph.services import Services
 from graph.state import Node
@@ -18,6 +15,8 @@ from tools.trainer_tool import Progress
 
 def run_training(services: Services, trial: Trial, target: Trial, measurement: Measurement) -> None:
     """Train `target`'s program on behalf of `trial`: afterwards the model waits to be scored, or it is stored why not.
+
+    A program with new code is tried out on one step before its first training.
 
     Raises:
         TrialError: interrupted, and to be made when the campaign goes on; see `fail`.
@@ -31,16 +30,21 @@ def run_training(services: Services, trial: Trial, target: Trial, measurement: M
         if watch is not None:
             watch.see(progress)
 
-    hand, program, started = services.hands[trial.trial_id], services.source_of(target), time.monotonic()
+    hand, program = services.hands[trial.trial_id], services.source_of(target)
+    part, started = "train", time.monotonic()
     try:
         with hand.energy.part(EnergyPart.TRAIN):
             if not services.stop.requested:  # a person who stops the loop is not kept waiting for imports
                 services.trainer.warm_up(program)
-            started = time.monotonic()
+            if _is_to_be_tried_out(services, trial, target):
+                part, started = "tryout", time.monotonic()
+                services.trainer.try_out(program, measurement.seed)
+                hand.waited(Node.TRAIN, part, time.monotonic() - started)
+            part, started = "train", time.monotonic()
             model = services.trainer.train(program, measurement.seed, report)
     except (TrialError, HopelessError) as ended:
         seconds = time.monotonic() - started
-        hand.waited(Node.TRAIN, "train", seconds)
+        hand.waited(Node.TRAIN, part, seconds)
         if isinstance(ended, TrialError):
             fail(services, trial, measurement, ended, seconds)
         else:
@@ -51,6 +55,14 @@ def run_training(services: Services, trial: Trial, target: Trial, measurement: M
     hand.models[measurement.measurement_id] = model
     hand.waited(Node.TRAIN, "startup", model.outcome.startup_s)
     hand.waited(Node.TRAIN, "train", model.outcome.train_s)
+
+
+def _is_to_be_tried_out(services: Services, trial: Trial, target: Trial) -> bool:
+    """Whether a step comes before the training: new code can be wrong in ways that values of knobs cannot.
+
+    What it finds is how the measurement ends; that it found nothing is not stored, and found out again after a kill.
+    """
+    return target.trial_id == trial.trial_id and trial.edits_code and not ever_scored(services, target)
 
 
 def _show(services: Services, trial: Trial, target: Trial, measurement: Measurement, progress: Progress) -> None:

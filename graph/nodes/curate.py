@@ -101,7 +101,7 @@ def _commit_keep(services: Services, trial: Trial) -> str:
     trailers = {
         "Nightshift-Trial": str(trial.seq),
         "Nightshift-Metric": f"{metric}={trial.metric:.6f}",
-        "Nightshift-Gain": f"{trial.gain:.6f}" if trial.gain is not None else "unknown",
+        **_gain_trailer(trial),
         "Nightshift-Measurements": str(trial.n_measurements),
         "Nightshift-Candidate": trial.candidate_commit or "",
     }
@@ -112,6 +112,12 @@ def _commit_keep(services: Services, trial: Trial) -> str:
         commit_message(f"trial {trial.seq}: {trial.edit_key}", trial.hypothesis or "", trailers),
         trial.created_at,
     )
+
+
+def _gain_trailer(trial: Trial) -> dict[str, str]:
+    """The gain that it was kept for; of what was kept as simpler, what it may cost."""
+    gain = f"{trial.gain:.6f}" if trial.gain is not None else "unknown"
+    return {"Nightshift-Kept-As": f"simpler ({gain})"} if trial.kept_as_simpler else {"Nightshift-Gain": gain}
 
 
 def end_trial(services: Services, trial: Trial, status: Status, reason: str) -> None:

@@ -6,7 +6,7 @@ How deeply it is probed follows from what its score would decide, and nothing is
 from dataclasses import replace
 
 from graph.measuring.attempts import ever_scored
-from graph.measuring.evidence import evidence_for
+from graph.measuring.judging import judge
 from graph.measuring.scoring import probed_deeply, score_and_probe
 from graph.services import Services
 from graph.state import Route, TrialState, Update
@@ -85,10 +85,10 @@ def _next_baseline_seed(services: Services, trial: Trial) -> Update:
 
 
 def _decide(services: Services, trial: Trial) -> Update:
-    evidence = evidence_for(services, trial)
-    decision = services.rule.decide(evidence)
+    judgement = judge(services, trial)
+    decision = judgement.decision
     if decision.action == "keep" and not probed_deeply(services.measured(trial.trial_id)):
-        decision = _sent_back(decision, evidence)
+        decision = _sent_back(decision, judgement.evidence)
     failed = (trial.decision or {}).get(INCUMBENT_FAILED)  # survives going through the trial again
     services.store.update_trial(
         trial.trial_id,
@@ -101,7 +101,7 @@ def _decide(services: Services, trial: Trial) -> Update:
     )
     if decision.action != "measure":
         return {"route": Route.DECIDED}
-    target = trial.trial_id if decision.target == "candidate" else trial.parent_trial_id
+    target = trial.trial_id if decision.target == "candidate" else judgement.incumbent_trial_id
     if target is None or decision.seed_index is None:
         raise ValueError(f"rule {services.rule.name} asked for a measurement of nothing")
     return {"route": Route.MEASURE, "target_trial_id": target, "seed_index": decision.seed_index}

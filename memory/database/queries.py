@@ -201,10 +201,11 @@ class Queries:
 
         Returns:
             Decided trials by number as (trial_id, seq, status, metric, edit as JSON, program_key, gain, gain_low,
-            total_s), and measured measurements as (trial_id, seed, val_bpb) in the order of their start.
+            total_s, kind of decision), and measurements with a score as (trial_id, seed, val_bpb) by their start.
         """
         trials = (
-            "SELECT trial_id, seq, status, metric, edit, program_key, gain, gain_low, total_s FROM raw.trials "
+            "SELECT trial_id, seq, status, metric, edit, program_key, gain, gain_low, total_s, "
+            "decision->>'$.kind' FROM raw.trials "
             "WHERE campaign_id = ? AND phase = 'decided' ORDER BY seq"
         )
         measured = (

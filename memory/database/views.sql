@@ -80,6 +80,7 @@ SELECT
     t.program_key, -- hash of the program's meaning (normalised syntax tree): equal programs have equal keys
     t.idea_key, -- hash of what the program does, whatever it calls things; null in trials of before
     t.diff, -- unified diff of the program against the parent's
+    CASE WHEN t.status = 'keep' THEN coalesce(t.decision->>'$.kind', 'gain') END AS kept_as, -- why it was kept: gain, or simpler, which is none; null unless kept
     t.decision, -- the evidence behind the last decision, as the keep rule stated it, as an object
     t.lineage_sha256, -- the lineage block that the proposal saw; null when lineage was off
     t.created_at, -- when it was opened
@@ -223,7 +224,7 @@ CREATE TEMP VIEW spans AS
 SELECT
     t.seq AS trial, -- the trial
     s.node, -- propose, check_rails, train, evaluate or curate; trial for all of it; finale and rebaseline outside of trials
-    s.part, -- total of the visit, or what it waited for within: proposer, startup, train, score, probe
+    s.part, -- total of the visit, or what it waited for within: proposer, startup, tryout, train, score, probe
     s.seconds, -- how long
     c.tag AS campaign -- tag of the campaign
 FROM raw.spans s

@@ -6,6 +6,7 @@ Everything is a pure function of neutral rows, so that an importer only has to m
 - *Noise* is pooled over replicates: the same program measured more than once, with another seed where seeds are known.
   A baseline that a log only states, with no measurement of its own, is no replicate.
 - The *replicated best* is the mean over all measurements of the best trial's program: what a lucky draw comes down to.
+- A *keep* is a gain: what was kept as simpler is counted under a name of its own.
 - A keep is *unconfirmed* when the 95 % interval of its gain reaches down to zero, or there is no interval. Where the
   loop gives none, it is that of all draws of its program against all of the baseline's, a stated one included.
 
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from memory.keep.evidence import Direction, better
-from memory.records import Measurement, MeasurementState, Phase, Trial
+from memory.records import KEPT_AS_SIMPLER, SIMPLER, Measurement, MeasurementState, Phase, Trial
 from memory.statistics.noise import Noise, pooled_noise
 from memory.statistics.student_t import t_quantile
 from rails.status import FINISHED, QUARANTINED, Status
@@ -54,6 +55,18 @@ class TrialRow:
     """Lower end of the gain's 95 % interval, where the loop computed one."""
     seconds: float | None = None
     """None where it was not measured."""
+    simpler: bool = False
+    """Whether it was kept as simpler: that is no gain."""
+
+    @property
+    def is_gain(self) -> bool:
+        """Whether it was kept for being better."""
+        return self.status is Status.KEEP and not self.simpler
+
+    @property
+    def ended_as(self) -> str:
+        """As what it is counted; see `Trial.ended_as`."""
+        return KEPT_AS_SIMPLER if self.status is Status.KEEP and self.simpler else str(self.status)
 
 
 class Best(BaseModel):
@@ -191,6 +204,7 @@ def row_of(trial: Trial, measurements: Sequence[Measurement]) -> TrialRow | None
         gain=trial.gain,
         gain_low=trial.gain_low,
         seconds=trial.total_s or None,
+        simpler=trial.kept_as_simpler,
     )
 
 
@@ -211,8 +225,9 @@ def stored_rows(queries: "Queries", campaign_id: str) -> list[TrialRow]:
             gain=gain,
             gain_low=gain_low,
             seconds=total_s or None,
+            simpler=kind == SIMPLER,
         )
-        for trial_id, seq, status, metric, edit, program, gain, gain_low, total_s in trials
+        for trial_id, seq, status, metric, edit, program, gain, gain_low, total_s, kind in trials
     ]
 
 
@@ -233,7 +248,7 @@ def analyze_rows(
     """The figures of any loop's trials, given in the order of proposing, its baseline first where it has one."""
     search = [row for row in rows if row.status is not Status.BASELINE]
     telling = [row for row in search if row.status not in QUARANTINED]
-    keeps = [row for row in search if row.status is Status.KEEP]
+    keeps = [row for row in search if row.is_gain]
     baseline = next((row for row in rows if row.status is Status.BASELINE), None)
     start = None if baseline is None else baseline.metric
     groups = _programs(rows)
@@ -242,7 +257,7 @@ def analyze_rows(
     pairs = [row.pair for row in telling if row.pair is not None]
     return Analysis(
         trials=len(search),
-        statuses=dict(Counter(str(row.status) for row in search).most_common()),
+        statuses=dict(Counter(row.ended_as for row in search).most_common()),
         keep_rate=len(keeps) / len(telling) if telling else None,
         first_keep=keeps[0].trial if keeps else None,
         best=None if best is None else Best(trial=best.trial, metric=best.metric or 0.0),

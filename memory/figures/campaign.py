@@ -73,8 +73,13 @@ class ReportData:
 
     @cached_property
     def keeps(self) -> list[Trial]:
-        """Those that were kept."""
+        """Those that were kept, for whatever reason."""
         return [t for t in self.search if t.status is Status.KEEP]
+
+    @cached_property
+    def gains(self) -> list[Trial]:
+        """Those that were kept for being better: all but those that were kept as simpler."""
+        return [t for t in self.keeps if not t.kept_as_simpler]
 
     @cached_property
     def undone(self) -> list[Trial]:
@@ -135,7 +140,7 @@ class ReportData:
     @cached_property
     def confirmed(self) -> frozenset[int]:
         """Numbers of the keeps whose gain is above zero with its whole 95 % interval."""
-        return frozenset(t.seq for t in self.keeps) - frozenset(self.analysis.unconfirmed_keeps)
+        return frozenset(t.seq for t in self.gains) - frozenset(self.analysis.unconfirmed_keeps)
 
     @cached_property
     def found(self) -> Findings:

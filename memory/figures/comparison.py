@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from memory.figures.analysis import TrialRow
 from memory.keep.evidence import Direction, better
+from memory.records import KEPT_AS_SIMPLER
 from memory.statistics.exact_tests import bootstrap_interval, fisher_exact, holm, permutation_test
 from rails.status import FINISHED, Status
 
@@ -92,7 +93,7 @@ def compare_arms(
         margin: gains must exceed this, in units of the metric, for a keep to count again.
     """
     arms = [_arm(campaigns, margin) for campaigns in (first, second)]
-    failures = sorted({name for arm in arms for name in arm.statuses} - {str(status) for status in FINISHED})
+    failures = sorted({name for arm in arms for name in arm.statuses} - {KEPT_AS_SIMPLER, *map(str, FINISHED)})
     many = len(first) > 1 or len(second) > 1
     test = _test_campaigns if many else _test_trials
     tests = {"keeps": test(first, second, lambda rows: _kept(rows, None))}
@@ -114,7 +115,7 @@ def compare_arms(
 
 def _arm(campaigns: Sequence[CampaignRows], margin: float | None) -> Arm:
     search = [row for campaign in campaigns for row in _search(campaign)]
-    keeps = sum(row.status is Status.KEEP for row in search)
+    keeps = sum(row.is_gain for row in search)
     bests = [best for campaign in campaigns if (best := _best(campaign)) is not None]
     best = bests[0] if bests else None
     for other in bests[1:]:
@@ -126,7 +127,7 @@ def _arm(campaigns: Sequence[CampaignRows], margin: float | None) -> Arm:
     return Arm(
         campaigns=[campaign.name for campaign in campaigns],
         trials=len(search),
-        statuses=dict(Counter(str(row.status) for row in search).most_common()),
+        statuses=dict(Counter(row.ended_as for row in search).most_common()),
         keep_rate=keeps / len(search) if search else None,
         best=best,
         gain=_mean([gain for campaign in campaigns if (gain := _gain(campaign)) is not None]),
@@ -168,13 +169,13 @@ def _kept(campaign: CampaignRows, margin: float | None) -> list[bool]:
     """For each trial whether it was kept, with a gain above the margin."""
     scale = abs(_baseline(campaign) or 0.0) or 1.0
     return [
-        row.status is Status.KEEP and (margin is None or (row.gain is not None and row.gain * scale > margin))
+        row.is_gain and (margin is None or (row.gain is not None and row.gain * scale > margin))
         for row in _search(campaign)
     ]
 
 
 def _ended(campaign: CampaignRows, status: str) -> list[bool]:
-    return [str(row.status) == status for row in _search(campaign)]
+    return [row.ended_as == status for row in _search(campaign)]
 
 
 _Flags = Callable[[CampaignRows], list[bool]]

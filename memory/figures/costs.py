@@ -70,7 +70,7 @@ def costs_of(data: ReportData, usd_per_kwh: float | None = None) -> Costs:
     kwh = None if energy.total is None else energy.total / JOULES_PER_KWH
     api_usd, requests, unpriced = _api(data)
     return Costs(
-        keeps=len(data.keeps),
+        keeps=len(data.gains),
         confirmed=len(data.confirmed),
         energy=energy,
         usd_per_kwh=price,

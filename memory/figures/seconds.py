@@ -8,6 +8,7 @@ from memory.figures.campaign import ReportData
 PARTS = {
     ("propose", "proposer"): "proposing",
     ("train", "startup"): "startup",
+    ("train", "tryout"): "trying out",
     ("train", "train"): "training",
     ("evaluate", "score"): "scoring",
     ("evaluate", "probe"): "probing",
@@ -19,6 +20,7 @@ APART = {"finale": "result on fresh seeds", "rebaseline": "measuring again"}
 DOC = {
     "proposing": "waiting for the proposer, also while it did not answer",
     "startup": "starting trial processes and building models",
+    "trying out": "one step of new code before it is trained",
     "training": "by the parent's clock",
     "scoring": "bits per byte, counted from outside",
     "probing": "trick questions to a fresh copy of the model",

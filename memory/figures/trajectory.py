@@ -37,6 +37,8 @@ class Mark:
     label: str
     confirmed: bool = True
     """Of a keep: whether its gain's interval lies above zero."""
+    simpler: bool = False
+    """Whether it was kept as simpler, which is no gain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,7 @@ def _marked(trial: Trial, metric: float, n: int, noise: Noise, *, confirmed: boo
         n=n,
         label="baseline" if trial.seq == 0 else _label(trial),
         confirmed=confirmed,
+        simpler=trial.kept_as_simpler,
     )
 
 

@@ -63,7 +63,7 @@ class Estimate:
     gain_high: float | None
     p_improve: float | None
     statistic: float
-    """The difference in standard errors; 0 when nothing is known of the noise."""
+    """The difference, and what it may cost beside, in standard errors; 0 when nothing is known of the noise."""
     df: float
     """Degrees of freedom of the standard error; 0 when nothing is known of the noise."""
     known_df: float
@@ -77,7 +77,9 @@ class Estimate:
 
     @property
     def p_null(self) -> float:
-        """The chance of a statistic at least this large without any effect; 1 when nothing is known of the noise."""
+        """The chance of a statistic at least this large if the candidate were no better, or worse by the whole margin;
+        1 when nothing is known of the noise.
+        """
         return 1 - t_cdf(self.statistic, self.df) if self.df > 0 else 1.0
 
 
@@ -257,13 +259,15 @@ def _estimate(evidence: Evidence, found: _Difference, shared: tuple[int, ...]) -
     low = high = p_improve = error = None
     statistic = 0.0
     if found.df > 0:
+        allowed = -math.log1p(-evidence.margin) if evidence.log_scale else evidence.margin * scale
         if found.error > 0:
-            statistic = found.value / found.error
+            statistic = (found.value + allowed) / found.error
             # Of two digits: quantiles are remembered by their degrees of freedom, and take long to find.
             quantile = t_quantile((1 + CONFIDENCE) / 2, float(f"{found.df:.2g}"))
-            margin, p_improve = quantile * found.error, t_cdf(statistic, found.df)
+            margin, p_improve = quantile * found.error, t_cdf(found.value / found.error, found.df)
         else:
-            statistic = math.copysign(math.inf, found.value) if found.value else 0.0
+            beyond = found.value + allowed
+            statistic = math.copysign(math.inf, beyond) if beyond else 0.0
             margin, p_improve = 0.0, 0.5 if not found.value else float(found.value > 0)
         low, high = (_gain(evidence, found.value + side * margin, scale) for side in (-1, 1))
         error = found.error / (1.0 if evidence.log_scale else scale)

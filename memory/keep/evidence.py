@@ -42,6 +42,9 @@ class Evidence:
     """On a clock: the seeds with which the incumbent was measured in the candidate's own trial."""
     since_control: int = 0
     """On a clock: how many trials ago the incumbent was last measured."""
+    margin: float = 0.0
+    """How much worse than the incumbent a candidate may be, as a gain is counted: what is to be refuted is that it is
+    worse by this much (non-inferiority), with 0 that it is no better."""
 
     def on_scale(self, metric: float) -> float:
         """A metric on the scale on which two are compared."""

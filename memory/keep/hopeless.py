@@ -145,16 +145,19 @@ class Verdict:
     """Whether the incumbent's curve is that on the same seed."""
     pairs: int
     """Recorded comparisons behind the margin."""
+    allowed: float = 0.0
+    """What might have been lost beside it, for being simpler."""
 
     @property
     def reason(self) -> str:
         """One sentence, for a person and for the next proposer."""
         beside = "the incumbent's on the same seed" if self.on_seed else "the incumbent's"
         trend = f", {percent(self.expected_deficit)} if that goes on shrinking"
+        lost = f", nor may more than {percent(self.allowed)} be lost for being simpler" if self.allowed else ""
         return (
             f"hopeless at {percent(self.checkpoint, 0)}: its loss was {percent(self.deficit)} above {beside}"
             f"{trend if self.expected_deficit < self.deficit else ''}, "
-            f"and no more than {percent(self.margin)} is ever made up ({self.pairs} trials known)"
+            f"and no more than {percent(self.margin)} is ever made up ({self.pairs} trials known){lost}"
         )
 
     @property
@@ -170,6 +173,7 @@ class Verdict:
             "deficit": self.deficit,
             "expected_deficit": self.expected_deficit,
             "margin": self.margin,
+            "allowed": self.allowed,
             "on_seed": self.on_seed,
             "pairs": self.pairs,
             "confidence": CONFIDENCE,
@@ -187,12 +191,14 @@ class Yardstick:
     margins: ByCheckpoint
     """What may still be made up, relative to the incumbent's loss; None where too little is known."""
     pairs: int
+    allowed: float = 0.0
+    """What may be lost beyond that, because the candidate may be kept as simpler."""
 
     def judge(self, index: int, losses: Losses) -> Verdict | None:
         """A verdict if a training with these losses at checkpoint number `index` is hopeless."""
         reference, margin = self.incumbent[index], self.margins[index]
         expected = expected_deficit(losses, reference)
-        if expected is None or reference is None or margin is None or expected <= margin:
+        if expected is None or reference is None or margin is None or expected <= margin + self.allowed:
             return None
         return Verdict(
             checkpoint=CHECKPOINTS[index],
@@ -203,6 +209,7 @@ class Yardstick:
             margin=margin,
             on_seed=self.on_seed,
             pairs=self.pairs,
+            allowed=self.allowed,
         )
 
 

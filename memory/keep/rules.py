@@ -57,7 +57,7 @@ class StrictRule:
         return conclude("keep" if found.better else "discard", found, evidence, "", rule=self.name)
 
 
-__all__ = ["Decision", "Evidence", "KeepRule", "better", "make_rule"]
+__all__ = ["Decision", "Evidence", "KeepRule", "better", "make_rule", "simpler_rule"]
 
 SEQUENTIAL_CAP = 8
 """Most measurements of one candidate under `sequential`, unless the task says otherwise."""
@@ -72,3 +72,9 @@ def make_rule(config: KeepConfig) -> KeepRule:
             return ThresholdRule(min_gain=config.min_gain, max_measurements=config.max_measurements or 1)
         case "sequential":
             return SequentialRule(max_measurements=config.max_measurements or SEQUENTIAL_CAP)
+
+
+def simpler_rule(config: KeepConfig) -> SequentialRule:
+    """The rule by which a simplification is kept, whatever the rule for gains: a loss takes replicates to rule out."""
+    most = config.max_measurements if config.rule == "sequential" else None
+    return SequentialRule(max_measurements=most or SEQUENTIAL_CAP)

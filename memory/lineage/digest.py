@@ -89,7 +89,9 @@ class Digest:
         self.knobs: dict[str, KnobRecord] = {}
         self.failures: dict[tuple[str, str], Failures] = {}
         self.kept: list[int] = []
-        """Numbers of the kept trials, in order."""
+        """Numbers of the trials that were kept for a gain, in order."""
+        self.simpler = 0
+        """How many were kept as simpler."""
         self.code: list[int] = []
         """Numbers of the trials that changed code, in order."""
         self._places: dict[int, int] = {}
@@ -220,7 +222,9 @@ class Digest:
         self.trials.append(trial)
         if is_code_edit(trial):
             self.code.append(trial.seq)
-        if trial.status is Status.KEEP:
+        if trial.kept_as_simpler:
+            self.simpler += 1
+        elif trial.status is Status.KEEP:
             self.kept.append(trial.seq)
         if trial.status in {Status.KEEP, Status.BASELINE}:
             self._overlays.clear()

@@ -44,12 +44,18 @@ def _finding(trial: Trial) -> str:
     if trial.gain is None:
         return f"ended as {trial.status}"
     if trial.status is Status.KEEP:
-        return f"helps: {_measured(trial)}; build on it{_further(trial)}"
+        return _kept(trial)
     if trial.gain_high is not None and trial.gain_high < 0:
         return f"hurts: {_measured(trial)}; {_elsewhere(trial)}"
     if trial.gain > 0:
         return f"may help: {_measured(trial)}, not proven; combine it, or try it on a better base"
     return f"does not help: {_measured(trial)}; leave it" if trial.gain else "changes nothing; leave it"
+
+
+def _kept(trial: Trial) -> str:
+    if trial.kept_as_simpler:
+        return f"makes the program simpler and costs little: {_measured(trial)}; keep it that simple"
+    return f"helps: {_measured(trial)}; build on it{_further(trial)}"
 
 
 def _measured(trial: Trial) -> str:

@@ -55,8 +55,13 @@ def outcome_text(trial: Trial) -> str:
     if early := stopped_at(trial):
         return f"{trial.status}, {early}"
     if trial.status in FINISHED:
-        return f"{trial.status}, {measured_text(trial)}, {gain_of(trial)}"
+        return f"{ended_text(trial)}, {measured_text(trial)}, {gain_of(trial)}"
     return str(trial.status)
+
+
+def ended_text(trial: Trial) -> str:
+    """The status of a finished trial, `kept as simpler` told apart."""
+    return "kept as simpler" if trial.kept_as_simpler else str(trial.status)
 
 
 def measured_text(trial: Trial) -> str:

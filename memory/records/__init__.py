@@ -10,6 +10,8 @@ from memory.records.campaigns import Campaign, CampaignState, Event, EventKind
 from memory.records.measurements import Curve, Measurement, MeasurementState, Purpose
 from memory.records.trials import (
     INCUMBENT_FAILED,
+    KEPT_AS_SIMPLER,
+    SIMPLER,
     Lesson,
     LineageBlock,
     Origin,
@@ -22,6 +24,8 @@ from memory.records.trials import (
 
 __all__ = [
     "INCUMBENT_FAILED",
+    "KEPT_AS_SIMPLER",
+    "SIMPLER",
     "Call",
     "CallRole",
     "Campaign",

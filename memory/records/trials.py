@@ -32,6 +32,13 @@ INCUMBENT_FAILED = "incumbent_failed"
 """Key of a trial's decision: the seed with which the incumbent failed on its behalf."""
 
 
+SIMPLER = "simpler"
+"""Value of `kind` in a trial's decision: it is judged as a simplification, which may cost a little."""
+
+KEPT_AS_SIMPLER = "kept_as_simpler"
+"""How a trial that was kept as simpler is counted, beside the statuses."""
+
+
 class Origin(StrEnum):
     """Whose idea a proposal was."""
 
@@ -135,6 +142,21 @@ class Trial(Record):
         return self
 
     @property
+    def edits_code(self) -> bool:
+        """Whether it changes more of the program than the value of a knob."""
+        return self.edit is not None and self.edit.get("kind") != "knob"
+
+    @property
+    def kept_as_simpler(self) -> bool:
+        """Whether it was kept for being simpler and hardly worse: no gain, whatever its numbers."""
+        return self.status is Status.KEEP and (self.decision or {}).get("kind") == SIMPLER
+
+    @property
+    def ended_as(self) -> str | None:
+        """The status, by which trials are counted; but what was kept as simpler is no keep among others."""
+        return KEPT_AS_SIMPLER if self.kept_as_simpler else self.status
+
+    @property
     def keep_undone(self) -> bool:
         """Whether it was kept, and was found out when the campaign's result was measured."""
         return self.status is Status.DISQUALIFIED and self.commit_sha is not None
@@ -171,7 +193,8 @@ class Span(Record):
     trial_id: str
     node: str
     part: str
-    """`self`: the node itself; else what it waited for: `proposer`, `startup`, `train`, `score`, `probe`, `lesson`."""
+    """`self`: the node itself; else what it waited for: `proposer`, `startup`, `tryout`, `train`, `score`, `probe`,
+    `lesson`."""
     seconds: float
 
 

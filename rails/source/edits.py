@@ -1,5 +1,6 @@
 """Edits of the training script, on source text: read and set knobs, and name edits and programs."""
 
+import ast
 import hashlib
 from collections.abc import Mapping
 
@@ -13,6 +14,7 @@ __all__ = [
     "apply_knob",
     "edit_key",
     "program_key",
+    "program_size",
     "read_knobs",
     "set_knobs",
     "unified_diff",
@@ -51,6 +53,15 @@ def program_key(source: str) -> str:
         EditError: not Python.
     """
     return parse_program(source).key
+
+
+def program_size(source: str) -> int:
+    """The number of nodes of the program's normalised syntax tree: how much there is to read, layout apart.
+
+    Raises:
+        EditError: not Python.
+    """
+    return sum(not isinstance(node, ast.expr_context) for node in ast.walk(parse_program(source).tree))
 
 
 def edit_key(edit: KnobEdit | DiffEdit, menu: Menu) -> str:

@@ -17,11 +17,13 @@ from memory.store import Store
 from rails.errors import TrialError
 from rails.status import Status
 from tests.support.variants import first
-from tests.support.workspaces import make_quick_workspace, standin_campaign
+from tests.support.workspaces import code, make_quick_workspace, standin_campaign
 from tools.trainer_tool import Progress, TrainedModel
 
 BETTER = json.dumps({"knob": "rows", "new_value": 32, "reason": "more"})
 CRASHING = json.dumps({"knob": "smoothing", "new_value": 0.0, "reason": "nothing"})
+BROKEN = code("model.learn(inputs", "model.learns(inputs")
+"""Crashes when it is tried out."""
 OPTIONS = RunOptions(trials=1, tag="night")
 
 
@@ -105,15 +107,16 @@ def test_an_incumbent_that_failed_for_this_trial_is_not_asked_again_when_it_is_g
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("after", first(1, [1, 2]))
-def test_a_repaired_trial_is_repaired_as_before(after: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("after", first(1, [2, 1, 3]))
+def test_a_trial_repaired_twice_is_repaired_as_before(after: int, tmp_path: Path) -> None:
     whole, cut = (make_quick_workspace(tmp_path / name) for name in ("whole", "cut"))
-    run(whole, [CRASHING, BETTER])
+    script = [CRASHING, BROKEN, BETTER]
+    run(whole, script)
     (_, trial), _ = record(whole)
-    assert (trial.status, trial.repairs) == (Status.KEEP, 1)
+    assert (trial.status, trial.repairs, trial.attempt) == (Status.KEEP, 2, 2)
     with pytest.raises(DiedError):
-        run(cut, [CRASHING, BETTER], Dying(after))
-    run(cut, [BETTER][: 2 - after])
+        run(cut, script, Dying(after))
+    run(cut, script[after:])
     assert verdict(record(cut)[0][1]) == verdict(trial)
 
 

@@ -29,7 +29,7 @@ from rails.errors import TrialError
 from rails.status import Status
 from tests.support.git_workspace import git
 from tests.support.killing import FINALE, NOW, Point, arm
-from tests.support.workspaces import make_standin_workspace
+from tests.support.workspaces import code, make_standin_workspace
 from tools.trainer_tool import TrainerTool
 
 WHEN: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -39,6 +39,10 @@ WHEN: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 def knob(name: str, value: float) -> str:
     """A reply that sets one knob."""
     return json.dumps({"knob": name, "new_value": value, "reason": "because"})
+
+
+BROKEN: Final = code("model.learn(inputs", "model.learns(inputs")
+"""New code that names what is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ SCRIPTS: Final[dict[str, dict[int, list[str]]]] = {
         2: [knob("smoothing", 1000.0), knob("smoothing", 4.3)],  # out of range, then corrected: discarded
         3: [knob("rows", 3), knob("nonsense", 1)],  # blocked for good
         4: [knob("decay", 0.5)],  # hopeless: discarded midway
-        5: [knob("smoothing", 0.0), knob("smoothing", 4.4)],  # crashes, is repaired: discarded
+        5: [BROKEN, code("smoothing: float = 4.0", "smoothing: float = 4.4")],  # crashes when tried out, is repaired
         6: [knob("smoothing", 0.0), knob("smoothing", 0.0)],  # crashes, and again: a crash
         7: [knob("rows", 32)],  # measured again, the incumbent too: kept
         8: [knob("rows", 3), knob("nonsense", 1)],
@@ -171,7 +175,7 @@ def make_bare(folder: Path) -> Path:
     """A workspace without a store in `folder`/night, and its corpus beside it."""
     root = make_standin_workspace(folder, rule="threshold", max_measurements=2, final_seeds=1)
     change_task(root, "eval_tokens = 2048", "eval_tokens = 1024")
-    change_task(root, "[baseline]\nseeds = 3", "[rails]\ncorrections = 1\n\n[baseline]\nseeds = 1")
+    change_task(root, "[baseline]\nseeds = 3", "[rails]\ncorrections = 1\nrepairs = 1\n\n[baseline]\nseeds = 1")
     return root
 
 

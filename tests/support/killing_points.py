@@ -126,6 +126,8 @@ def _training() -> Iterator[Point]:
     yield place.at("a hopeless end is committed", COMMIT, "after", Phase.MEASURED, into=Phase.MEASURED)
     place = _Place("hard", 5, Node.TRAIN)
     yield from place.around("a crash is stored", f"{_STORE}.finish_measurement", _same(Phase.RUNNING))
+    yield place.at("the repair is to be tried out", f"{_TRAINER}.try_out", "before", Phase.RUNNING, count=2)
+    yield place.at("the repair is tried out", f"{_TRAINER}.try_out", "after", Phase.RUNNING)  # the first did not return
     yield place.at("the repair is training", f"{_TELLER}.training", "before", Phase.RUNNING, count=3)
     place = _Place("keep", 7, Node.TRAIN)
     yield place.at("the candidate is trained again", f"{_TRAINER}.train", "after", Phase.RUNNING, count=2)

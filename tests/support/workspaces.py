@@ -1,5 +1,7 @@
 """Workspaces whose program is the fast stand-in: real git, store and processes, a trial in a third of a second."""
 
+import difflib
+import json
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -63,6 +65,15 @@ id = "weights"
 rule = "bigram_weight + trigram_weight <= 1"
 doc = "the weights are shares of one whole"
 """
+
+
+def code(old: str, new: str) -> str:
+    """A reply that changes the stand-in's code: the one place where `old` stands."""
+    source = STANDIN.read_text(encoding="utf-8")
+    assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in the stand-in"
+    before, after = source.splitlines(keepends=True), source.replace(old, new).splitlines(keepends=True)
+    diff = "".join(difflib.unified_diff(before, after, "a/train.py", "b/train.py"))
+    return json.dumps({"diff": diff, "hypothesis": "better", "expected_delta": -0.01, "reason": "because"})
 
 
 def make_standin_workspace(

@@ -302,6 +302,7 @@ seeds = {baseline_seeds}                   # measurements of the starting point;
 rule = "sequential"         # measured again until clear; "threshold": better by min_gain or more; "strict": any better
 min_gain = {min_gain}            # for "threshold": relative to the campaign's baseline
 # max_measurements = 8      # at most this many of one candidate; when absent 8, for "threshold" 1
+# simpler_margin = 0.002    # keep code that is simpler and proven to be less than this worse than the best ever kept
 
 [final]
 seeds = {final_seeds}                   # fresh seeds on which best and baseline are measured at the end; 0: not at all

@@ -34,6 +34,7 @@ class TrialSpec:
         limits: what the process may take of the machine.
         isolation: how it is kept apart.
         hidden: held-back files and their copies, which it may not read; see `trainer.data.held_back`.
+        one_step_of: of a tryout: the budget that the program is told, of which it makes one step. None: no tryout.
     """
 
     source: str
@@ -49,6 +50,7 @@ class TrialSpec:
     threads: int = 1
     isolation: Isolation = Isolation.L1
     hidden: tuple[Path, ...] = ()
+    one_step_of: Budget | None = None
 
     def permissions(self, scratch: Path) -> Permissions:
         """What the process may do that works in `scratch`."""

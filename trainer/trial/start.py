@@ -42,7 +42,7 @@ def start(
         theirs.callback(os.close, their_output)
         told = ChildSpec(
             seed=spec.seed,
-            budget=spec.budget,
+            budget=spec.one_step_of or spec.budget,
             device=spec.device,
             threads=spec.threads,
             eval_rows=layout.rows,
@@ -52,6 +52,7 @@ def start(
             shm_fd=processes.FIRST_FD + 1,
             state_fd=processes.FIRST_FD + 2,
             replica=replica,
+            one_step=spec.one_step_of is not None,
         )
         child = launcher.launch(
             scratch / PROGRAM,

@@ -74,6 +74,7 @@ class ChildSpec:
 
     Args:
         replica: whether it loads the state in `state_fd` and only answers, instead of training and saving it there.
+        one_step: whether its budget is over after one step: it is tried out.
     """
 
     seed: int
@@ -87,6 +88,7 @@ class ChildSpec:
     shm_fd: int
     state_fd: int
     replica: bool = False
+    one_step: bool = False
 
     def to_json(self) -> str:
         """The value of `SPEC_VARIABLE`."""

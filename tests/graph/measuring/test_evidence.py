@@ -48,7 +48,7 @@ class Night:
         services = SimpleNamespace(store=self.store, task=task, campaign=self.campaign)
         services.measured = partial(Services.measured, cast(Services, services))
         services.trial = self.store.trial
-        found = clock_evidence(cast(Services, services), trial)
+        found = clock_evidence(cast(Services, services), trial, trial.parent_trial_id)
         assert found["on_clock"] == (self.kind in {"seconds", "cpu_seconds"})
         return found
 
