@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from memory.database.queries import TrialCalls
-from memory.keep.gains import confirmed_gain, is_simpler
+from memory.keep.gains import confirmed_gain
 from memory.records import CallRole, Origin, Trial
 from rails.status import FINISHED, QUARANTINED, Status
 
@@ -164,7 +164,7 @@ def _redrafts(trials: list[Trial], confirmed: Collection[int]) -> Redrafts:
 
 
 def _proven(trials: Iterable[Trial], confirmed: Collection[int]) -> list[float]:
-    return [t.gain or 0.0 for t in trials if t.seq in confirmed and t.status is Status.KEEP and not is_simpler(t)]
+    return [t.gain or 0.0 for t in trials if t.seq in confirmed and t.status is Status.KEEP and not t.kept_as_simpler]
 
 
 def _total(counts: Iterable[int | None]) -> int | None:
