@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.base import Proposer
+from agents.local.shelf import find_student, student_names
 from agents.model.config import MODELS_FILE, ModelConfig, load_models, workspace_models
 from agents.replay import ReplayProposer
 from agents.statistical.proposers import RandomProposer, TpeProposer
@@ -25,6 +26,9 @@ REPLAY_FILE = "replay.jsonl"
 """The recording that `replay` reads from the workspace; `replay:FILE` names another."""
 
 STATISTICAL: dict[str, Callable[[], Proposer]] = {"tpe": TpeProposer, "random": RandomProposer}
+STUDENT = "student:"
+"""What stands before the name, or the folder, of a distilled student."""
+
 HYBRID = "hybrid:"
 """What stands before a model's name where a statistical search leads and the model helps."""
 
@@ -42,7 +46,8 @@ def known_proposers(workspace: Path | None) -> tuple[str, ...]:
         UserError: a malformed models.toml.
     """
     models = _models(workspace)
-    return (*STATISTICAL, "planner", "replay", *models, *(f"{HYBRID}{name}" for name in models))
+    students = (f"{STUDENT}{name}" for name in student_names())
+    return (*STATISTICAL, "planner", "replay", *models, *(f"{HYBRID}{name}" for name in models), *students)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +69,21 @@ def make_proposer(name: str, *, workspace: Path, around: Surroundings | None = N
     """The proposer of a name.
 
     Args:
-        name: `tpe`, `random`, `replay` or `replay:FILE`, a model of models.toml, `planner` for the configured one, or
-            `hybrid:` with one of these two.
+        name: `tpe`, `random`, `replay` or `replay:FILE`, `student:NAME` or `student:FOLDER/`, a model of models.toml,
+            `planner` for the configured one, or `hybrid:` with one of these two.
         workspace: where models.toml and recordings are looked for.
         around: what a model's proposer works with; the others need nothing.
 
     Raises:
         UserError: an unknown name (with the nearest one), a malformed models.toml, a key that is not set, a
-            recording that cannot be read.
+            recording that cannot be read, a student that is not there.
     """
     if name in STATISTICAL:
         return STATISTICAL[name]()
     if name == "replay" or name.startswith("replay:"):
         return ReplayProposer(workspace / (name.partition(":")[2] or REPLAY_FILE))
+    if name.startswith(STUDENT):
+        return _student(name, workspace)
     models = _models(workspace)
     model = _model_of(name, workspace, models)
     if model is None:
@@ -97,6 +104,13 @@ def make_proposer(name: str, *, workspace: Path, around: Surroundings | None = N
         form=around.form,
     )
     return HybridProposer(planner) if name.startswith(HYBRID) else planner
+
+
+def _student(name: str, workspace: Path) -> Proposer:
+    from agents.local.proposer import StudentProposer  # here: these load numpy
+    from agents.local.student import load_student
+
+    return StudentProposer(name, load_student(find_student(name.removeprefix(STUDENT), workspace)))
 
 
 def _model_of(name: str, workspace: Path, models: dict[str, ModelConfig]) -> str | None:
@@ -154,6 +168,8 @@ def require_prices(name: str, workspace: Path) -> None:
     Raises:
         UserError: the model's entry in models.toml states no prices; or a malformed models.toml.
     """
+    if name.startswith(STUDENT):
+        return _student(name, workspace)
     models = _models(workspace)
     model = _model_of(name, workspace, models) or ""
     config = models.get(model)

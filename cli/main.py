@@ -12,6 +12,7 @@ import typer.core
 from cli.commands.analyze import analyze
 from cli.commands.compare import compare
 from cli.commands.diff import diff
+from cli.commands.distil import distil_app
 from cli.commands.doctor import doctor
 from cli.commands.export import export
 from cli.commands.import_ import import_
@@ -21,6 +22,7 @@ from cli.commands.models import models_app
 from cli.commands.near_misses import near_misses
 from cli.commands.pause import pause
 from cli.commands.query import query
+from cli.commands.race import race
 from cli.commands.rails import rails_app
 from cli.commands.report import report
 from cli.commands.restore import restore
@@ -62,6 +64,7 @@ for command in (
     analyze,
     compare,
     report,
+    race,
     export,
     doctor,
     restore,
@@ -71,6 +74,7 @@ app.command("import")(import_)
 app.add_typer(rails_app, name="rails")
 app.add_typer(tables_app, name="tables")
 app.add_typer(models_app, name="models")
+app.add_typer(distil_app, name="distill")
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:

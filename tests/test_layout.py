@@ -13,7 +13,7 @@ import pytest
 from setuptools import find_packages
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("agents", "cli", "graph", "memory", "rails", "tools", "trainer")
+PACKAGES = ("agents", "cli", "graph", "memory", "rails", "studies", "tools", "trainer")
 SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 AGENT_EDITED = ROOT / "trainer" / "train.py"

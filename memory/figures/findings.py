@@ -123,7 +123,7 @@ def _finder(name: str, trials: list[Trial], calls: Sequence[TrialCalls], confirm
         name=name,
         trials=len(trials),
         keeps=sum(trial.status is Status.KEEP for trial in trials),
-        simpler=sum(map(is_simpler, trials)),
+        simpler=sum(trial.kept_as_simpler for trial in trials),
         confirmed=len(proven),
         gain=math.fsum(proven),
         seconds=math.fsum(trial.total_s for trial in trials),

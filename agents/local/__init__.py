@@ -1,0 +1,1 @@
+"""Students: proposers distilled from recorded campaigns, that run on the machine that asks them."""

@@ -1,0 +1,213 @@
+"""`nightshift distill`: a corpus of recorded choices, a student trained on it, and its promotion."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.inputs.options import JsonOption
+
+distil_app = typer.Typer(help="Distil a proposer from recorded campaigns.", no_args_is_help=True)
+
+MenuOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Menu file: what could be changed.", show_default="the record's own")
+]
+HoldoutOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Hold out the last N trials of each campaign; of a short one at most a quarter.",
+        show_default="8",
+    ),
+]
+STUDENT_HELP = "A student's folder, or the name of a promoted one."
+
+
+class ObjectiveName(StrEnum):
+    """What training makes more likely."""
+
+    ADVANTAGE = "advantage"
+    CLONE = "clone"
+
+
+@distil_app.callback()
+def _group() -> None:
+    """Distil a proposer from recorded campaigns."""
+
+
+@distil_app.command()
+def corpus(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Workspaces, campaigns (DIR@TAG), or log files.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")],
+    menu: MenuOption = None,
+    holdout: HoldoutOption = None,
+    held_out: Annotated[
+        list[str] | None, typer.Option(metavar="SOURCE", help="A campaign to hold out as a whole; may be repeated.")
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Leave program.md in the prompts that hold it.", show_default=False)
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Make a corpus. Every decided trial with what could be chosen then, what was chosen, and what it brought.
+
+    The last trials of each campaign are held out: nothing that is trained on comes after them.
+    """
+    from cli.inputs.corpora import make_corpus
+    from cli.terminal.output import print_json, stdout
+    from studies.distil.files import write_corpus
+
+    made = make_corpus(sources, menu, holdout=holdout, held_out=held_out or (), private=private)
+    card = write_corpus(out.expanduser(), made)
+    if json:
+        print_json({"corpus": str(out), **card})
+        return
+    from cli.terminal.output import table
+
+    console = stdout()
+    console.print(table(("", ""), _card_rows(card)))
+    for warning in card["warnings"]:
+        console.print(f"warning: {warning}", soft_wrap=True, markup=False)
+
+
+def _card_rows(card: dict[str, Any]) -> list[tuple[str, Any]]:
+    keeps = ", ".join(f"{top['knob']}={top['value']} ×{top['count']}" for top in card["top_keeps"][:5])
+    tops = ", ".join(f"{top['knob']}={top['value']} ×{top['count']}" for top in card["top_targets"][:5])
+    prompts = ", ".join(f"{count} {how}" for how, count in card["prompts"].items())
+    return [
+        ("campaigns", ", ".join(f"{one['source']} ({one['baseline']} baseline)" for one in card["campaigns"])),
+        ("to train on", f"{card['train']} trials, {card['train_keeps']} kept, {card['targets']} of them targets"),
+        ("held out", f"{card['heldout']} trials, {card['heldout_keeps']} kept, {card['heldout_targets']} targets"),
+        ("options", f"{card['options_mean']:.0f} on average"),
+        ("targets", f"{card['targets_distinct']} different, entropy {card['target_entropy']:.2f} nats"),
+        ("most chosen", tops or "none"),
+        ("most kept", keeps or "none"),
+        ("no-ops", f"{card['no_ops']}; {card['no_ops_if_rolled']}, had kept changes stayed in"),
+        ("prompts", prompts),
+        ("never touched", ", ".join(card["untouched"]) or "none"),
+    ]
+
+
+@distil_app.command()
+def train(
+    corpus: Annotated[Path, typer.Option(metavar="DIR", help="A corpus, as `distill corpus` wrote it.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the student.")],
+    base: Annotated[str, typer.Option(help="What is trained: `embedded` is a small network of our own.")] = "embedded",
+    objective: Annotated[
+        ObjectiveName, typer.Option(help="advantage: what brought more counts more; clone: all choices alike.")
+    ] = ObjectiveName.ADVANTAGE,
+    parent: Annotated[
+        str | None, typer.Option(metavar="STUDENT", help=f"Go on from this one. {STUDENT_HELP}", show_default="none")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="For weights and order.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Train a student on a corpus. Early stopping looks at a part of the training rows, never at what is held out."""
+    from cli.terminal.output import print_json, stdout
+    from rails.errors import UserError
+    from studies.distil.embedded import train_student
+    from studies.distil.files import read_corpus
+    from studies.distil.train import Recipe
+
+    if base != "embedded":
+        raise UserError(f"there is no base {base!r} to train", where="--base", fix="use `embedded`")
+    card = train_student(
+        read_corpus(corpus.expanduser()), out.expanduser(), Recipe(objective=objective.value, seed=seed), parent=parent
+    )
+    if json:
+        print_json({"adapter": str(out), "base": card.base, "metrics": card.metrics})
+        return
+    metrics = card.metrics
+    stdout().print(
+        f"{out}: {metrics['parameters']} parameters trained on {metrics['rows']} choices in "
+        f"{metrics['train_s']:.1f} s, loss {metrics['validation_loss']:.3f} on {metrics['validation_rows']} others "
+        f"(epoch {metrics['best_epoch']} of {metrics['epochs']})",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+@distil_app.command()
+def promote(
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help=STUDENT_HELP)],
+    name: Annotated[str, typer.Option(help="The name to give it: `--proposer student:NAME`.")],
+    on: Annotated[str, typer.Option(metavar="SOURCE", help="A corpus whose held-out choices are raced on.")],
+    menu: MenuOption = None,
+    holdout: HoldoutOption = None,
+    live: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Result of a live race against its teacher, as JSON.", show_default="none"),
+    ] = None,
+    replay_only: Annotated[
+        bool, typer.Option("--replay-only", help="Do without a live race.", show_default=False)
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Give a student a name, if it passes the gates. Else say which failed, and by how much.
+
+    Gates: all its proposals are valid; it predicts held-out choices better than counts alone do; in a live race its
+    regret is not more than 0.02 above its teacher's, at the upper end of the interval.
+    """
+    from agents.local.shelf import find_student, put_student
+    from agents.local.student import load_student
+    from cli.inputs.corpora import find_corpus
+    from cli.terminal.output import print_json, stdout
+    from studies.distil.promotion import judge, live_gate, read_live, replay_gates
+    from studies.distil.race import race
+    from studies.distil.racers import DistributionRacer
+
+    folder = find_student(_as_folder(student))
+    loaded = load_student(folder)
+    raced = race(find_corpus(on, menu, holdout), [DistributionRacer("student", loaded.scorer, loaded.card.temperature)])
+    gates = replay_gates(raced["proposers"], "student")
+    gates.append(live_gate(None if live is None else read_live(live.expanduser())))
+    passed = [gate.as_dict() for gate in judge(gates, replay_only=replay_only)]
+    place, card = put_student(folder, name, passed)
+    if json:
+        metrics = {**card.metrics, "race": raced["proposers"]["student"]}
+        print_json({"adapter": str(place), "name": name, "gates": passed, "metrics": metrics})
+        return
+    console = stdout()
+    for gate in gates:
+        console.print(
+            f"{'passed' if gate.passed else 'waived'}: {gate.name}: {gate.says}", soft_wrap=True, markup=False
+        )
+    console.print(f"promoted: nightshift run DIR --proposer student:{name}", soft_wrap=True, markup=False)
+
+
+def _as_folder(student: str) -> str:
+    """A folder that is named without a slash, as a folder."""
+    return f"./{student}" if "/" not in student and Path(student).is_dir() else student
+
+
+@distil_app.command("list")
+def list_(json: JsonOption = False) -> None:
+    """List the students that were promoted, with what they were trained on and the gates they passed."""
+    from agents.local.shelf import student_names, students_home
+    from agents.local.student import read_card
+    from cli.terminal.output import print_json, stdout, table
+
+    cards = {name: read_card(students_home() / name) for name in student_names()}
+    if json:
+        print_json({"students": {name: card.model_dump(mode="json") for name, card in cards.items()}})
+        return
+    rows = [
+        (
+            f"student:{name}",
+            card.base,
+            card.parent,
+            card.corpus_sha256[:12],
+            card.metrics.get("rows"),
+            _gates(card.gates),
+        )
+        for name, card in cards.items()
+    ]
+    stdout().print(table(("name", "base", "parent", "corpus", "rows", "gates"), rows, right=("rows",)))
+
+
+def _gates(gates: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{gate['name']} {'passed' if gate['passed'] else 'not run'}" for gate in gates) or "none"

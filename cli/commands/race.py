@@ -1,0 +1,119 @@
+"""`nightshift race`: students and proposers on the same held-out choices."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.commands.distil import HoldoutOption, MenuOption
+from cli.inputs.options import JsonOption
+
+if TYPE_CHECKING:
+    from studies.distil.corpus import Corpus
+    from studies.distil.racers import Racer
+
+DIRECT = ("marginal", "conditional logit", "uniform")
+"""In every race: naming them again changes nothing."""
+
+
+def race(
+    proposers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PROPOSER...",
+            help="student:NAME, a student's folder, tpe, random, a model of models.toml, or replay:FILE.",
+            show_default=False,
+        ),
+    ] = None,
+    on: Annotated[str, typer.Option(metavar="SOURCE", help="A corpus, a workspace, or a log file.")] = ".",
+    menu: MenuOption = None,
+    holdout: HoldoutOption = None,
+    samples: Annotated[int, typer.Option(min=1, max=1000, help="Draws of each for each choice.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="For the draws.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Race proposers on held-out choices: who says best what was chosen, how surely, and at what cost.
+
+    `marginal`, `conditional logit` and `uniform` are in every race: whoever does not beat the first has learnt nothing
+    beyond counts. replay:FILE takes predictions that were recorded, one line for each held-out choice.
+    """
+    from cli.inputs.corpora import find_corpus
+    from cli.terminal.output import print_json, stdout
+    from cli.terminal.progress import progress
+    from studies.distil.race import race as run_race
+    from trainer.energy import EnergyMeter
+
+    corpus = find_corpus(on, menu, holdout)
+    racers = [make_racer(name, corpus) for name in proposers or () if name not in DIRECT]
+    with progress("racing"), EnergyMeter("cpu") as meter:
+        found = run_race(corpus, racers, samples=samples, seed=seed, joules=meter.read_joules)
+        energy = meter.describe()
+    if json:
+        print_json({"on": on, **found, "energy": energy})
+        return
+    _print(stdout(), found, energy)
+
+
+def make_racer(name: str, corpus: "Corpus") -> "Racer":
+    """Who is meant by a name on the command line.
+
+    Raises:
+        UserError: nobody.
+    """
+    from agents.local.shelf import find_student
+    from agents.local.student import CARD, load_student
+    from agents.registry import STUDENT, make_proposer
+    from studies.distil.racers import DistributionRacer, ProposerRacer, RecordedRacer
+
+    folder = Path(name).expanduser()
+    if name.startswith(STUDENT) or (folder / CARD).is_file():
+        home = find_student(name.removeprefix(STUDENT)) if name.startswith(STUDENT) else folder
+        student = load_student(home)
+        return DistributionRacer(name, student.scorer, student.card.temperature)
+    if name.startswith("replay:"):
+        return RecordedRacer(name, Path(name.removeprefix("replay:")).expanduser())
+    proposer = make_proposer(name, workspace=Path(), seed=0)
+    proposer.check_ready()
+    return ProposerRacer(name, proposer, corpus)
+
+
+def _print(out: Any, found: dict[str, Any], energy: str) -> None:
+    from cli.terminal.output import table
+
+    columns = ("proposer", "valid", "nll", "knob", "exact", "knob, drawn", "same again", "entropy", "distinct",
+               "value", "known", "time")  # fmt: skip
+    rows = [_row(name, figures) for name, figures in found["proposers"].items()]
+    out.print(table(columns, rows, right=columns[1:]))
+    out.print(
+        f"{found['rows']} held-out choices, {found['samples']} draws each; nll in nats, [95 % by bootstrap]; knob and "
+        "exact: of what it holds most likely; value: mean gain of its picks that are on record",
+        soft_wrap=True,
+        markup=False,
+    )
+    out.print(f"energy: {energy}", soft_wrap=True, markup=False)
+
+
+def _row(name: str, f: dict[str, Any]) -> tuple[object, ...]:
+    from cli.terminal.output import NOTHING, percent
+
+    def number(key: str, digits: int = 2) -> str:
+        return NOTHING if f[key] is None else f"{f[key]:.{digits}f}"
+
+    nll = number("nll")
+    if f["nll_low"] is not None:
+        nll += f" [{f['nll_low']:.2f}, {f['nll_high']:.2f}]"
+    took = NOTHING if f["latency_s"] is None else f"{1000 * f['latency_s']:.2f} ms"
+    return (
+        name,
+        number("validity"),
+        nll,
+        number("knob_match"),
+        number("exact_match"),
+        number("knob_match_samples"),
+        number("self_agreement"),
+        number("entropy"),
+        f"{f['distinct']} of {f['draws']}",
+        percent(f["value"]),
+        number("value_known"),
+        took,
+    )

@@ -1,0 +1,1 @@
+"""What is learnt from whole campaigns: students distilled from them, and how they compare."""

@@ -1,0 +1,1 @@
+"""Students: a corpus of recorded choices, training, the race against other proposers, promotion."""
