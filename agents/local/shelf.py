@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from agents.local.student import CARD, StudentCard, read_card, write_card
+from agents.local.card import CARD, StudentCard, read_card, write_card
 from rails.errors import UserError
 from rails.text import closest, quote
 

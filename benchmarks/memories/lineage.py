@@ -4,7 +4,11 @@ A real store holds so many trials; then trials are written one by one as a loop 
 their incumbent, and after each the block is rendered both ways, from the rows that the store remembers. Both texts must
 be the same. The block of a search that is stuck has suggestions in it, and costs more.
 
+<<<<<<<< HEAD:benchmarks/memories/lineage.py
     python benchmarks/memories/lineage.py [--trials 100 1000 10000] [--steps 30] [--json]
+========
+    python benchmarks/shared/memory_lineage.py [--trials 100 1000 10000] [--steps 30] [--json]
+>>>>>>>> 5854cef (Students: tests, the benchmark on synthetic tasks, cards without numpy):benchmarks/shared/memory_lineage.py
 """
 
 import argparse

@@ -132,7 +132,7 @@ def train(
 
 
 @distil_app.command()
-def promote(
+def promote(  # noqa: PLR0913, PLR0917  # a command's parameters are its options
     student: Annotated[str, typer.Argument(metavar="STUDENT", help=STUDENT_HELP)],
     name: Annotated[str, typer.Option(help="The name to give it: `--proposer student:NAME`.")],
     on: Annotated[str, typer.Option(metavar="SOURCE", help="A corpus whose held-out choices are raced on.")],
@@ -187,8 +187,8 @@ def _as_folder(student: str) -> str:
 @distil_app.command("list")
 def list_(json: JsonOption = False) -> None:
     """List the students that were promoted, with what they were trained on and the gates they passed."""
+    from agents.local.card import read_card
     from agents.local.shelf import student_names, students_home
-    from agents.local.student import read_card
     from cli.terminal.output import print_json, stdout, table
 
     cards = {name: read_card(students_home() / name) for name in student_names()}

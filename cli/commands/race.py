@@ -60,8 +60,9 @@ def make_racer(name: str, corpus: "Corpus") -> "Racer":
     Raises:
         UserError: nobody.
     """
+    from agents.local.card import CARD
     from agents.local.shelf import find_student
-    from agents.local.student import CARD, load_student
+    from agents.local.student import load_student
     from agents.registry import STUDENT, make_proposer
     from studies.distil.racers import DistributionRacer, ProposerRacer, RecordedRacer
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from agents.local.card import EMBEDDED, StudentCard
 from agents.local.features import FEATURES
 from agents.local.scorer import WEIGHTS, EmbeddedScorer
 from agents.local.shelf import find_student
-from agents.local.student import EMBEDDED, StudentCard, load_student, save_embedded
+from agents.local.student import load_student, save_embedded
 from memory.records import utc_now
 from studies.distil.corpus import Corpus
 from studies.distil.files import corpus_sha256

@@ -10,7 +10,7 @@ from rails.errors import UserError
 from studies.distil.race import MARGINAL
 
 REGRET_MARGIN = 0.02
-"""How far above the teacher's the upper end of the live regret's interval may lie, as a share of what there is to win."""
+"""How far above the teacher's the upper end of the live regret's interval may lie, of what there is to win."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ class Recipe:
     weight_decay: float = 1e-2
     smoothing: float = 0.1
     """Of the target, over all options: what keeps a student of few rows from collapsing."""
-    advantage_scale: float = 1.0
+    advantage_scale: float = 0.3
     """The gain, in spreads of the campaign, that makes a choice count e times as much."""
     patience: int = 25
     """Epochs without a better loss on the validation rows before training ends."""

@@ -138,5 +138,5 @@ def test_a_reference_that_matches_nothing_or_is_not_there_is_refused(tmp_path: P
     with pytest.raises(FileNotFoundError, match="no saved adapter"):
         LoraReferenceSnapshot.from_disk(Adapted(), tmp_path)
     saved(Adapted(), tmp_path)
-    with pytest.raises(ValueError, match="as adapter 'wrong'.*empty"):
+    with pytest.raises(ValueError, match=r"as adapter 'wrong'.*empty"):
         LoraReferenceSnapshot.from_disk(Adapted(), tmp_path, adapter_name="wrong")

@@ -1,0 +1,84 @@
+"""Is a student worth anything? Live against its teacher on synthetic tasks, and on a recorded log.
+
+    python benchmarks/distil.py [--tables 120] [--seeds 3] [--json]
+    python benchmarks/distil.py --trajectory FILE --menu FILE [--seeds 3] [--json]
+
+Without a log: embedded students of eight campaigns of `tpe` are paired with it, and with `random`, on tasks of families
+that none was trained on. With one: students of its first trials say what its last eight were, beside counts and a
+conditional logit.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import rails.bootstrap  # noqa: E402, F401  # isort: skip  # pyright: ignore[reportUnusedImport]
+from agents.local.scorer import EmbeddedScorer  # noqa: E402
+from benchmarks.students.live import measure, proposal_ms, student_of  # noqa: E402
+from cli.inputs.corpora import make_corpus  # noqa: E402
+from studies.distil.race import race  # noqa: E402
+from studies.distil.racers import DistributionRacer  # noqa: E402
+from studies.distil.train import Recipe, train_embedded  # noqa: E402
+from studies.distil.views import training_choices  # noqa: E402
+
+
+def on_log(trajectory: Path, menu: Path, seeds: int) -> dict[str, Any]:
+    """Embedded students of several seeds on a log's held-out trials."""
+    corpus = make_corpus([str(trajectory)], menu)
+    choices = training_choices(corpus)
+    racers: list[DistributionRacer] = []
+    took_s: list[float] = []
+    for objective in ("advantage", "clone"):
+        for seed in range(seeds):
+            started = time.process_time()
+            made = train_embedded(choices, Recipe(objective=objective, seed=seed))
+            took_s.append(time.process_time() - started)
+            racers.append(DistributionRacer(f"{objective}, seed {seed}", EmbeddedScorer(made.weights)))
+    found = race(corpus, racers)
+    return {"train": len(corpus.train), "heldout": len(corpus.heldout), "train_cpu_s": max(took_s), **found}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trajectory", type=Path, help="a recorded log")
+    parser.add_argument("--menu", type=Path, help="its menu")
+    parser.add_argument("--tables", type=int, default=120)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.trajectory is not None:
+        found = on_log(options.trajectory, options.menu, options.seeds)
+        lines = [_raced(name, figures) for name, figures in found["proposers"].items()]
+    else:
+        student = student_of()
+        found = {**measure(options.tables, options.seeds), "student_proposal_cpu_ms": proposal_ms(student)}
+        lines = [_lived(name, figures) for name, figures in found["proposers"].items()]
+        lines.append(f"a student's proposal: {found['student_proposal_cpu_ms']:.2f} ms of CPU, the simulation included")
+    print(json.dumps(found, indent=2) if options.json else "\n".join(lines))
+
+
+def _raced(name: str, f: dict[str, Any]) -> str:
+    entropy = f"entropy {f['entropy']:.2f}, largest mean p {f['max_mean_p']:.2f}, {f['distinct']} of {f['draws']}"
+    return (
+        f"{name:22} nll {f['nll']:.2f} [{f['nll_low']:.2f}, {f['nll_high']:.2f}]  knob {f['knob_match']:.2f}  {entropy}"
+    )
+
+
+def _lived(name: str, f: dict[str, Any]) -> str:
+    less = f["less_tpe"]
+    by = ", ".join(f"{family} {value:.3f}" for family, value in f["by_family"].items())
+    seeds = ", ".join(f"{value:.3f}" for value in f["by_seed"])
+    interval = f"{less['mean']:+.3f} [{less['low']:+.3f}, {less['high']:+.3f}]"
+    area = f"{f['mean_regret']:.3f} ({f['mean_regret_less_tpe']['mean']:+.3f})"
+    return f"{name:20} regret {f['regret']:.3f}, less tpe's {interval}; over all trials {area}; {by}; seeds {seeds}"
+
+
+if __name__ == "__main__":
+    main()
