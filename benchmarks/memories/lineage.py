@@ -4,11 +4,7 @@ A real store holds so many trials; then trials are written one by one as a loop 
 their incumbent, and after each the block is rendered both ways, from the rows that the store remembers. Both texts must
 be the same. The block of a search that is stuck has suggestions in it, and costs more.
 
-<<<<<<<< HEAD:benchmarks/memories/lineage.py
     python benchmarks/memories/lineage.py [--trials 100 1000 10000] [--steps 30] [--json]
-========
-    python benchmarks/shared/memory_lineage.py [--trials 100 1000 10000] [--steps 30] [--json]
->>>>>>>> 5854cef (Students: tests, the benchmark on synthetic tasks, cards without numpy):benchmarks/shared/memory_lineage.py
 """
 
 import argparse
@@ -68,13 +64,13 @@ def walk(store: Store, records: CampaignRecords, later: CampaignRecords) -> Time
     """Write the later trials, and render after each."""
     campaign_id = records.campaign.campaign_id
     lineage = Lineage(store, campaign_id)
-    spent: Times = {"first, rows from the tables": [timed(lambda: lineage.render(config=MODES["searching"]))[0]]}
-    lineage.render(config=MODES["stuck"])
+    spent: Times = {"first, rows from the tables": [timed(lambda: lineage.render(MODES["searching"]))[0]]}
+    lineage.render(MODES["stuck"])
     for step, trial in enumerate(later.trials):
         write_trial(store, records, trial)
         refresh(store, campaign_id, step)
         for name, config in MODES.items():
-            took, block = timed(lambda config=config: lineage.render(config=config))
+            took, block = timed(lambda config=config: lineage.render(config))
             spent.setdefault(f"{name} incremental", []).append(took)
             if step % PLAIN_EVERY == 0:
                 took, plain = timed(lambda config=config: render_lineage(store, campaign_id, config))

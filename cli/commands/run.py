@@ -39,7 +39,9 @@ def run(  # noqa: PLR0913, PLR0917  (the options are the command line's contract
     joules: Annotated[float | None, typer.Option(min=0.0, help="Stop when the machine took this much.")] = None,
     proposer: Annotated[
         str | None,
-        typer.Option(help="A model of models.toml, hybrid:MODEL, tpe, random or replay:FILE.", show_default=False),
+        typer.Option(
+            help="A model of models.toml, hybrid:MODEL, student:NAME, tpe, random or replay:FILE.", show_default=False
+        ),
     ] = None,
     fallback: Annotated[
         str | None,

@@ -97,7 +97,7 @@ def test_nothing_that_is_trained_on_knows_of_what_is_held_out(log: Path, menu: P
 def test_the_same_campaign_in_two_places_is_refused(log: Path, menu: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.jsonl"
     copy.write_text(log.read_text() + "\n")  # another file, and other ids
-    with pytest.raises(UserError, match="same campaign as .*log.jsonl.*trained on and held out"):
+    with pytest.raises(UserError, match=r"same campaign as .*log.jsonl.*trained on and held out"):
         make_corpus([str(log)], menu, held_out=[str(copy)])
 
 
@@ -113,7 +113,7 @@ def test_a_whole_campaign_can_be_held_out(log: Path, menu: Path, tmp_path: Path)
 
 
 def test_without_a_menu_or_targets_there_is_no_corpus(log: Path, menu: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not say which knobs .* --menu FILE"):
+    with pytest.raises(UserError, match=r"does not say which knobs .* --menu FILE"):
         make_corpus([str(log)], None)
     empty = tmp_path / "empty.jsonl"
     empty.write_text("".join(json.dumps(line) + "\n" for line in [HEADER, LOG[4]]))

@@ -215,7 +215,7 @@ def test_gates_say_what_failed_and_by_how_much() -> None:
     for words in ("97.5 %", "0.250 nats above", "+0.050"):
         assert words in str(told.value)
     waiting = [*replay_gates(raced(1.0, 2.8), "student"), live_gate(None)]
-    with pytest.raises(UserError, match="the live gate was not run .*--replay-only"):
+    with pytest.raises(UserError, match=r"the live gate was not run .*--replay-only"):
         judge(waiting, replay_only=False)
     assert judge(waiting, replay_only=True) == waiting
 
