@@ -168,8 +168,6 @@ def require_prices(name: str, workspace: Path) -> None:
     Raises:
         UserError: the model's entry in models.toml states no prices; or a malformed models.toml.
     """
-    if name.startswith(STUDENT):
-        return _student(name, workspace)
     models = _models(workspace)
     model = _model_of(name, workspace, models) or ""
     config = models.get(model)

@@ -58,7 +58,10 @@ def main() -> None:
         lines = [_raced(name, figures) for name, figures in found["proposers"].items()]
     else:
         student = student_of()
-        found = {**measure(options.tables, options.seeds), "student_proposal_cpu_ms": proposal_ms(student)}
+        found: dict[str, Any] = {
+            **measure(options.tables, options.seeds),
+            "student_proposal_cpu_ms": proposal_ms(student),
+        }
         lines = [_lived(name, figures) for name, figures in found["proposers"].items()]
         lines.append(f"a student's proposal: {found['student_proposal_cpu_ms']:.2f} ms of CPU (median)")
     print(json.dumps(found, indent=2) if options.json else "\n".join(lines))

@@ -128,7 +128,7 @@ def _of_past(
     kept = np.array([outcome.kept for outcome in past])
     on_knob = knob[:, None] == then[None, :]
     exact = on_knob & (np.abs(here[:, None] - there[None, :]) < 1e-9)
-    for row in np.flatnonzero(unordered):
+    for row in map(int, np.flatnonzero(unordered)):
         exact[row] = [(outcome.knob, outcome.value) == situation.options[row] for outcome in past]
     # Text has no direction: there, the same value is the same side, and another value the other one.
     on_side = np.where(unordered[:, None] > 0, exact, on_knob & (side[:, None] == moved[None, :]))

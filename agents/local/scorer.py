@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,8 +81,9 @@ class EmbeddedScorer:
     def save(self, folder: Path) -> None:
         """Write the network into a student's folder."""
         named = dict(zip(LAYERS, self._layers, strict=True))
-        arrays = {f"{name}.weight": weight for name, (weight, _) in named.items()}
-        np.savez(folder / WEIGHTS, **arrays, **{f"{name}.bias": bias for name, (_, bias) in named.items()})
+        arrays: dict[str, Any] = {f"{name}.weight": weight for name, (weight, _) in named.items()}
+        arrays |= {f"{name}.bias": bias for name, (_, bias) in named.items()}
+        np.savez(folder / WEIGHTS, **arrays)
 
 
 def _fits(shapes: list[tuple[int, ...]]) -> bool:

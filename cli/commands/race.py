@@ -73,7 +73,7 @@ def make_racer(name: str, corpus: "Corpus") -> "Racer":
         return DistributionRacer(name, student.scorer, student.card.temperature)
     if name.startswith("replay:"):
         return RecordedRacer(name, Path(name.removeprefix("replay:")).expanduser())
-    proposer = make_proposer(name, workspace=Path(), seed=0)
+    proposer = make_proposer(name, workspace=Path())
     proposer.check_ready()
     return ProposerRacer(name, proposer, corpus)
 

@@ -15,7 +15,7 @@ from memory.record_set import RecordSet
 from memory.records import Call, Phase, Trial, TrialKind
 from rails.errors import UserError
 from rails.menu import Menu
-from rails.status import QUARANTINED, Status
+from rails.status import Status
 from studies.distil.corpus import CampaignCard, Corpus, Example, NoTarget
 from studies.distil.prompts import rebuilt_prompt, sent_prompt
 from studies.distil.splits import DEFAULT_HOLDOUT, refuse_twice, split_by_time, split_of
@@ -180,9 +180,9 @@ class _Walk:
                 prompt_from="call" if sent else self.rebuilt,
             )
         )
-        if choice is not None and known and trial.status not in QUARANTINED:
-            kept = trial.status is Status.KEEP
-            self.outcomes.append(Outcome(trial.seq, choice[0], knobs[choice[0]], choice[1], trial.gain, kept))
+        outcome = self.examples[-1].outcome
+        if outcome is not None:
+            self.outcomes.append(outcome)
 
     def _rebuilt_prompt(self, trial: Trial, knobs: Mapping[str, KnobValue]) -> list[dict[str, Any]]:
         return rebuilt_prompt(self.menu, knobs, self.outcomes, trial.seq)

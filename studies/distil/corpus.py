@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from agents.base import KnobValue
+from agents.statistical.history import Outcome
 from rails.menu import Menu
-from rails.status import Status
+from rails.status import QUARANTINED, Status
 
 Pair = tuple[str, KnobValue]
 """A knob and a value."""
@@ -67,6 +68,24 @@ class Example(_Strict):
     def kept(self) -> bool:
         """Whether the change was kept."""
         return self.status is Status.KEEP
+
+    @property
+    def after(self) -> dict[str, KnobValue]:
+        """The knob setting that it led to."""
+        return (
+            self.knobs
+            if self.choice is None or self.choice[0] not in self.knobs
+            else {**self.knobs, self.choice[0]: self.choice[1]}
+        )
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What it brought, as the next choice's history shows it; None where it says nothing of its move."""
+        silent = self.status in QUARANTINED or self.status is Status.RAIL_BLOCKED
+        if self.choice is None or self.choice[0] not in self.knobs or silent:
+            return None
+        knob, value = self.choice
+        return Outcome(self.seq, knob, self.knobs[knob], value, self.gain, self.kept)
 
     @property
     def confirmed_gain(self) -> float | None:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,7 +116,7 @@ def _of_distribution(rows: Sequence[tuple[Prediction, Truth]]) -> dict[str, floa
     if not shown:
         names = ("entropy", "max_mean_p", "confidence", "calibration_gap", "brier")
         return dict.fromkeys(names)
-    total: Counter[Pair] = Counter()
+    total: dict[Pair, float] = defaultdict(float)
     for chances, truth in shown:
         for option, chance in zip(truth.options, chances, strict=True):
             total[option] += float(chance)

@@ -54,14 +54,16 @@ def replay_gates(proposers: Mapping[str, Mapping[str, Any]], student: str) -> li
             says=f"{100 * validity:.1f} % of its proposals are valid, and all must be",
         )
     ]
-    known = nll is not None and limit is not None
-    by = f"{abs(nll - limit):.3f} nats {'below' if nll < limit else 'above'}" if known else "not comparable with"
+    if nll is None or limit is None:
+        passed, by = False, "not comparable with"
+    else:
+        passed, by = nll < limit, f"{abs(nll - limit):.3f} nats {'below' if nll < limit else 'above'}"
     gates.append(
         Gate(
             name="nll",
-            passed=known and nll < limit,
+            passed=passed,
             value=nll,
-            limit=limit if known else 0.0,
+            limit=float(limit or 0.0),
             says=f"its negative log-likelihood of held-out choices is {by} that of counts alone, and must be below",
         )
     )

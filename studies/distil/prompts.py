@@ -11,7 +11,7 @@ from rails.menu import Menu
 from rails.text import clean_text
 
 POLICY_BEGINS = "# Research policy (program.md)"
-POLICY_ENDS = "\n\n# Task: "
+POLICY_ENDS = "\n\n# Menu of knobs"
 LEFT_OUT = f"{POLICY_BEGINS}\n\n(left out)"
 
 LAST_SHOWN = 5

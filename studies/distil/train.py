@@ -14,7 +14,7 @@ import numpy as np
 from agents.local.features import FEATURES, Matrix, featurise, gain_scale, scaled_gain
 from agents.local.scorer import LAYERS
 from rails.errors import UserError
-from studies.distil.views import Choice, outcome_of
+from studies.distil.views import Choice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,6 +64,7 @@ class _Rows:
         return len(self.target)
 
     def take(self, index: "Tensor") -> "_Rows":
+        """Some of the rows."""
         return _Rows(self.features[index], self.present[index], self.target[index], self.weight[index])
 
 
@@ -140,7 +141,7 @@ def weights_of(choices: Sequence[Choice], recipe: Recipe) -> list[float]:
     scales: dict[int, float] = {}
     for campaign in {choice.example.campaign for choice in choices}:
         mine = [choice.example for choice in choices if choice.example.campaign == campaign]
-        scales[campaign] = gain_scale([o for example in mine if (o := outcome_of(example)) is not None])
+        scales[campaign] = gain_scale([example.outcome for example in mine if example.outcome is not None])
     raw = [
         math.exp(scaled_gain(choice.example.gain, scales[choice.example.campaign]) / recipe.advantage_scale)
         for choice in choices

@@ -45,18 +45,10 @@ def _walk(corpus: Corpus, index: int, examples: Sequence[Example]) -> Iterator[C
         situation = _situation(campaign, example, tuple(outcomes), frozenset(tried))
         yield Choice(example, situation, mine[:place])
         tried.add(config_key(example.knobs))
-        outcome = outcome_of(example)
-        if outcome is not None:
-            outcomes.append(outcome)
-            tried.add(config_key({**example.knobs, outcome.knob: outcome.value}))
-
-
-def outcome_of(example: Example) -> Outcome | None:
-    """What a choice brought, as the next one's history shows it; None where it says nothing."""
-    if example.choice is None or example.choice[0] not in example.knobs or example.status in QUARANTINED:
-        return None
-    knob, value = example.choice
-    return Outcome(example.seq, knob, example.knobs[knob], value, example.gain, example.kept)
+        if example.status not in QUARANTINED:
+            tried.add(config_key(example.after))
+        if example.outcome is not None:
+            outcomes.append(example.outcome)
 
 
 def _situation(

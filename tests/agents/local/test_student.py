@@ -157,13 +157,13 @@ def test_students_are_proposers_by_name_and_by_folder(folder: Path, tmp_path: Pa
     assert student_names() == ("first",) and find_student("first") == place
     assert written.gates and load_student(place).card == written
     assert known_proposers(tmp_path)[-1] == "student:first"
-    assert make_proposer("student:first", workspace=tmp_path, seed=0).name == "student:first"
-    assert make_proposer("student:./student", workspace=tmp_path, seed=0).name == "student:./student"
+    assert make_proposer("student:first", workspace=tmp_path).name == "student:first"
+    assert make_proposer("student:./student", workspace=tmp_path).name == "student:./student"
     put_student(folder, "first", [])
     assert load_student(place).card.gates == []
     assert [entry.name for entry in place.parent.iterdir()] == ["first"]
     with pytest.raises(UserError, match=r"no student 'frist' \(did you mean 'first'"):
-        make_proposer("student:frist", workspace=tmp_path, seed=0)
+        make_proposer("student:frist", workspace=tmp_path)
     with pytest.raises(UserError, match="no name for a student"):
         put_student(folder, "../x", [])
 

@@ -163,7 +163,7 @@ def call(trial: int, attempt: int, position: int, text: str) -> Call:
     )
 
 
-POLICY = "# Research policy (program.md)\n\nSECRET\n\n# Task: SECRET too\n\n# Task: gpt\n\nthe rest"
+POLICY = "# Research policy (program.md)\n\nSECRET\n\n# Menu of knobs SECRET too\n\n# Menu of knobs\n\nthe rest"
 
 
 def test_our_own_record_rolls_forward_and_keeps_the_prompts_that_were_sent() -> None:
@@ -182,12 +182,14 @@ def test_our_own_record_rolls_forward_and_keeps_the_prompts_that_were_sent() -> 
 
 
 def test_the_policy_is_cut_out_of_the_planners_own_prompt() -> None:
-    from agents.planner.prompts import build_messages
+    from agents.planner.prompts import Briefing, build_messages
     from studies.distil.prompts import sent_prompt
     from tests.support.proposals import make_context
 
-    messages = build_messages(make_context(program_md="SECRET one\n\n# Task: none\n\nSECRET two"))
+    messages = build_messages(
+        make_context(program_md="SECRET one\n\n# Menu of knobs\n\nSECRET two"), Briefing(room_tokens=20_000)
+    )
     assert "SECRET" in json.dumps(messages)
     asked = call(1, 0, 0, "").model_copy(update={"prompt": messages})
     cut = json.dumps(sent_prompt([asked], private=False))
-    assert "SECRET" not in cut and "Menu of knobs" in cut and "# Task: gpt" in cut
+    assert "SECRET" not in cut and "# Menu of knobs" in cut and "depth" in cut and "# Task" in cut
