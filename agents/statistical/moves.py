@@ -46,6 +46,8 @@ class MoveSpace:
         self._menu = menu
         self._size_limit_bytes = size_limit_bytes
         self._knobs = dict(knobs)
+        self._key = config_key(knobs)
+        self._places = {name: place for place, (name, _) in enumerate(self._key)}
         self.names: tuple[str, ...] = tuple(name for name in menu.knobs if name in knobs)
         """Knobs that are both on the menu and in the program, in the menu's order."""
 
@@ -59,7 +61,8 @@ class MoveSpace:
 
     def after(self, name: str, value: KnobValue) -> Config:
         """The knob setting that a move leads to."""
-        return config_key({**self._knobs, name: value})
+        place = self._places[name]
+        return (*self._key[:place], (name, value), *self._key[place + 1 :])
 
     def legal(self, name: str, value: KnobValue) -> bool:
         """Whether a move changes something, fits the menu and memory, and keeps every cross rule."""
