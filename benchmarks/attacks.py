@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 import graph.campaign.preflight
-import tools.trainer_tool
+import tools.gpt
 from cli.attacks.suite import run_suite
 from cli.attacks.table import markdown
 from trainer.hardware import describe
@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--isolation", type=Isolation, choices=list(Isolation), default=best_isolation())
     isolation: Isolation = parser.parse_args().isolation
-    for module in (graph.campaign.preflight, tools.trainer_tool):
+    for module in (graph.campaign.preflight, tools.gpt):
         vars(module)["best_isolation"] = lambda: isolation
     started = time.monotonic()
     report = run_suite(lambda text: print(text, file=sys.stderr))

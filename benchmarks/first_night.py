@@ -34,8 +34,8 @@ from cli.inputs.workspaces import latest_campaign, open_reader  # noqa: E402
 from memory.records import Campaign, Trial  # noqa: E402
 from memory.statistics.student_t import t_quantile  # noqa: E402
 from rails.status import Status  # noqa: E402
-from rails.task import Task, load_task  # noqa: E402
-from tools.trainer_tool import TrainerTool  # noqa: E402
+from rails.task import GptTask, load_task  # noqa: E402
+from tools.gpt import GptBackend  # noqa: E402
 from trainer.data.prepare import DataSpec, prepare  # noqa: E402
 from trainer.hardware import describe  # noqa: E402
 from trainer.sight import seen_by_trials  # noqa: E402
@@ -113,6 +113,7 @@ def spend_night(root: Path, seed: int, confirm: int) -> Night:
 def measured_again(root: Path, campaign: Campaign, rows: list[Trial], count: int) -> list[Keep]:
     """Every keep beside what it replaced, on fresh seeds; each program is trained once a seed."""
     task = load_task(root / "task.toml")
+    assert isinstance(task, GptTask)
     keeps = [row for row in rows if row.status is Status.KEEP]
     by_id = {row.trial_id: row for row in rows}
     chain = list({row.trial_id: row for keep in keeps for row in (by_id[str(keep.parent_trial_id)], keep)}.values())
@@ -126,7 +127,7 @@ def measured_again(root: Path, campaign: Campaign, rows: list[Trial], count: int
                 with tool.train(
                     programs[row.trial_id], tool.training_seed(campaign.seed, FRESH_SEED + number), _ignore
                 ) as model:
-                    scores[row.trial_id].append(tool.score(model).val_bpb)
+                    scores[row.trial_id].append(tool.score(model).value)
             print(f"{root.name}: keeps measured again on {number + 1} of {count} seeds", file=sys.stderr, flush=True)
     found: list[Keep] = []
     for keep in keeps:
@@ -147,12 +148,12 @@ def program_of(root: Path, commit: str) -> str:
 
 
 @contextlib.contextmanager
-def trainer(task: Task, root: Path) -> Generator[TrainerTool]:
+def trainer(task: GptTask, root: Path) -> Generator[GptBackend]:
     """Trains and scores as the run did."""
     hardware = describe(task.trial.device)
     corpus = DataSpec(corpus=task.data.corpus, vocab_size=task.data.vocab_size)
     data = prepare(corpus, in_sight=seen_by_trials(hardware.device))
-    with contextlib.closing(TrainerTool(task, data, hardware, root.parent / f"{root.name}.scratch")) as tool:
+    with contextlib.closing(GptBackend(task, data, hardware, root.parent / f"{root.name}.scratch")) as tool:
         yield tool
 
 

@@ -88,7 +88,7 @@ class Runner:
     def _begin(self) -> None:
         """Start the clocks, finish what the last decision left undone, and tell where the campaign is."""
         services = self._services
-        if services.limits.hours:
+        if services.limits.hours and not services.trainer.deterministic:
             services.deadline = time.monotonic() + 3600 * services.limits.hours - services.meters.active_s
         resume_point = self._take_up() if services.resumed else None
         services.publish()  # readers see the campaign from its first second

@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents.base import Proposer
 from graph.costs import CostFiles
@@ -21,7 +21,7 @@ from memory.exports.results_tsv import ResultsTable
 from memory.git.ratchet import Ratchet
 from memory.keep.comparable import measured_on
 from memory.keep.curves import KnownCurves
-from memory.keep.rules import KeepRule
+from memory.keep.rules import KeepRule, make_rule
 from memory.lineage.block import Lineage
 from memory.publish import Publisher
 from memory.records import (
@@ -40,7 +40,7 @@ from memory.store import Store
 from rails.guard import Rails
 from rails.source.program import Program, parse_program
 from rails.task import LimitsConfig, Task
-from tools.trainer_tool import Progress, TrainerTool
+from tools.backend import Backend, Progress
 
 if TYPE_CHECKING:
     from agents.lesson_writer import Curator  # loads langchain, which only a model needs
@@ -59,7 +59,7 @@ class Services:
     rails: Rails
     rule: KeepRule
     proposer: Proposer
-    trainer: TrainerTool
+    trainer: Backend[Any]
     observer: Observer
     limits: LimitsConfig
     hands: dict[str, TrialInHand] = field(default_factory=dict[str, TrialInHand])
@@ -95,7 +95,7 @@ class Services:
     @cached_property
     def meters(self) -> Meters:
         """Running time and energy of the campaign; they count from when they are first asked for."""
-        return Meters(self.campaign, self.meter)
+        return Meters(self.campaign, self.meter, self.trainer.clock_s)
 
     @cached_property
     def spending(self) -> Spending:
@@ -153,6 +153,19 @@ class Services:
         if trial.candidate_commit is None:
             raise ValueError(f"trial {trial.seq} has no candidate commit yet")
         return self.ratchet.source(trial.candidate_commit)
+
+    @cached_property
+    def baseline_seeds(self) -> int:
+        """Measurements of the starting point: as many as the task wants, and as there can be."""
+        most = self.trainer.seeds(self.ratchet.source(self.campaign.baseline_commit))
+        return self.task.baseline.seeds if most is None else min(most, self.task.baseline.seeds)
+
+    def rule_for(self, trial: Trial) -> KeepRule:
+        """The keep rule, asking for no more measurements than there can be of a trial's program and its parent's."""
+        programs = [trial] if trial.parent_trial_id is None else [trial, self.trial(trial.parent_trial_id)]
+        seeds = [self.trainer.seeds(self.source_of(program)) for program in programs]
+        known = [most for most in seeds if most is not None]
+        return make_rule(self.task.keep, most=min(known)) if known else self.rule
 
     @contextmanager
     def in_hand(self, trial: Trial, resumed: Trial | None = None, apart: str | None = None) -> Generator[TrialInHand]:

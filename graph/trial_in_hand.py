@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from graph.limits.meters import TrialEnergy
 from memory.records import Span
-from tools.trainer_tool import TrainedModel
+from tools.backend import Trained
 
 
 class TrialInHand:
@@ -25,7 +25,7 @@ class TrialInHand:
         self.trial_id, self.energy = trial_id, energy
         self._record, self._apart = record, apart
         self._started = time.monotonic()
-        self.models = dict[str, TrainedModel]()
+        self.models = dict[str, Trained]()
         """Trained models waiting to be scored, by measurement id."""
 
     @property

@@ -1,4 +1,4 @@
-"""The guard: seven registered validators in one guardrails-ai Guard over the raw reply.
+"""The guard: registered validators in one guardrails-ai Guard over the raw reply.
 
 What guardrails 0.11 does is used with care. The guard is one for strings: given a pydantic model it would parse the
 JSON itself, leniently ("1" becomes 1, unknown keys pass, the last of two equal keys wins), so the `schema` rail parses

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from rails.clocks import counts_time
+from rails.errors import UserError
 from rails.menu import Menu, SizeRule
 from rails.tables import Table, build, read_toml, tuple_of_list
 from rails.text import closest, quote
@@ -41,6 +42,10 @@ class MetricConfig(Table):
     direction: Literal["minimize", "maximize"] = "minimize"
     scale: Literal["linear", "log"] = "linear"
     """`log`: what is better is so by a factor (seconds, perplexity): scores above 0, compared on logarithms."""
+    unit: str = Field(default="bits per byte", max_length=40)
+    """What people read behind it; empty: it is a plain number."""
+    decimals: int = Field(default=4, ge=0, le=12)
+    """How many of it people are shown."""
 
 
 class EditConfig(Table):
@@ -232,15 +237,28 @@ class LimitsConfig(Table):
     failures_in_a_row: int = Field(default=20, ge=1, le=1_000_000)
 
 
+class GptConfig(Table):
+    """A small GPT that is trained here: a program, a budget and a text. What a file without a [task] table is about."""
+
+    kind: Literal["gpt"] = "gpt"
+
+
+class TabularConfig(Table):
+    """A recorded table: what every configuration scored is known, and nothing is trained."""
+
+    kind: Literal["tabular"]
+    table: str = Field(min_length=1, max_length=200)
+    """Its name, as `nightshift tables list` shows it."""
+
+
 class Task(Table):
-    """A whole `task.toml`. Attribute names are the file's keys (`edit.class_name` is `class`)."""
+    """A whole `task.toml` but for what only its kind has. Attribute names are the file's keys (`edit.class_name` is
+    `class`).
+    """
 
     name: _Name
     metric: MetricConfig = MetricConfig()
     edit: EditConfig = EditConfig()
-    budget: BudgetConfig
-    data: DataConfig = DataConfig()
-    trial: TrialConfig = TrialConfig()
     baseline: BaselineConfig = BaselineConfig()
     keep: KeepConfig = KeepConfig()
     early_stop: EarlyStopConfig = EarlyStopConfig()
@@ -254,6 +272,21 @@ class Task(Table):
     energy: EnergyConfig = EnergyConfig()
     size: SizeRule | None = None
     menu: Menu
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """What the task itself allows a trial to use of memory; None: it states nothing."""
+        return None
+
+    @property
+    def effort(self) -> str:
+        """What a trial gets, in a few words for whoever proposes."""
+        raise NotImplementedError
+
+    @property
+    def effort_rule(self) -> str:
+        """What follows from that for a proposal, in a sentence."""
+        raise NotImplementedError
 
     @model_validator(mode="before")
     @classmethod
@@ -280,6 +313,71 @@ class Task(Table):
         return self
 
 
+class GptTask(Task):
+    """The task of a small GPT: what is trained on which text, on what budget, in what process."""
+
+    task: GptConfig = GptConfig()
+    budget: BudgetConfig
+    data: DataConfig = DataConfig()
+    trial: TrialConfig = TrialConfig()
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """As `[trial]` says."""
+        return self.trial.memory_bytes or None
+
+    @property
+    def effort(self) -> str:
+        """`5 CPU seconds of training`."""
+        return f"{self.budget.amount:g} {self.budget.kind.replace('cpu_', 'CPU ')} of training"
+
+    @property
+    def effort_rule(self) -> str:
+        """What larger models lose."""
+        return "The budget is fixed: a larger model takes fewer steps."
+
+
+class TabularTask(Task):
+    """The task of a recorded table: proposals choose among its configurations."""
+
+    task: TabularConfig
+    edit: EditConfig = EditConfig(modes=("knob",))
+
+    @model_validator(mode="after")
+    def _knobs_only(self) -> Self:
+        if "diff" in self.edit.modes:
+            raise ValueError('a table has no code to change: edit.modes can only be ["knob"]')
+        return self
+
+    @property
+    def effort(self) -> str:
+        """What it costs is in the table as well."""
+        return "the full training that was recorded"
+
+    @property
+    def effort_rule(self) -> str:
+        """Not all that the menu allows may have been recorded."""
+        return "Only configurations that were recorded can be tried."
+
+
+KINDS: dict[str, type[Task]] = {"gpt": GptTask, "tabular": TabularTask}
+"""What `[task] kind` may say. Each kind has tables of its own; the file of a kind has no table of another's."""
+
+
+def task_of(data: Mapping[str, Any], where: str = "task") -> Task:
+    """The task that a file's tables, or a stored campaign's, describe; without a `[task]` table that of a GPT.
+
+    Raises:
+        UserError: an unknown kind or key, a wrong type, a number out of range, a menu that contradicts itself.
+    """
+    table = data.get("task")
+    kind = table.get("kind", "gpt") if isinstance(table, Mapping) else "gpt"
+    if not isinstance(kind, str) or kind not in KINDS:
+        what = f"there is no kind of task {quote(kind)}{closest(str(kind), KINDS)}"
+        raise UserError(what, where=f"{where}: task.kind", fix=f"choose one of: {', '.join(KINDS)}")
+    return build(KINDS[kind], data, where=where)
+
+
 def load_task(path: Path) -> Task:
     """Read and check a `task.toml`.
 
@@ -287,4 +385,4 @@ def load_task(path: Path) -> Task:
         UserError: missing, not TOML (with the line), an unknown key (with the nearest known one), a wrong type, a
             number out of range, a menu that contradicts itself.
     """
-    return build(Task, read_toml(path, fix="make a workspace with `nightshift init DIR`"), where=str(path))
+    return task_of(read_toml(path, fix="make a workspace with `nightshift init DIR`"), where=str(path))

@@ -128,7 +128,7 @@ def test_heavy_libraries_are_not_loaded_by_light_commands() -> None:
 
 @pytest.mark.parametrize("reads", ["show.progress_rows", "show.trial", "show.difference", "watch.screen"])
 def test_who_only_reads_does_not_load_the_loop(reads: str) -> None:
-    code = f"import sys, cli.{reads}; print([m for m in ('graph.services', 'tools.trainer_tool') if m in sys.modules])"
+    code = f"import sys, cli.{reads}; print([m for m in ('graph.services', 'tools.gpt') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "[]", done.stderr
 

@@ -69,7 +69,7 @@ class StudentProposer:
 
     def _legal(self, context: ProposalContext, view: ContextView) -> list[Option]:
         """The ladder from the incumbent, which changes with every keep only: checking rules is what costs."""
-        key = (context.menu, config_key(context.knobs), context.task.trial.memory_bytes or None)
+        key = (context.menu, config_key(context.knobs), context.task.memory_limit_bytes)
         if self._ladder is None or self._ladder[0] is not key[0] or self._ladder[1:3] != key[1:]:
             self._ladder = (*key, ladder_options(view.space))
         return self._ladder[3]

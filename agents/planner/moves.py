@@ -36,7 +36,7 @@ def legal_moves(context: ProposalContext, only: Collection[str] = ()) -> dict[st
         context: menu, knobs, trials so far, and what the rails refused in this trial.
         only: the knobs to look at; none: all. Where these have no move left, all are looked at.
     """
-    limit = context.task.trial.memory_bytes or None
+    limit = context.task.memory_limit_bytes
     space = MoveSpace(context.menu, context.knobs, size_limit_bytes=limit)
     history = read_history(context.trials, context.menu, context.knobs)
     refused = refused_moves(context.feedback)

@@ -27,7 +27,7 @@ MAX_ANSWER_CHARS = 240
 
 def build_toolbox(context: ProposalContext, trajectory: Trajectory | None) -> tuple[BaseTool, ...]:
     """The tools for one proposal: all of them only read. Without lineage none reads the record."""
-    limit = context.task.trial.memory_bytes or None
+    limit = context.task.memory_limit_bytes
     record = build_trajectory_tools(context.trials, trajectory) if context.lineage is not None else []
     source = [build_source_tool(context.source, context.task.edit.file)] if "diff" in context.task.edit.modes else []
     return (

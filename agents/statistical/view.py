@@ -26,7 +26,7 @@ class ContextView:
             raise NoReplyError(
                 "this proposer changes one knob, and the task allows no such edit", where="task.toml", fix=fix
             )
-        limit = context.task.trial.memory_bytes or None
+        limit = context.task.memory_limit_bytes
         self.space = MoveSpace(context.menu, context.knobs, size_limit_bytes=limit)
         self.history = read_history(context.trials, context.menu, context.knobs)
         self._refused = refused_moves(context.feedback)

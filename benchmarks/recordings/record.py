@@ -31,7 +31,7 @@ import rails.bootstrap  # noqa: E402, F401  # isort: skip  # pyright: ignore[rep
 from agents.statistical.moves import MoveSpace  # noqa: E402
 from benchmarks.pairs import program_at, scored  # noqa: E402
 from benchmarks.shared.alone import spec_alone, train_alone  # noqa: E402
-from rails.task import Task  # noqa: E402
+from rails.task import GptTask  # noqa: E402
 from trainer.budget import Budget, BudgetKind  # noqa: E402
 from trainer.data.prepare import DataSpec, prepare  # noqa: E402
 from trainer.data.shards import load_eval_set  # noqa: E402
@@ -143,7 +143,7 @@ class Bench:
 def edits_of(night: Night) -> list[Edit]:
     """The starting point, late bloomers and random edits, each once, those in an order of the night's own."""
     rng = random.Random(night.seeds[0])
-    task = Task.model_validate(tomllib.loads(render_task_toml(PROFILES["cpu"])))
+    task = GptTask.model_validate(tomllib.loads(render_task_toml(PROFILES["cpu"])))
     space = MoveSpace(task.menu, {**task.menu.defaults(), **night.start})
     dear = DEAR.get(night.budget.kind, {})
     random_edits: list[Edit] = []

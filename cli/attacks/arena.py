@@ -28,7 +28,7 @@ from rails.errors import TrialError
 from rails.source.diffs import unified_diff
 from rails.source.edits import set_knobs
 from rails.status import Status
-from rails.task import load_task
+from rails.task import GptTask, load_task
 from trainer.data.prepare import DataSpec, prepare
 from trainer.data.shards import load_eval_set
 from trainer.scoring.blind import BLIND_ROWS
@@ -196,7 +196,9 @@ def play_fair(root: Path, controls: Sequence[Control], seed: int, told: Told) ->
 
 def attack_program(stage: Stage, root: Path, attack: Attack) -> str:
     """The attack as a whole train.py, knowing this machine and the workspace's prepared data."""
-    task = load_task(root / "task.toml").data
+    whole = load_task(root / "task.toml")
+    assert isinstance(whole, GptTask)
+    task = whole.data
     data = prepare(
         DataSpec(corpus=task.corpus, vocab_size=task.vocab_size),
         in_sight=seen_by_trials("cpu"),
@@ -232,9 +234,10 @@ def _believed(services: Services, attack: Attack, program: str) -> float | None:
             found = re.search(r"val_bpb: (\S+)", model.outcome.log_tail)
             return float(found[1]) if found else None
         if attack.naive == "believed":
+            assert isinstance(services.task, GptTask)
             rows = np.zeros((1, services.task.data.eval_seq_len), np.int32)
             return -float(model.process.ask(rows).mean())
-        score = services.trainer.score(model).val_bpb
+        score = services.trainer.score(model).value
         return services.trainer.score_test(model) if attack.arena == "final" else score
 
 

@@ -62,10 +62,7 @@ class Stage:
     def params(self, attack: str, workspace: Path) -> dict[str, Any]:
         """What the attacker knows about this machine, but for the prepared data."""
         precious = [
-            *(
-                PACKAGES / name
-                for name in ("trainer/scoring/evaluate.py", "tools/trainer_tool.py", "trainer/session.py")
-            ),
+            *(PACKAGES / name for name in ("trainer/scoring/evaluate.py", "tools/gpt.py", "trainer/session.py")),
             *(workspace / name for name in ("task.toml", "program.md", "train.py", ".git/config", ".git/HEAD")),
             Workspace(workspace).store_path,
             *(path for name in (".bashrc", ".profile", ".zshrc") if (path := Path.home() / name).is_file()),

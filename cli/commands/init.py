@@ -11,7 +11,7 @@ from cli.terminal.output import print_json, stdout
 
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder outside any repository.")],
-    task: Annotated[str, typer.Option(help="What is optimised: `gpt` is the one there is.")] = "gpt",
+    task: Annotated[str, typer.Option(help="What is optimised: `gpt`, or a recorded table as `tabular:NAME`.")] = "gpt",
     json: JsonOption = False,
 ) -> None:
     """Make a workspace. It is a git repository with program.md, task.toml and train.py."""

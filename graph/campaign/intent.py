@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from agents.base import Proposer
 from agents.registry import choose_default
+from graph.campaign.circumstances import Circumstances
 from graph.campaign.options import RunOptions, limits_of
 from graph.campaign.result import INTERRUPTED
 from graph.watching.events import Observer
@@ -19,10 +20,7 @@ from memory.git.setup import check_tag
 from memory.records import Campaign, CampaignState, Phase, utc_now
 from memory.store import Store
 from rails.errors import UserError
-from rails.task import LimitsConfig, Task, load_task
-from trainer.data.prepare import PreparedData
-from trainer.hardware import Hardware
-from trainer.sandbox.levels import Isolation
+from rails.task import LimitsConfig, Task, load_task, task_of
 
 _LIBRARIES = ("torch", "langgraph", "langchain-openai", "guardrails-ai", "duckdb", "pydantic", "gitpython", "optuna")
 
@@ -91,7 +89,7 @@ def intend(
         task = load_task(workspace.task_path)
         limits, fallback, seed = task.limits, task.proposer.fallback, options.seed or 0
     else:
-        task, limits = Task.model_validate(campaign.task), LimitsConfig.model_validate(campaign.limits)
+        task, limits = task_of(campaign.task), LimitsConfig.model_validate(campaign.limits)
         fallback, seed = campaign.fallback, campaign.seed
         if _differs(workspace, task):
             observer.note(_TASK_DIFFERS)
@@ -129,15 +127,6 @@ def _proposer_name(workspace: Workspace, options: RunOptions, unfinished: Campai
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """The data and the machine that a campaign meets."""
-
-    data: PreparedData
-    hardware: Hardware
-    isolation: Isolation
-
-
 def start_campaign(
     store: Store, ratchet: Ratchet, options: RunOptions, intent: Intent, found: Circumstances
 ) -> Campaign:
@@ -162,7 +151,7 @@ def start_campaign(
         keep_rule=intent.task.keep.rule,
         task=intent.task.model_dump(mode="json", by_alias=True),
         limits=intent.limits.model_dump(),
-        corpus_sha256=found.data.corpus_sha256,
+        corpus_sha256=found.pinned_sha256,
         hardware=asdict(found.hardware),
         hardware_fingerprint=found.hardware.fingerprint,
         isolation=found.isolation,

@@ -19,7 +19,6 @@ from memory.records import Campaign, Event, EventKind, MeasurementState, Phase, 
 from memory.store import Store
 from rails.errors import HaltError, TrialError, UserError
 from rails.status import Status
-from trainer.data.prepare import PreparedData
 from trainer.hardware import GIB, Hardware
 
 NODE = "rebaseline"
@@ -29,17 +28,17 @@ _SIZES = frozenset({"memory_bytes", "device_memory_bytes"})
 
 
 def prepare_machine(
-    store: Store, campaign: Campaign, hardware: Hardware, data: PreparedData, observer: Observer
+    store: Store, campaign: Campaign, hardware: Hardware, pinned_sha256: str, observer: Observer
 ) -> None:
     """Before a campaign goes on: make sure that its text is the same, and put on record that its machine is not.
 
     Raises:
         UserError: the text is another, so no score could be compared; nothing was changed.
     """
-    if data.corpus_sha256 != campaign.corpus_sha256:
+    if pinned_sha256 != campaign.corpus_sha256:
         raise UserError(
             f"the unfinished campaign {campaign.tag!r} was measured on another text: the corpus had the SHA-256 "
-            f"{campaign.corpus_sha256[:12]}…, it has {data.corpus_sha256[:12]}… now",
+            f"{campaign.corpus_sha256[:12]}…, it has {pinned_sha256[:12]}… now",
             where="[data] corpus",
             fix="bring the former text back, or add --fresh to start another campaign",
         )
@@ -106,7 +105,7 @@ def measure_again(services: Services) -> str | None:
 
 def _missing(services: Services, baseline: Trial, incumbent: Trial) -> Iterator[tuple[Trial, int]]:
     done = {m.seed_index for m in services.measured(baseline.trial_id)}
-    yield from ((baseline, seed) for seed in range(services.task.baseline.seeds) if seed not in done)
+    yield from ((baseline, seed) for seed in range(services.baseline_seeds) if seed not in done)
     if not services.measured(incumbent.trial_id):
         yield incumbent, 0
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from agents.base import Proposer
 from agents.model.forms import FORMS, ReplyForm
 from agents.registry import STATISTICAL, Surroundings, make_curator, make_proposer, require_prices
+from graph.campaign.circumstances import circumstances_of
 from graph.campaign.create import create_workspace
-from graph.campaign.intent import Circumstances, Intent, intend, start_campaign
+from graph.campaign.intent import Intent, intend, start_campaign
 from graph.campaign.new_machine import prepare_machine
 from graph.campaign.options import RunOptions
-from graph.campaign.preflight import check_disk, check_isolation, check_program, describe_hardware, prepare_data
+from graph.campaign.preflight import check_disk, check_program
 from graph.campaign.resume import Terms, note_isolation, roll_forward
-from graph.limits.meters import metered
 from graph.limits.stopping import StopRequest
 from graph.services import Services
 from graph.watching.events import Observer
@@ -37,10 +37,8 @@ from memory.store import Store
 from rails.errors import UserError
 from rails.guard import Rails
 from rails.task import Task
-from tools.trainer_tool import TrainerTool
 from tools.trajectory import Ideas, Trajectory
 from trainer.budget import Pace
-from trainer.sandbox.processes import clear_leftovers
 
 if TYPE_CHECKING:
     from agents.lesson_writer import Curator  # loads langchain, which only a model needs
@@ -105,7 +103,6 @@ def opened(
     stop: StopRequest | None = None,
 ) -> Generator[Services]:
     """As `open_campaign`, for whoever holds the workspace's lock."""
-    isolation = check_isolation(options)
     with open_store(workspace.store_path, workspace.root) as store:
         if store.campaigns():
             publish(store, workspace.snapshot_dir)  # a loop that was killed after its last commit could not
@@ -117,20 +114,17 @@ def opened(
             check_program(workspace, task)
         asked, fallback = _proposers(intent, workspace, store, proposer)
         curator = _curator(intent, workspace)
-        hardware = describe_hardware(task)
-        found = Circumstances(prepare_data(workspace, task, hardware.device, observer), hardware, isolation)
-        with metered(hardware.device, intent.limits) as meter, traced(observer) as tracing:
+        found = circumstances_of(workspace, task, options, observer)
+        with found.meter(intent.limits) as meter, traced(observer) as tracing:
             if unfinished is None:
                 campaign = start_campaign(store, ratchet, options, intent, found)
             else:
                 campaign = unfinished
-                prepare_machine(store, campaign, hardware, found.data, observer)
-                note_isolation(store, campaign, isolation, observer)
+                prepare_machine(store, campaign, found.hardware, found.pinned_sha256, observer)
+                note_isolation(store, campaign, found.isolation, observer)
                 roll_forward(store, ratchet, workspace, campaign, Terms(intent.limits, intent.fallback))
-            clear_leftovers(workspace.scratch_dir)
             pace = partial(baseline_pace, store, campaign.campaign_id)
-            tool = TrainerTool(task, found.data, hardware, workspace.scratch_dir, isolation, pace)
-            with closing(tool) as trainer:
+            with closing(found.make_backend(pace)) as trainer:
                 yield Services(
                     campaign_id=campaign.campaign_id,
                     workspace=workspace,

@@ -8,7 +8,7 @@ from graph.watching.events import Observer
 from graph.workspace import Workspace
 from rails.errors import UserError
 from rails.source.surface import check_surface
-from rails.task import Task
+from rails.task import GptTask, Task
 from trainer.data.prepare import DataSpec, PreparedData, prepare
 from trainer.data.progress import PrepareProgress
 from trainer.hardware import Hardware, describe
@@ -59,7 +59,7 @@ def check_program(workspace: Workspace, task: Task) -> None:
     check_surface(task, path.read_text(encoding="utf-8"), str(path))
 
 
-def describe_hardware(task: Task) -> Hardware:
+def describe_hardware(task: GptTask) -> Hardware:
     """The machine behind the task's device.
 
     Raises:
@@ -77,7 +77,7 @@ def describe_hardware(task: Task) -> Hardware:
     return hardware
 
 
-def prepare_data(workspace: Workspace, task: Task, device: str, observer: Observer) -> PreparedData:
+def prepare_data(workspace: Workspace, task: GptTask, device: str, observer: Observer) -> PreparedData:
     """The corpus of the task, tokenised; from the cache when it has been made before.
 
     What stands elsewhere on this machine for trials to read is found out once and kept in the workspace too: a campaign

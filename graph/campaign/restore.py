@@ -15,7 +15,7 @@ from memory.rescue.refusal import Copy, copy_of
 from memory.rescue.restore import build, damage_of, exchange, remove
 from memory.store import Store
 from rails.errors import DiskFullError, NightshiftError, UserError
-from rails.task import Task
+from rails.task import task_of
 
 _TOLD = re.compile(r"trial (\d+): (.*)")
 """How the subjects of the loop's commits begin."""
@@ -82,7 +82,7 @@ def _agree(workspace: Workspace, store: Store, campaign: Campaign, done: Restore
     results = render_results_tsv(trials, store.peak_bytes(campaign.campaign_id))
     told = _rows_beyond(workspace.root / RESULTS_FILE, results)
     try:
-        ratchet = Ratchet(workspace.root, Task.model_validate(campaign.task).edit.file)
+        ratchet = Ratchet(workspace.root, task_of(campaign.task).edit.file)
         held = [subject for commit, subject in ratchet.candidates().items() if commit not in known]
         taken = ratchet.roll_back(campaign.tag, campaign.head_commit)
         done.taken_off = list(taken)

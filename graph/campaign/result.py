@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from graph.campaign.disqualified import found_out, undo_keep, undone_keeps
+from graph.campaign.truth import true_gain
 from graph.measuring.attempts import stored_measurement
 from graph.measuring.remeasure import measure
 from graph.services import Services
@@ -42,8 +43,9 @@ def unfinished_result(services: Services) -> str | None:
 def measure_result(services: Services, stop_reason: str) -> str:
     """Measure the campaign's result and store it with the campaign; go on where an earlier call was cut off.
 
-    Nothing is measured when nothing was kept. A measurement that fails is reported and left out. An incumbent that is
-    disqualified is none any more: its keep is undone, and the keep before it is measured, down to the baseline.
+    Nothing is measured when nothing was kept, or when the truth is known. A measurement that fails is reported and left
+    out. An incumbent that is disqualified is none any more: its keep is undone, and the keep before it is measured,
+    down to the baseline.
 
     Args:
         services: of the campaign, whose search is over.
@@ -57,6 +59,9 @@ def measure_result(services: Services, stop_reason: str) -> str:
     """
     baseline = services.store.trial_by_seq(services.campaign_id, 0)
     if baseline is None or not services.task.final.seeds or not _anything_to_tell(services):
+        return stop_reason
+    if services.trainer.deterministic:
+        _store(services, {**_true_result(services, baseline), "stop_reason": stop_reason})
         return stop_reason
     trouble: str | None = None
     try:
@@ -138,6 +143,15 @@ def _is_over(measurement: Measurement) -> bool:
     if measurement.state is MeasurementState.FAILED:
         return measurement.status is not Status.INTERRUPTED
     return measurement.state is MeasurementState.MEASURED
+
+
+def _true_result(services: Services, baseline: Trial) -> dict[str, Any]:
+    """What is stored as `Campaign.final` where no seed is fresh: the incumbent by its true mean."""
+    incumbent = _kept_incumbent(services)
+    found = None if incumbent is None else true_gain(services, baseline, incumbent)
+    if found is None:
+        return _result(services, "there is no true mean of the two: one of them failed with a recorded seed")
+    return {**_result(services, None), **found, "state": "done", "true": True}
 
 
 def _result(services: Services, trouble: str | None) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from memory.publish import publish
 from memory.records import Campaign, CampaignState, Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind
 from memory.store import Store
 from rails.task import LimitsConfig
-from trainer.sandbox.levels import Isolation
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def find_resume_point(services: Services) -> ResumePoint:
 
 
 def _in_baseline(services: Services, trial: Trial) -> ResumePoint:
-    done, planned = services.measured(trial.trial_id), services.task.baseline.seeds
+    done, planned = services.measured(trial.trial_id), services.baseline_seeds
     if len(done) >= planned:
         return ResumePoint(step=Step.DECIDE, trial_seq=trial.seq, stored=len(done), planned=planned)
     return ResumePoint(
@@ -133,7 +132,7 @@ def roll_forward(store: Store, ratchet: Ratchet, workspace: Workspace, campaign:
     publish(store, workspace.snapshot_dir)
 
 
-def note_isolation(store: Store, campaign: Campaign, isolation: Isolation, observer: Observer) -> None:
+def note_isolation(store: Store, campaign: Campaign, isolation: str, observer: Observer) -> None:
     """Say so when a campaign goes on at another level than it had: measurements keep theirs, it has the last."""
     if campaign.isolation != isolation:
         observer.note(f"trials run at isolation {isolation} from here on; before they ran at {campaign.isolation}")

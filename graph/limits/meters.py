@@ -58,11 +58,12 @@ class Meters:
     Args:
         campaign: with what its earlier loops have used up.
         meter: of the machine; None where it has none.
+        clock_s: what seconds are counted by.
     """
 
-    def __init__(self, campaign: Campaign, meter: Meter | None) -> None:
-        self._meter = meter
-        self._active_s, self._since = campaign.active_s, time.monotonic()
+    def __init__(self, campaign: Campaign, meter: Meter | None, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._meter, self._clock_s = meter, clock_s
+        self._active_s, self._since = campaign.active_s, clock_s()
         self._last = self._read()
         self._joules = campaign.joules if self._last is None else campaign.joules or 0.0
         self._left_out = 0.0
@@ -71,7 +72,7 @@ class Meters:
     @property
     def active_s(self) -> float:
         """Seconds of running so far, pauses left out."""
-        return self._active_s + time.monotonic() - self._since
+        return self._active_s + self._clock_s() - self._since
 
     @property
     def joules(self) -> float | None:
@@ -104,7 +105,7 @@ class Meters:
         try:
             yield
         finally:
-            self._since, self._last, self._joules = time.monotonic(), self._read(), joules
+            self._since, self._last, self._joules = self._clock_s(), self._read(), joules
             if self._last is not None and before is not None:
                 self._left_out += self._last - before
 

@@ -9,7 +9,7 @@ from graph.services import Services
 from memory.keep.curves import Share
 from memory.keep.hopeless import CHECKPOINTS, Trace, Verdict, Yardstick
 from memory.records import Curve, Measurement, Trial, TrialKind
-from tools.trainer_tool import Progress
+from tools.backend import Progress
 
 
 class HopelessError(Exception):
@@ -74,7 +74,9 @@ def watch_for(services: Services, trial: Trial, target: Trial, seed_index: int) 
     good enough to be measured again. What it decides by is in the store, so a trial that is trained again after a
     crash of the loop is judged by the same yardstick.
     """
-    if not services.task.early_stop.enabled or trial.kind is not TrialKind.SEARCH or target.trial_id != trial.trial_id:
+    if not services.task.early_stop.enabled or not services.trainer.reports_progress:
+        return None
+    if trial.kind is not TrialKind.SEARCH or target.trial_id != trial.trial_id:
         return None
     if services.measured(trial.trial_id):
         return None

@@ -10,7 +10,6 @@ from memory.keep.comparable import evidence_of, on_logarithms, points_of
 from memory.keep.rules import Evidence
 from memory.records import Campaign, Measurement, Trial
 from memory.statistics.noise import Noise
-from rails.clocks import counts_time
 
 
 class ClockEvidence(TypedDict):
@@ -27,7 +26,7 @@ def clock_evidence(services: Services, trial: Trial, incumbent_trial_id: str | N
     No clock is asked how old: what is stored is on behalf of which trial a measurement was made. What was measured
     again after a change of machine counts as old as the trial that it belongs to.
     """
-    if not counts_time(services.task.budget.kind):
+    if not services.trainer.wall_clock:
         return {"on_clock": False, "controls": frozenset(), "since_control": 0}
     known = services.measured(incumbent_trial_id or "")
     made = {m.seed_index for m in known if m.for_trial_id == trial.trial_id}

@@ -32,7 +32,7 @@ def judge(services: Services, trial: Trial, coming: Measurement | None = None) -
         coming: a measurement of it that is not stored yet, to see what it would decide.
     """
     evidence = evidence_for(services, trial, coming)
-    decision = services.rule.decide(evidence)
+    decision = services.rule_for(trial).decide(evidence)
     as_gain = Judgement(decision=decision, evidence=evidence, incumbent_trial_id=trial.parent_trial_id)
     given_up = (trial.decision or {}).get("kind") == SIMPLER
     if not may_be_simpler(services, trial) or not (given_up or decision.action == "discard"):

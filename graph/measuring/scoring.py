@@ -20,14 +20,14 @@ from memory.records import (
     utc_now,
 )
 from rails.errors import HaltError, TrialError
-from tools.trainer_tool import TrainedModel
+from tools.backend import Trained
 from trainer.scoring.blind import Costs
 from trainer.scoring.probes import QUICK_CUTS, Depth
 from trainer.scoring.report import ProbeError, calibrated_tolerance
 from trainer.scoring.witness import DEEP_CUTS
 
 
-def score_trained(services: Services, trial: Trial, measurement: Measurement, model: TrainedModel) -> Measurement:
+def score_trained(services: Services, trial: Trial, measurement: Measurement, model: Trained) -> Measurement:
     """Score and probe a trained model from outside, store how that ended, and close the model's process.
 
     Raises:
@@ -42,7 +42,7 @@ def score_trained(services: Services, trial: Trial, measurement: Measurement, mo
 
 
 def score_and_probe(
-    services: Services, trial: Trial, measurement: Measurement, model: TrainedModel
+    services: Services, trial: Trial, measurement: Measurement, model: Trained
 ) -> tuple[Measurement, Curve | None]:
     """The measurement with its score and its curve, to be stored; or as it failed, which is stored, and no curve."""
     hand = services.hands[trial.trial_id]
@@ -51,58 +51,39 @@ def score_and_probe(
             services.observer.scoring(trial)
             scored = _scored(services, measurement, model)
             hand.waited(Node.EVALUATE, "score", scored.score_s or 0.0)
-            result = _probed(services, trial, scored, model)
+            result = _probed(services, trial, scored, model) if services.trainer.probes else scored
     except TrialError as error:
-        return fail(services, trial, measurement, error, model.outcome.train_s), None
+        return fail(services, trial, measurement, error, model.train_s), None
     except HaltError as error:
         halt(services, trial, measurement, error)
     if result.state is MeasurementState.FAILED:
         return result, None
-    outcome = model.outcome
     curve = Curve(
         measurement_id=measurement.measurement_id,
         trial_id=measurement.trial_id,
-        step=[point.step for point in outcome.curve],
-        tokens=[point.tokens for point in outcome.curve],
-        elapsed_s=[point.elapsed_s for point in outcome.curve],
-        loss=[point.loss for point in outcome.curve],
+        step=[point.step for point in model.curve],
+        tokens=[point.tokens for point in model.curve],
+        elapsed_s=[point.elapsed_s for point in model.curve],
+        loss=[point.loss for point in model.curve],
     )
     return result, curve
 
 
-def _scored(services: Services, measurement: Measurement, model: TrainedModel) -> Measurement:
-    score, outcome = services.trainer.score(model), model.outcome
-    final = measurement.purpose is Purpose.FINAL
+def _scored(services: Services, measurement: Measurement, model: Trained) -> Measurement:
+    score, final = services.trainer.score(model), measurement.purpose is Purpose.FINAL
     return measurement.model_copy(
         update={
             "state": MeasurementState.MEASURED,
-            "val_bpb": score.val_bpb,
+            "val_bpb": score.value,
             "test_bpb": services.trainer.score_test(model) if final else None,
-            "total_nats": score.total_nats,
-            "total_bytes": score.total_bytes,
-            "scored_tokens": score.scored_tokens,
-            "startup_s": outcome.startup_s,
-            "startup_cpu_s": outcome.startup_cpu_s,
-            "train_s": outcome.train_s,
-            "cpu_s": outcome.cpu_s,
-            "score_s": score.score_s,
-            "answer_s": score.answer_s,
-            "answer_cpu_s": model.process.answer_cpu_s,
-            "steps": outcome.steps,
-            "tokens": outcome.tokens,
-            "params": outcome.params,
-            "flops": outcome.flops,
-            "mfu": services.trainer.mfu(outcome),
-            "peak_rss_bytes": outcome.peak_rss_bytes,
-            "peak_device_bytes": services.trainer.peak_device_bytes(outcome),
-            "summary": dict(outcome.summary),
-            "log_tail": outcome.log_tail,
+            "train_s": model.train_s,
+            **score.parts,
             "finished_at": utc_now(),
         }
     )
 
 
-def _probed(services: Services, trial: Trial, scored: Measurement, model: TrainedModel) -> Measurement:
+def _probed(services: Services, trial: Trial, scored: Measurement, model: Trained) -> Measurement:
     """The measurement with what the probes found; one that failed them has no score, only the number it claimed."""
     started = time.monotonic()
     try:
@@ -110,7 +91,7 @@ def _probed(services: Services, trial: Trial, scored: Measurement, model: Traine
     except ProbeError as error:
         found = {**error.report.to_json(), "claimed_bpb": scored.val_bpb}
         unbelieved = scored.model_copy(update={"val_bpb": None, "test_bpb": None, "total_nats": None, "probes": found})
-        return fail(services, trial, unbelieved, error, model.outcome.train_s)
+        return fail(services, trial, unbelieved, error, model.train_s)
     finally:
         services.hands[trial.trial_id].waited(Node.EVALUATE, "probe", time.monotonic() - started)
     for text, witness in model.witnesses.items():
@@ -170,7 +151,7 @@ def tolerance_nats(services: Services, measured: Measurement) -> float:
     if baseline is None:
         return calibrated_tolerance([])
     passed = _passed(m for m in services.store.measurements(baseline.trial_id) if m.machine == machine)
-    if measured.trial_id == baseline.trial_id and len(passed) < services.task.baseline.seeds:
+    if measured.trial_id == baseline.trial_id and len(passed) < services.baseline_seeds:
         return calibrated_tolerance([])
     return calibrated_tolerance(passed)
 

@@ -10,7 +10,7 @@ from graph.state import Node
 from graph.watching.events import TrainingProgress
 from memory.records import Measurement, MeasurementState, Phase, Trial, utc_now
 from rails.errors import HaltError, TrialError
-from tools.trainer_tool import Progress
+from tools.backend import Progress
 
 
 def run_training(services: Services, trial: Trial, target: Trial, measurement: Measurement) -> None:
@@ -31,20 +31,21 @@ def run_training(services: Services, trial: Trial, target: Trial, measurement: M
             watch.see(progress)
 
     hand, program = services.hands[trial.trial_id], services.source_of(target)
-    part, started = "train", time.monotonic()
+    clock_s = services.trainer.clock_s
+    part, started, begun_s = "train", time.monotonic(), clock_s()
     try:
         with hand.energy.part(EnergyPart.TRAIN):
             if not services.stop.requested:  # a person who stops the loop is not kept waiting for imports
                 services.trainer.warm_up(program)
             if _is_to_be_tried_out(services, trial, target):
-                part, started = "tryout", time.monotonic()
+                part, started, begun_s = "tryout", time.monotonic(), clock_s()
                 services.trainer.try_out(program, measurement.seed)
                 hand.waited(Node.TRAIN, part, time.monotonic() - started)
-            part, started = "train", time.monotonic()
+            part, started, begun_s = "train", time.monotonic(), clock_s()
             model = services.trainer.train(program, measurement.seed, report)
     except (TrialError, HopelessError) as ended:
-        seconds = time.monotonic() - started
-        hand.waited(Node.TRAIN, part, seconds)
+        seconds = clock_s() - begun_s
+        hand.waited(Node.TRAIN, part, time.monotonic() - started)
         if isinstance(ended, TrialError):
             fail(services, trial, measurement, ended, seconds)
         else:
@@ -53,8 +54,8 @@ def run_training(services: Services, trial: Trial, target: Trial, measurement: M
     except HaltError as error:
         halt(services, trial, measurement, error)
     hand.models[measurement.measurement_id] = model
-    hand.waited(Node.TRAIN, "startup", model.outcome.startup_s)
-    hand.waited(Node.TRAIN, "train", model.outcome.train_s)
+    hand.waited(Node.TRAIN, "startup", model.startup_s)
+    hand.waited(Node.TRAIN, "train", time.monotonic() - started if services.trainer.deterministic else model.train_s)
 
 
 def _is_to_be_tried_out(services: Services, trial: Trial, target: Trial) -> bool:

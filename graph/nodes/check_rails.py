@@ -80,6 +80,7 @@ def rail_context(services: Services, trial: Trial) -> RailContext:
         max_diff_lines=task.rails.max_diff_lines,
         size_limit_bytes=services.trainer.memory_limit_bytes,
         novelty=task.rails.novelty,
+        outside=services.trainer.outside,
     )
 
 

@@ -86,10 +86,18 @@ def used_up(services: Services, trial: Trial) -> dict[str, Any]:
         "propose_s": sum(call.latency_s for call in calls if call.role is not CallRole.LESSON),
         "train_s": sum(m.train_s or 0.0 for m in measurements),
         "score_s": sum(m.score_s or 0.0 for m in measurements),
-        "total_s": services.hands[trial.trial_id].seconds,
+        "total_s": _seconds(services, trial),
         "usd": sum(prices) if prices else None,
         "decided_at": utc_now(),
     }
+
+
+def _seconds(services: Services, trial: Trial) -> float:
+    """How long the trial took; where a measurement always takes the same, what all that were made for it took."""
+    if not services.trainer.deterministic:
+        return services.hands[trial.trial_id].seconds
+    known = (services.store.measurements(t) for t in (trial.trial_id, trial.parent_trial_id) if t is not None)
+    return sum(m.train_s or 0.0 for found in known for m in found if m.for_trial_id == trial.trial_id)
 
 
 def _commit_keep(services: Services, trial: Trial) -> str:

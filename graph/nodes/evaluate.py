@@ -79,7 +79,7 @@ def _after_failure(services: Services, state: TrialState, measurement: Measureme
 
 def _next_baseline_seed(services: Services, trial: Trial) -> Update:
     done = len(services.measured(trial.trial_id))
-    if done < services.task.baseline.seeds:
+    if done < services.baseline_seeds:
         return {"route": Route.MEASURE, "target_trial_id": trial.trial_id, "seed_index": done}
     return {"route": Route.DECIDED}
 
@@ -87,7 +87,8 @@ def _next_baseline_seed(services: Services, trial: Trial) -> Update:
 def _decide(services: Services, trial: Trial) -> Update:
     judgement = judge(services, trial)
     decision = judgement.decision
-    if decision.action == "keep" and not probed_deeply(services.measured(trial.trial_id)):
+    probes = services.trainer.probes
+    if decision.action == "keep" and probes and not probed_deeply(services.measured(trial.trial_id)):
         decision = _sent_back(decision, judgement.evidence)
     failed = (trial.decision or {}).get(INCUMBENT_FAILED)  # survives going through the trial again
     services.store.update_trial(

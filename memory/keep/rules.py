@@ -1,5 +1,7 @@
 """The keep rules by name. What a rule reads and returns is in `memory.keep.evidence`."""
 
+import sys
+
 from memory.keep.comparison import conclude, estimate
 from memory.keep.evidence import Decision, Evidence, KeepRule, better, first_step, next_seed, seeds_without
 from memory.keep.sequential import SequentialRule
@@ -63,15 +65,20 @@ SEQUENTIAL_CAP = 8
 """Most measurements of one candidate under `sequential`, unless the task says otherwise."""
 
 
-def make_rule(config: KeepConfig) -> KeepRule:
-    """The keep rule that a task asks for."""
+def make_rule(config: KeepConfig, *, most: int = sys.maxsize) -> KeepRule:
+    """The keep rule that a task asks for.
+
+    Args:
+        config: of the task.
+        most: measurements that there can be of one program.
+    """
     match config.rule:
         case "strict":
             return StrictRule()
         case "threshold":
-            return ThresholdRule(min_gain=config.min_gain, max_measurements=config.max_measurements or 1)
+            return ThresholdRule(min_gain=config.min_gain, max_measurements=min(most, config.max_measurements or 1))
         case "sequential":
-            return SequentialRule(max_measurements=config.max_measurements or SEQUENTIAL_CAP)
+            return SequentialRule(max_measurements=min(most, config.max_measurements or SEQUENTIAL_CAP))
 
 
 def simpler_rule(config: KeepConfig) -> SequentialRule:

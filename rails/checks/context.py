@@ -1,13 +1,14 @@
 """What a check of a proposal is given, and what it answers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rails.menu import Menu
 from rails.proposal import Proposal
 from rails.status import Status
 
-RAILS = ("schema", "menu", "range", "cross", "diff", "novelty", "size")
+RAILS = ("schema", "menu", "range", "cross", "diff", "novelty", "size", "outside")
 """The rails, in the order in which they judge. The names are stable: they are stored and printed."""
 
 
@@ -30,6 +31,8 @@ class RailContext:
     """Memory limit of a trial, for a size rule without a limit of its own."""
     novelty: bool = True
     """Whether a program that was tried before is refused. One that changes nothing is refused always."""
+    outside: Callable[[Mapping[str, Any]], str | None] | None = None
+    """Why a program with these knobs cannot be measured at all, or None; None where whatever the menu allows can be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The seven rails as plain functions over one inspection. Each says why the proposal fails, or None.
+"""The rails as plain functions over one inspection. Each says why the proposal fails, or None.
 
 They run in the order of `RAILS` and stop at the first failure, so each may rely on what those before it found.
 """
@@ -153,6 +153,12 @@ def judge_size(inspection: Inspection, _: str) -> str | None:
         return f"its size cannot be estimated: {error.what}"
 
 
+def judge_outside(inspection: Inspection, _: str) -> str | None:
+    """The program can be measured: a recorded table has its configuration."""
+    outside = inspection.context.outside
+    return _pass_over(inspection, "outside") if outside is None else outside(inspection.knobs)
+
+
 Judge = Callable[[Inspection, str], str | None]
 JUDGES: Mapping[str, Judge] = {
     "schema": judge_schema,
@@ -162,6 +168,7 @@ JUDGES: Mapping[str, Judge] = {
     "diff": judge_diff,
     "novelty": judge_novelty,
     "size": judge_size,
+    "outside": judge_outside,
 }
 
 

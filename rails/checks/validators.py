@@ -22,7 +22,7 @@ INSPECTION = "inspection"
 
 
 class RailValidator(Validator):
-    """Base of the seven: asks the judge of its own name."""
+    """Base of all: asks the judge of its own name."""
 
     required_metadata_keys: ClassVar[list[str]] = [INSPECTION]
 
@@ -67,8 +67,13 @@ class SizeValidator(RailValidator):
     """The program is estimated to fit in memory."""
 
 
+@register_validator(name="outside", data_type="string")
+class OutsideValidator(RailValidator):
+    """The program can be measured."""
+
+
 def make_validators() -> list[Validator]:
-    """The seven validators, in order. Each ends the validation when it fails (REFRAIN stops guardrails' chain)."""
+    """The validators, in order. Each ends the validation when it fails (REFRAIN stops guardrails' chain)."""
     classes = (
         SchemaValidator,
         MenuValidator,
@@ -77,6 +82,7 @@ def make_validators() -> list[Validator]:
         DiffValidator,
         NoveltyValidator,
         SizeValidator,
+        OutsideValidator,
     )
     validators: list[Validator] = [validator(on_fail=OnFailAction.REFRAIN) for validator in classes]
     assert tuple(validator.rail_alias for validator in validators) == RAILS

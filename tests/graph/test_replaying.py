@@ -18,7 +18,7 @@ from rails.errors import TrialError
 from rails.status import Status
 from tests.support.variants import first
 from tests.support.workspaces import code, make_quick_workspace, standin_campaign
-from tools.trainer_tool import Progress, TrainedModel
+from tools.gpt import Progress, TrainedModel
 
 BETTER = json.dumps({"knob": "rows", "new_value": 32, "reason": "more"})
 CRASHING = json.dumps({"knob": "smoothing", "new_value": 0.0, "reason": "nothing"})

@@ -314,7 +314,7 @@ rails = Rails(corpus_menu())
 context = RailContext(menu=corpus_menu(), source=None)
 assert rails.check(knob("n_layer", 8), context).ok
 assert rails.check(knob("n_layer", 3), context).rail == "range"
-# The seven run inside the one guard, as registered validators.
+# They all run inside the one guard, as registered validators.
 from guardrails.validator_base import validators_registry
 ran = [log.registered_name for log in rails._guard.history.first.iterations.last.validator_logs]
 assert ran == "schema menu range cross diff novelty size".split(), ran
@@ -324,6 +324,6 @@ assert "lark" not in sys.modules, "a grammar that nothing asks for was compiled:
 """
 
 
-def test_the_guard_runs_all_seven_and_opens_no_connection() -> None:
+def test_the_guard_runs_them_all_and_opens_no_connection() -> None:
     done = subprocess.run([sys.executable, "-c", QUIET], env={**os.environ, "HOME": "/nonexistent"}, check=False)
     assert done.returncode == 0

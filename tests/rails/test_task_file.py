@@ -7,7 +7,7 @@ import pytest
 
 from rails.errors import UserError
 from rails.menu import load_menu
-from rails.task import Task, load_task
+from rails.task import GptTask, TabularTask, load_task, task_of
 
 WHOLE = """\
 name = "gpt"
@@ -68,10 +68,12 @@ depth = { type = "int", range = [1, 12], default = 2 }
 """
 
 
-def load(tmp_path: Path, text: str | bytes) -> Task:
+def load(tmp_path: Path, text: str | bytes) -> GptTask:
     path = tmp_path / "task.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return load_task(path)
+    task = load_task(path)
+    assert isinstance(task, GptTask)
+    return task
 
 
 def test_every_key_of_a_whole_task_arrives(tmp_path: Path) -> None:
@@ -114,8 +116,8 @@ def test_a_short_task_has_the_documented_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [WHOLE, SHORT])
 def test_a_task_survives_the_store(tmp_path: Path, text: str) -> None:
     task = load(tmp_path, text)
-    assert Task.model_validate_json(json.dumps(task.model_dump(mode="json"))) == task
-    assert Task.model_validate(task.model_dump(mode="json")) == task
+    assert task_of(json.loads(json.dumps(task.model_dump(mode="json", by_alias=True)))) == task
+    assert task_of(task.model_dump(mode="json")) == task
 
 
 def test_the_menu_of_a_task_can_be_read_alone(tmp_path: Path) -> None:
@@ -213,3 +215,53 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read the file"):
         load_task(tmp_path)
+
+
+TABLE = """\
+name = "recorded"
+[task]
+kind = "tabular"
+table = "cpu-gpt"
+[metric]
+name = "accuracy"
+direction = "maximize"
+unit = "%"
+decimals = 2
+[menu.knobs]
+depth = { type = "int", choices = [1, 2], default = 2 }
+"""
+
+
+def test_a_task_without_a_kind_is_that_of_a_gpt_and_a_stored_one_loads_as_it_did(tmp_path: Path) -> None:
+    task = load(tmp_path, SHORT)
+    stored = task.model_dump(mode="json", by_alias=True)
+    del stored["task"], stored["metric"]["unit"], stored["metric"]["decimals"]
+    assert task_of(stored) == task
+    assert task.effort == "100 steps of training"
+
+
+def test_each_kind_of_task_has_its_own_tables(tmp_path: Path) -> None:
+    path = tmp_path / "task.toml"
+    path.write_text(TABLE)
+    task = load_task(path)
+    assert isinstance(task, TabularTask)
+    assert (task.task.table, task.edit.modes, task.metric.decimals) == ("cpu-gpt", ("knob",), 2)
+    assert task_of(task.model_dump(mode="json", by_alias=True)) == task
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('kind = "tabular"', 'kind = "tabluar"', "there is no kind of task 'tabluar' (did you mean 'tabular'?)"),
+        ("[metric]", '[budget]\nkind = "steps"\namount = 5\n[metric]', "budget: unknown key"),
+        ("[metric]", '[edit]\nmodes = ["knob", "diff"]\n[metric]', "a table has no code to change"),
+        ('table = "cpu-gpt"\n', "", "task.table: the key is missing"),
+    ],
+)
+def test_what_is_wrong_with_the_task_of_a_table(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    assert old in TABLE
+    path = tmp_path / "task.toml"
+    path.write_text(TABLE.replace(old, new, 1))
+    with pytest.raises(UserError) as caught:
+        load_task(path)
+    assert reason in str(caught.value)

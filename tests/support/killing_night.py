@@ -30,7 +30,7 @@ from rails.status import Status
 from tests.support.git_workspace import git
 from tests.support.killing import FINALE, NOW, Point, arm
 from tests.support.workspaces import code, make_standin_workspace
-from tools.trainer_tool import TrainerTool
+from tools.gpt import GptBackend
 
 WHEN: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 """When every trial was opened: the date of its commits, and so in their names."""
@@ -207,14 +207,14 @@ def run_chapter(chapter: Chapter, root: Path, point: Point | None) -> Campaign:
 
 def _find_out(cheat: int | None, teller: Teller) -> None:
     """Have a trial's program disqualified when it is scored on the test text."""
-    score_test = TrainerTool.score_test
+    score_test = GptBackend.score_test
 
-    def found_out(self: TrainerTool, *arguments: Any) -> Any:
+    def found_out(self: GptBackend, *arguments: Any) -> Any:
         if cheat is not None and teller.final_target == cheat:
             raise TrialError(Status.DISQUALIFIED, "it looks at the next token")
         return score_test(self, *arguments)
 
-    replace(TrainerTool, "score_test", found_out)
+    replace(GptBackend, "score_test", found_out)
 
 
 def _make_repeatable() -> None:

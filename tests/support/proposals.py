@@ -5,7 +5,7 @@ from typing import Any
 from agents.base import ProposalContext
 from memory.records import Phase, Trial, TrialKind, utc_now
 from rails.status import FINISHED, Status
-from rails.task import Task
+from rails.task import Task, task_of
 
 KNOBS: dict[str, Any] = {
     "depth": {"type": "int", "range": [1, 8], "default": 2, "doc": "layers"},
@@ -47,7 +47,7 @@ def make_task(*, modes: tuple[str, ...] = ("knob",), knobs: dict[str, Any] | Non
         "menu": {"knobs": knobs if own else KNOBS, "cross_constraints": [] if own else RULES},
         **tables,
     }
-    return Task.model_validate(data)
+    return task_of(data)
 
 
 def make_context(task: Task | None = None, **fields: Any) -> ProposalContext:

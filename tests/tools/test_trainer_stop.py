@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ from rails.errors import TrialError
 from rails.status import Status
 from tests.support.variants import first
 from tests.support.workspaces import STANDIN, make_quick_workspace, make_standin_workspace, standin_campaign
-from tools.trainer_tool import Progress, TrainedModel, TrainerTool
+from tools.backend import Backend, Progress
+from tools.gpt import TrainedModel
 from trainer.scoring.probes import Depth
 
 ANSWER = '        """[r, T] → [r, T, V]."""\n'
@@ -96,7 +98,7 @@ def test_a_scoring_and_its_probes_finish_within_the_grace_and_no_training_starts
     with standin_campaign(one_trial(tmp_path)) as services:
         with trained(services) as model:
             services.trainer.stop(LONG)
-            assert services.trainer.score(model).val_bpb > 0
+            assert services.trainer.score(model).value > 0
             assert services.trainer.probe(model, {"val": Depth(cuts=8)}, 0.05)[0].cuts >= 8
         with pytest.raises(TrialError, match="interrupted before training started"):
             trained(services)
@@ -134,7 +136,7 @@ def test_the_second_stop_ends_it_at_once(part: str, tmp_path: Path) -> None:
     assert took_s < 3
 
 
-def act(trainer: TrainerTool, model: TrainedModel, part: str) -> None:
+def act(trainer: Backend[Any], model: TrainedModel, part: str) -> None:
     if part == "score":
         trainer.score(model)
     else:

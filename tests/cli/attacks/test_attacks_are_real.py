@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def fights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fought]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("graph.campaign.preflight", "tools.trainer_tool"):
+        for module in ("graph.campaign.preflight", "tools.gpt"):
             patch.setattr(f"{module}.best_isolation", lambda: Isolation.L1)
         folder: Path = tmp_path_factory.mktemp("stage")
         with set_stage(folder) as stage:

@@ -19,7 +19,7 @@ from rails.errors import TrialError
 from rails.source.edits import read_knobs
 from rails.status import Status
 from tests.support.workspaces import make_quick_workspace, standin_campaign
-from tools.trainer_tool import Progress, TrainedModel
+from tools.gpt import Progress, TrainedModel
 
 Script = list[str | Callable[[ProposalContext], str]]
 

@@ -22,7 +22,7 @@ from rails.status import Status
 from tests.support.command import nightshift
 from tests.support.git_workspace import git
 from tests.support.workspaces import make_quick_workspace, standin_campaign
-from tools.trainer_tool import TrainedModel
+from tools.gpt import TrainedModel
 
 
 def knob(name: str, value: float) -> str:

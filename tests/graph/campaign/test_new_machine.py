@@ -22,12 +22,12 @@ from memory.records import Campaign, EventKind, Measurement, MeasurementState, P
 from memory.store import Store
 from rails.errors import HaltError, TrialError, UserError
 from rails.status import Status
-from rails.task import Task
+from rails.task import GptTask
 from tests.support.variants import first, firsts
 from tests.support.workspaces import make_quick_workspace, make_standin_workspace, standin_campaign
-from tools.trainer_tool import TrainedModel
+from tools.backend import Score
+from tools.gpt import TrainedModel
 from trainer.hardware import Hardware, describe
-from trainer.scoring.evaluate import Score
 
 BETTER = json.dumps({"knob": "rows", "new_value": 32, "reason": "more"})
 WORSE = json.dumps({"knob": "bigram_weight", "new_value": 0.0, "reason": "less"})
@@ -75,11 +75,11 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Generator[list[str]]:
     """Which machine the next run is on: `home` unless another name is put here; it is told apart by its driver."""
     name = ["home"]
 
-    def described(task: Task) -> Hardware:
+    def described(task: GptTask) -> Hardware:
         here = describe(task.trial.device)
         return here if name[0] == "home" else replace(here, driver=name[0])
 
-    monkeypatch.setattr("graph.campaign.open.describe_hardware", described)
+    monkeypatch.setattr("graph.campaign.circumstances.describe_hardware", described)
     yield name
 
 
@@ -94,7 +94,7 @@ def opened(root: Path, script: list[str], watching: Watching, trials: int, machi
 
             def slower(model: TrainedModel) -> Score:
                 found = score(model)
-                return replace(found, val_bpb=found.val_bpb + SLOWER)
+                return replace(found, value=found.value + SLOWER)
 
             services.trainer.score = slower  # type: ignore[method-assign]
         yield services

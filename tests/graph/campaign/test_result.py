@@ -19,7 +19,7 @@ from memory.records import Campaign, Measurement, Purpose, Trial
 from rails.errors import TrialError
 from rails.status import Status
 from tests.support.workspaces import make_quick_workspace, standin_campaign
-from tools.trainer_tool import Progress, TrainedModel
+from tools.gpt import Progress, TrainedModel
 
 BETTER = json.dumps({"knob": "rows", "new_value": 32, "reason": "more"})
 WORSE = json.dumps({"knob": "bigram_weight", "new_value": 0.0, "reason": "less"})

@@ -18,7 +18,7 @@ from rails.errors import DiskFullError, HaltError, TrialError
 from rails.status import Status
 from tests.support.variants import first
 from tests.support.workspaces import make_quick_workspace, standin_campaign
-from tools.trainer_tool import Progress, TrainedModel
+from tools.gpt import Progress, TrainedModel
 
 BETTER = json.dumps({"knob": "rows", "new_value": 32, "reason": "more"})
 OPTIONS = RunOptions(trials=1, tag="night")

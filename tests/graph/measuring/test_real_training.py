@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from rails.source.edits import set_knobs
-from rails.task import load_task
+from rails.task import GptTask, load_task
 from tests.support.corpus import make_corpus
-from tools.trainer_tool import TrainerTool
+from tools.gpt import GptBackend
 from trainer.data.prepare import DataSpec, prepare
 from trainer.hardware import describe
 
@@ -44,11 +44,13 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
     def measure(name: str, threads: int, seed: int, amount: str = "30") -> None:
         path = folder / "task.toml"
         path.write_text(TASK.format(threads=threads).replace("amount = 30", f"amount = {amount}"))
+        task = load_task(path)
+        assert isinstance(task, GptTask)
         with (
-            closing(TrainerTool(load_task(path), data, hardware, folder / "scratch")) as tool,
+            closing(GptBackend(task, data, hardware, folder / "scratch")) as tool,
             tool.train(program, seed, lambda progress: None) as model,
         ):
-            found.setdefault(name, []).append(tool.score(model).val_bpb)
+            found.setdefault(name, []).append(tool.score(model).value)
 
     for _ in range(2):
         measure("seed 1", 2, 1)

@@ -21,7 +21,7 @@ from rails.task import FinalConfig
 from tests.support.cheats import CHEATS, cheating, outside_its_state, proposal
 from tests.support.variants import firsts
 from tests.support.workspaces import make_quick_workspace, standin_campaign
-from tools.trainer_tool import TrainedModel
+from tools.gpt import TrainedModel
 from trainer.scoring.probes import QUICK_CUTS, Depth
 from trainer.scoring.report import CAP_NATS, FLOOR_NATS, ProbeReport
 

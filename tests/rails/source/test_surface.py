@@ -4,10 +4,10 @@ import pytest
 
 from rails.errors import UserError
 from rails.source.surface import check_surface
-from rails.task import Task
+from rails.task import task_of
 from tests.support.reply_corpus import MENU_FILE, corpus_source
 
-TASK = Task.model_validate(
+TASK = task_of(
     {
         "name": "gpt",
         "budget": {"kind": "steps", "amount": 10},

@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 
 from rails.source.edits import read_knobs
-from rails.task import Task, load_task
+from rails.task import GptTask, load_task
 from trainer.tasks.gpt import PROFILES, DeviceClass, render_task_toml, render_train_py
 from trainer.train import Knobs
 
 DEVICES: list[DeviceClass] = ["cpu", "cuda"]
 
 
-def task_of(device: DeviceClass, folder: Path) -> Task:
+def task_of(device: DeviceClass, folder: Path) -> GptTask:
     path = folder / "task.toml"
     path.write_text(render_task_toml(PROFILES[device]), encoding="utf-8")
-    return load_task(path)
+    task = load_task(path)
+    assert isinstance(task, GptTask)
+    return task
 
 
 @pytest.mark.parametrize("device", DEVICES)

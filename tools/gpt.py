@@ -1,4 +1,4 @@
-"""The trainer tool: program text and a seed in, a trained model behind a process boundary out, then its score."""
+"""The backend of GPT tasks: a program and a seed in, a trained model behind a process boundary out, then its score."""
 
 import hashlib
 import math
@@ -11,9 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
+from rails.clocks import counts_time
 from rails.errors import TrialError
 from rails.status import Status
-from rails.task import Task
+from rails.task import GptTask
+from tools.backend import Score
 from trainer.budget import Budget, BudgetKind, Caps, Pace, Usage, caps_for, wall_cap_s
 from trainer.data.prepare import PreparedData
 from trainer.data.shards import load_eval_set, read_meta
@@ -31,9 +33,9 @@ from trainer.trial.tryout import try_out, tryout_spec
 from trainer.trial.wire import Progress
 
 if TYPE_CHECKING:
-    from trainer.scoring.evaluate import Score  # loads torch, which nothing needs before the first score
+    from trainer.scoring import evaluate  # loads torch, which nothing needs before the first score
 
-__all__ = ["Progress", "TrainOutcome", "TrainedModel", "TrainerTool"]
+__all__ = ["GptBackend", "Progress", "TrainOutcome", "TrainedModel"]
 
 _MEMORY_SHARE = 0.8
 """What a trial may take of the machine unless the task says otherwise."""
@@ -47,6 +49,21 @@ class TrainedModel:
         self.outcome = outcome
         self.witnesses = dict[str, Witness]()
         """What it answered about each text, `val` and `test`, that it was scored on."""
+
+    @property
+    def startup_s(self) -> float:
+        """Process start, imports, building the model."""
+        return self.outcome.startup_s
+
+    @property
+    def train_s(self) -> float:
+        """By the parent's monotonic clock."""
+        return self.outcome.train_s
+
+    @property
+    def curve(self) -> tuple[Progress, ...]:
+        """As the process reported it."""
+        return self.outcome.curve
 
     def close(self) -> None:
         """Kill the process and remove its scratch folder."""
@@ -62,8 +79,8 @@ class TrainedModel:
         self.close()
 
 
-class TrainerTool:
-    """Trains and scores programs under one task on this machine.
+class GptBackend:
+    """Trains and scores programs under one task on this machine; see `tools.backend.Backend`.
 
     Args:
         task: budget, device and evaluation window.
@@ -74,9 +91,14 @@ class TrainerTool:
         pace: says how fast the baseline started and answered, once that is known: what limits all others.
     """
 
+    deterministic = False
+    reports_progress = True
+    probes = True
+    outside = None
+
     def __init__(
         self,
-        task: Task,
+        task: GptTask,
         data: PreparedData,
         hardware: Hardware,
         scratch: Path,
@@ -92,6 +114,21 @@ class TrainerTool:
         """Those that train, are scored or wait for it; and whether they train."""
         self._stop_at = math.inf
         """When everything is over, by the monotonic clock; before it only what was trained may still be scored."""
+
+    @property
+    def wall_clock(self) -> bool:
+        """Whether the budget counts seconds."""
+        return counts_time(self._task.budget.kind)
+
+    def clock_s(self) -> float:
+        """The monotonic clock's."""
+        return time.monotonic()
+
+    def seeds(self, program: str) -> None:
+        """As many as anybody wants."""
+
+    def true_score(self, program: str) -> None:
+        """Nobody knows."""
 
     @property
     def memory_limit_bytes(self) -> int:
@@ -166,13 +203,36 @@ class TrainerTool:
     def _forget(self, process: TrialProcess) -> None:
         self._processes.pop(process, None)
 
-    def score(self, model: TrainedModel) -> "Score":
+    def score(self, model: TrainedModel) -> Score:
         """Bits per byte of a trained model on the validation split, measured from outside, blind rows left out.
 
         Raises:
             TrialError: it hung, died, or answered with something that is not a distribution.
         """
-        return self._score_on(model, "val")
+        score, outcome = self._score_on(model, "val"), model.outcome
+        return Score(
+            value=score.val_bpb,
+            parts={
+                "total_nats": score.total_nats,
+                "total_bytes": score.total_bytes,
+                "scored_tokens": score.scored_tokens,
+                "startup_s": outcome.startup_s,
+                "startup_cpu_s": outcome.startup_cpu_s,
+                "cpu_s": outcome.cpu_s,
+                "score_s": score.score_s,
+                "answer_s": score.answer_s,
+                "answer_cpu_s": model.process.answer_cpu_s,
+                "steps": outcome.steps,
+                "tokens": outcome.tokens,
+                "params": outcome.params,
+                "flops": outcome.flops,
+                "mfu": self._mfu(outcome),
+                "peak_rss_bytes": outcome.peak_rss_bytes,
+                "peak_device_bytes": _peak_device_bytes(outcome),
+                "summary": dict(outcome.summary),
+                "log_tail": outcome.log_tail,
+            },
+        )
 
     def score_test(self, model: TrainedModel) -> float:
         """Bits per byte on the held-back test split: for the end of a campaign. Before `probe`, which ends the process.
@@ -182,7 +242,7 @@ class TrainerTool:
         """
         return self._score_on(model, "test").val_bpb
 
-    def _score_on(self, model: TrainedModel, name: Literal["val", "test"]) -> "Score":
+    def _score_on(self, model: TrainedModel, name: Literal["val", "test"]) -> "evaluate.Score":
         text = self._text(name)
         witness = Witness(text, model.process.layout.rows, self._data.vocab_size)
         score = model.process.score(text.shown, witness.keep, text.sample)
@@ -269,17 +329,12 @@ class TrainerTool:
         for process, training in tuple(self._processes.items()):
             process.stop(0.0 if training else scoring_grace_s)
 
-    def mfu(self, outcome: TrainOutcome) -> float | None:
+    def _mfu(self, outcome: TrainOutcome) -> float | None:
         """Model FLOPs utilisation, or None where the device's peak is unknown."""
         peak = peak_flops(self._hardware.device_name)
         if peak is None or not outcome.flops or outcome.train_s <= 0:
             return None
         return outcome.flops / outcome.train_s / peak
-
-    def peak_device_bytes(self, outcome: TrainOutcome) -> int | None:
-        """Peak device memory as the trial process reported it, or None on a CPU."""
-        value = outcome.summary.get("peak_vram_mb")
-        return int(value * 2**20) if isinstance(value, float) and value > 0 else None
 
     def _spec(self, program: str, seed: int) -> TrialSpec:
         data, trial, budget = self._task.data, self._task.trial, self._task.budget
@@ -300,3 +355,9 @@ class TrainerTool:
             eval_seq_len=data.eval_seq_len,
             limits=Limits(memory_bytes=trial.memory_bytes or int(_MEMORY_SHARE * self._hardware.memory_bytes)),
         )
+
+
+def _peak_device_bytes(outcome: TrainOutcome) -> int | None:
+    """Peak device memory as the trial process reported it, or None on a CPU."""
+    value = outcome.summary.get("peak_vram_mb")
+    return int(value * 2**20) if isinstance(value, float) and value > 0 else None
