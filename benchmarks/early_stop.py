@@ -171,7 +171,7 @@ class Store:
         return [
             Measurement(
                 measurement_id=f"{number}/{seed}", campaign_id="c", trial_id=trial_id, seed_index=seed, seed=seed,
-                state=MeasurementState.MEASURED, isolation="L1", val_bpb=self._recording.scores[number][seed],
+                state=MeasurementState.MEASURED, isolation="L1", score=self._recording.scores[number][seed],
                 started_at=_START + timedelta(minutes=seed), machine="m",
             )
             for seed in self._seeds(number)

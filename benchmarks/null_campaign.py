@@ -54,7 +54,7 @@ class Progress(Observer):
     def measured(self, trial: Trial, measurement: Measurement) -> None:
         """See `Observer`."""
         if measurement.purpose is Purpose.FINAL:
-            self.note(f"result: trial {trial.seq}, seed {measurement.seed_index}: {measurement.val_bpb}")
+            self.note(f"result: trial {trial.seq}, seed {measurement.seed_index}: {measurement.score}")
 
 
 def make_null_workspace(root: Path, rule: str, seconds: float) -> None:

@@ -9,7 +9,7 @@ from rails.status import Status
 
 def mean_metric(services: Services, trial_id: str) -> dict[str, Any]:
     """The metric of a trial, the mean over its measurements, and their number; nothing where there are none."""
-    scores = [m.val_bpb for m in services.measured(trial_id) if m.val_bpb is not None]
+    scores = [m.score for m in services.measured(trial_id) if m.score is not None]
     return {"metric": sum(scores) / len(scores), "n_measurements": len(scores)} if scores else {}
 
 

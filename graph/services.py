@@ -124,7 +124,7 @@ class Services:
     @cached_property
     def results(self) -> ResultsTable:
         """Renders results.tsv; it remembers the lines of rows that stay."""
-        return ResultsTable()
+        return ResultsTable(self.task.metric.name)
 
     @cached_property
     def _publisher(self) -> Publisher:

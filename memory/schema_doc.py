@@ -62,7 +62,7 @@ EXAMPLES = (
     ),
     (
         "The last loss of each training, beside its score",
-        "SELECT m.trial, m.seed_index, max_by(c.loss, c.step) AS last_loss, any_value(m.val_bpb) AS val_bpb\n"
+        "SELECT m.trial, m.seed_index, max_by(c.loss, c.step) AS last_loss, any_value(m.score) AS score\n"
         "FROM curves c JOIN measurements m USING (measurement_id) GROUP BY ALL ORDER BY m.trial, m.seed_index",
     ),
     (

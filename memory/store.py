@@ -290,10 +290,10 @@ class Store(Writer):
             ValueError: it is not at its end, or is measured without a score.
             HaltError: it ended otherwise before.
         """
-        scored = measurement.val_bpb is not None
+        scored = measurement.score is not None
         if measurement.state is MeasurementState.RUNNING or scored != (measurement.state is MeasurementState.MEASURED):
             raise ValueError(
-                f"measurement {measurement.measurement_id} is {measurement.state}, score {measurement.val_bpb}"
+                f"measurement {measurement.measurement_id} is {measurement.state}, score {measurement.score}"
             )
         with self.transaction():
             before = self.recall(measurement)

@@ -156,7 +156,8 @@ def _fixed_tokens(context: ProposalContext, room_tokens: int) -> int:
 
 def _task_section(context: ProposalContext) -> str:
     task = context.task
-    has = "has not measured yet" if context.incumbent_metric is None else f"has {context.incumbent_metric:.4f}"
+    known, decimals = context.incumbent_metric, task.metric.decimals
+    has = "has not measured yet" if known is None else f"has {known:.{decimals}f}"
     return (
         f"# Task\n\n{task.name}: {task.metric.name}; the incumbent {has}. Each trial gets {task.effort}. "
         f"This is trial {context.trial_seq} of {task.limits.trials}."

@@ -86,12 +86,12 @@ def refresh(store: Store, campaign_id: str, step: int) -> None:
     store.open_measurement(running(done))
     store.finish_measurement(done, None)
     store.noise(campaign_id)
-    store.update_trial(best.trial_id, metric=done.val_bpb, n_measurements=best.n_measurements + 1)
+    store.update_trial(best.trial_id, metric=done.score, n_measurements=best.n_measurements + 1)
 
 
 def running(done: Measurement) -> Measurement:
     """A measurement as it was when it began."""
-    return done.model_copy(update={"state": MeasurementState.RUNNING, "val_bpb": None, "finished_at": None})
+    return done.model_copy(update={"state": MeasurementState.RUNNING, "score": None, "finished_at": None})
 
 
 def timed(work: Callable[[], str]) -> tuple[tuple[float, float], str]:

@@ -17,7 +17,7 @@ TRIAL_FIELDS = (
     "decision", "lesson",
 )  # fmt: skip
 MEASUREMENT_FIELDS = (
-    "seed_index", "seed", "state", "purpose", "status", "reason", "val_bpb", "test_bpb", "total_nats", "total_bytes",
+    "seed_index", "seed", "state", "purpose", "status", "reason", "score", "test_score", "total_nats", "total_bytes",
     "scored_tokens", "steps", "tokens", "params", "flops",
 )  # fmt: skip
 PROGRAM = "train.py"

@@ -56,20 +56,20 @@ def _print(out: "Console", source: "Source", a: "Analysis") -> None:
 
 
 def _figures(source: "Source", a: "Analysis") -> list[tuple[str, Any]]:
-    from cli.terminal.output import bpb, cell, percent, seconds
+    from cli.terminal.output import cell, percent, score_text, seconds
 
     noise, replicated, took = a.noise, a.replicated_best, a.seconds
     last = a.repeats.windows[-_WINDOWS:]
     windows = ("… " if len(last) < len(a.repeats.windows) else "") + " ".join(f"{rate:.2f}" for rate in last)
     statuses = ", ".join(f"{n} {name}" for name, n in a.statuses.items()) or "none"
     spread = f"sd {cell(noise.sd)} with {noise.df} degrees of freedom from {noise.groups} programs measured again"
-    again = replicated and f"{bpb(replicated.mean)} over {replicated.n}, {percent(replicated.improvement_frac)}"
+    again = replicated and f"{score_text(replicated.mean)} over {replicated.n}, {percent(replicated.improvement_frac)}"
     repeats = f"{a.repeats.count}, rate {cell(a.repeats.rate)}; by ten: {windows}"
     return [
         ("trials", f"{a.trials} ({statuses})"),
         ("keeps", f"{_share(a.keep_rate)} of trials, the first at {cell(a.first_keep)}"),
-        ("baseline", a.baseline if a.baseline is None else f"{bpb(a.baseline)} ({source.metric})"),
-        ("best", f"trial {a.best.trial}, {bpb(a.best.metric)}" if a.best else None),
+        ("baseline", a.baseline if a.baseline is None else f"{score_text(a.baseline)} ({source.metric})"),
+        ("best", f"trial {a.best.trial}, {score_text(a.best.metric)}" if a.best else None),
         ("improvement", percent(a.improvement_frac)),
         ("best, replicated", again),
         ("noise", spread if noise.sd is not None else "nothing was measured twice"),

@@ -79,15 +79,15 @@ def _print(out: "Console", comparison: "Comparison") -> None:
 
 
 def _of(arm: Any, name: str) -> str:
-    from cli.terminal.output import bpb, percent, seconds
+    from cli.terminal.output import percent, score_text, seconds
 
     shown: dict[str, Callable[[], str]] = {
         "campaigns": lambda: str(len(arm.campaigns)),
         "keeps": lambda: str(arm.statuses.get("keep", 0)),
         "keep_rate": lambda: "–" if arm.keep_rate is None else f"{100 * arm.keep_rate:.1f} %",
         "gain": lambda: percent(arm.gain),
-        "best": lambda: bpb(arm.best),
-        "baseline": lambda: bpb(arm.baseline),
+        "best": lambda: score_text(arm.best),
+        "baseline": lambda: score_text(arm.baseline),
         "seconds_s": lambda: seconds(arm.seconds_s),
         "wasted_s": lambda: seconds(arm.wasted_s),
     }

@@ -33,14 +33,16 @@ def diff(
 
 def _print(out: "Console", document: dict[str, Any]) -> None:
     from cli.show.trial import print_diff, probability
-    from cli.terminal.output import bpb, cell, gain_text, printable, table
+    from cli.terminal.output import cell, gain_text, printable, score_text, table
     from rails.text import UNCORRECTED
 
     def line(text: str) -> None:
         out.print(printable(text), soft_wrap=True, markup=False)
 
     for side in (document["a"], document["b"]):
-        metric = f"{bpb(side['metric'])} ({side['n_measurements']} x measured)" if side["metric"] is not None else "–"
+        metric = (
+            f"{score_text(side['metric'])} ({side['n_measurements']} x measured)" if side["metric"] is not None else "–"
+        )
         line(f"trial {side['trial']}: {side['status'] or 'not decided yet'}, {side['edit'] or '(baseline)'}, {metric}")
     a, b, found = document["a"]["trial"], document["b"]["trial"], document["comparison"]
     if found is not None:

@@ -8,7 +8,7 @@ from cli.inputs.options import JsonOption, WorkspaceArgument
 
 if TYPE_CHECKING:
     from memory.reader import Reader
-    from memory.records import Trial
+    from memory.records import Campaign, Measurement, Trial
 
 
 def show(
@@ -24,14 +24,14 @@ def show(
     tables = {"trials", "verdicts", "measurements", "curves", "calls"}
     with open_reader(directory, tables) as reader:
         campaign = latest_campaign(reader, directory)
-        document = _document(reader, find_trial(reader, campaign, trial))
+        document = _document(reader, campaign, find_trial(reader, campaign, trial))
     if json:
         print_json(document)
     else:
         print_trial(stdout(), document, campaign.task)
 
 
-def _document(reader: "Reader", row: "Trial") -> dict[str, Any]:
+def _document(reader: "Reader", campaign: "Campaign", row: "Trial") -> dict[str, Any]:
     """Stable keys; `parent` is the number of the trial that it was held against."""
     measurements = reader.measurements(row.trial_id)
     curves = [curve for m in measurements if (curve := reader.curve(m.measurement_id)) is not None]
@@ -46,11 +46,20 @@ def _document(reader: "Reader", row: "Trial") -> dict[str, Any]:
         },
         "verdicts": [v.model_dump(mode="json") for v in reader.verdicts(row.trial_id)],
         "diff": row.diff,
-        "measurements": [m.model_dump(mode="json") for m in measurements],
+        "measurements": [_measurement(campaign, m) for m in measurements],
         "curves": [c.model_dump(mode="json", exclude={"trial_id"}) for c in curves],
         "decision": row.decision,
         "calls": [c.model_dump(mode="json") for c in reader.calls(row.trial_id)],
     }
+
+
+def _measurement(campaign: "Campaign", done: "Measurement") -> dict[str, Any]:
+    """With its scores once more under their former names, where they are bits per byte."""
+    from memory.records.metric import metric_of
+
+    metric = metric_of(campaign.task, foreign=campaign.source is not None)
+    former = {"val_bpb": metric.in_bpb(done.score), "test_bpb": metric.in_bpb(done.test_score)}
+    return {**done.model_dump(mode="json"), **former}
 
 
 def _parent_number(reader: "Reader", row: "Trial") -> int | None:

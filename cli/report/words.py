@@ -72,6 +72,11 @@ def _fresh(result: Result) -> list[str]:
     fresh, test = result.fresh, result.test
     assert fresh is not None
     seeds = text.counted(fresh.n_incumbent, "fresh seed")
+    if result.true:
+        return [
+            f"Trial {result.trial} and the baseline by their true means, over all seeds that the table records: "
+            f"{text.metric(fresh.incumbent)} against {text.metric(fresh.baseline)}, gain {text.percent(fresh.gain)}."
+        ]
     told = [
         f"Trial {result.trial} and the baseline were measured again after the search, on {seeds} that decided nothing: "
         f"{text.metric(fresh.incumbent)} against {text.metric(fresh.baseline)}, gain {_with_interval(fresh)}."

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from cli.terminal.output import bpb, cell
+from cli.terminal.output import cell, score_text
 from memory.records import INCUMBENT_FAILED, SIMPLER
 
 _TOLD = frozenset(
@@ -52,7 +52,8 @@ def _means(d: dict[str, Any]) -> Iterator[str]:
     shared = f"on {_count(len(seeds), 'shared seed')} ({', '.join(map(str, seeds))})"
     n_ours, n_theirs = d.get("n_candidate"), d.get("n_incumbent")
     counts = "" if n_ours is None or n_theirs is None else f"; {n_ours} and {n_theirs} measurements in all"
-    yield f"candidate {bpb(ours)}, incumbent {bpb(theirs)}, baseline {bpb(d.get('baseline_mean'))}, {shared}{counts}"
+    means = f"candidate {score_text(ours)}, incumbent {score_text(theirs)}"
+    yield f"{means}, baseline {score_text(d.get('baseline_mean'))}, {shared}{counts}"
     if d.get("n_left_out"):
         yield f"{_count(d['n_left_out'], 'older measurement')} of the incumbent left out: the machine changed since"
 

@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.show.status import result_lines
-from cli.terminal.output import bpb, gain_text, seconds, table
+from cli.terminal.output import gain_text, score_text, seconds, table
 from graph.watching.events import Observer, TrainingProgress
 from graph.watching.resume_point import ResumePoint
 from memory.records import Campaign, CampaignState, Measurement, MeasurementState, Trial, TrialKind
+from memory.records.metric import metric_of
 from rails.status import FINISHED, Status
 from rails.text import UNCORRECTED
 
@@ -66,7 +67,7 @@ class Lines(Observer):
         now = time.monotonic()
         if now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
-            best = f", incumbent {bpb(self._incumbent.metric)}" if self._incumbent else ""
+            best = f", incumbent {score_text(self._incumbent.metric)}" if self._incumbent else ""
             self._say(f"trial {progress.trial_seq}: {progress_text(progress)}{best}")
 
     def measured(self, trial: Trial, measurement: Measurement) -> None:
@@ -89,7 +90,7 @@ class Lines(Observer):
 
     def campaign_stopped(self, campaign: Campaign) -> None:
         """See `Observer`."""
-        for line in result_lines(campaign.final):
+        for line in result_lines(campaign.final, metric_of(campaign.task).decimals):
             self._say(line)
         self._say(f"stopped: {campaign.stop_reason}")
 
@@ -239,7 +240,7 @@ def headline(campaign: Campaign, resume_point: ResumePoint | None) -> str:
 
 def incumbent_text(incumbent: Trial) -> str:
     """The best so far, with its gain over what it replaced."""
-    text = f"incumbent: trial {incumbent.seq}, {bpb(incumbent.metric)}"
+    text = f"incumbent: trial {incumbent.seq}, {score_text(incumbent.metric)}"
     if incumbent.gain is None:
         return text
     return f"{text}, {_gain(incumbent)} on its parent, {UNCORRECTED}, n = {incumbent.n_measurements}"
@@ -263,7 +264,7 @@ def progress_text(progress: TrainingProgress) -> str:
 def measurement_text(measurement: Measurement) -> str:
     """A measurement in a few words."""
     if measurement.state is MeasurementState.MEASURED:
-        return f"seed {measurement.seed_index}: {bpb(measurement.val_bpb)} bpb in {seconds(measurement.train_s)}"
+        return f"seed {measurement.seed_index}: {score_text(measurement.score)} in {seconds(measurement.train_s)}"
     if measurement.state is MeasurementState.STOPPED:
         return f"seed {measurement.seed_index}: stopped after {seconds(measurement.train_s)}: {measurement.reason}"
     return f"seed {measurement.seed_index}: {measurement.status}: {measurement.reason}"
@@ -272,11 +273,11 @@ def measurement_text(measurement: Measurement) -> str:
 def trials_table(trials: list[Trial]) -> Table:
     """Trials as a person compares them."""
     rows = [
-        (t.seq, t.ended_as, t.edit_key, bpb(t.metric), _gain(t), t.n_measurements, seconds(t.total_s), _why(t))
+        (t.seq, t.ended_as, t.edit_key, score_text(t.metric), _gain(t), t.n_measurements, seconds(t.total_s), _why(t))
         for t in trials
     ]
-    columns = ("trial", "status", "edit", "bpb", f"gain on parent,\n{UNCORRECTED}", "n", "time", "why")
-    return table(columns, rows, right=("trial", "bpb", "n", "time"))
+    columns = ("trial", "status", "edit", "score", f"gain on parent,\n{UNCORRECTED}", "n", "time", "why")
+    return table(columns, rows, right=("trial", "score", "n", "time"))
 
 
 def _gain(trial: Trial) -> str:

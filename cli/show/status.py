@@ -1,17 +1,19 @@
 """The JSON documents of the commands: stable keys, built from records alone."""
 
 from collections import Counter
+from dataclasses import asdict
 from statistics import stdev
 from typing import Any, Protocol
 
 from cli.show.found import found_document, found_lines
-from cli.terminal.output import bpb, gain_text, printable_line, seconds
+from cli.terminal.output import gain_text, printable_line, score_text, seconds
 from memory.database.queries import TrialCalls
 from memory.figures.findings import confirmed_of, findings_of
 from memory.figures.machine import UNEVEN, Measured, machine_spread
 from memory.keep.comparable import comparable, direction_of, evidence_of
 from memory.keep.comparison import compare
 from memory.records import Campaign, CampaignState, Event, Trial, TrialKind
+from memory.records.metric import Metric, metric_of
 from memory.statistics.noise import Noise
 from rails.text import UNCORRECTED
 
@@ -53,6 +55,7 @@ def status_document(records: Records, campaign: Campaign, *, at_work: bool = Tru
     baseline = next((t for t in rows if t.kind is TrialKind.BASELINE and t.metric is not None), None)
     incumbent = next((t for t in rows if t.trial_id == campaign.incumbent_trial_id), None)
     noise = records.store_noise(campaign.campaign_id)
+    metric = metric_of(campaign.task, foreign=campaign.source is not None)
     return {
         "campaign": campaign.campaign_id,
         "tag": campaign.tag,
@@ -62,6 +65,7 @@ def status_document(records: Records, campaign: Campaign, *, at_work: bool = Tru
         "keep_rule": campaign.keep_rule,
         "trials": len(search),
         "statuses": dict(sorted(Counter(str(t.ended_as) for t in search if t.status is not None).items())),
+        "metric": asdict(metric),
         "baseline": _baseline(records, campaign, baseline),
         "incumbent": _incumbent(records, campaign, baseline, incumbent),
         "noise": {"sd": noise.sd, "df": noise.df, "campaigns": noise.campaigns},
@@ -108,10 +112,16 @@ def _baseline(records: Records, campaign: Campaign, baseline: Trial | None) -> d
     values = [value for _, value in comparable(records.measurements(baseline.trial_id), campaign)]
     return {
         "trial": baseline.seq,
-        "val_bpb": baseline.metric,
+        **_scored(campaign, baseline),
         "sd": stdev(values) if len(values) > 1 else None,
         "values": values,
     }
+
+
+def _scored(campaign: Campaign, trial: Trial) -> dict[str, float | None]:
+    """Its score; once more under its former name where it is bits per byte."""
+    metric = metric_of(campaign.task, foreign=campaign.source is not None)
+    return {"score": trial.metric, "val_bpb": metric.in_bpb(trial.metric)}
 
 
 def _stated_gain(campaign: Campaign, baseline: Trial, incumbent: Trial) -> float | None:
@@ -136,7 +146,7 @@ def _incumbent(
     ours, theirs = (comparable(records.measurements(t.trial_id), campaign) for t in (incumbent, baseline))
     document: dict[str, Any] = {
         "trial": incumbent.seq,
-        "val_bpb": incumbent.metric,
+        **_scored(campaign, incumbent),
         "n": len(ours),
         "edit": incumbent.edit_key,
     }
@@ -148,18 +158,19 @@ def _incumbent(
 
 def status_sentence(document: dict[str, Any]) -> str:
     """The status as a person wants to hear it: the result first."""
-    baseline, incumbent = document["baseline"], document["incumbent"]
+    baseline, incumbent, metric = document["baseline"], document["incumbent"], Metric(**document["metric"])
     counts = ", ".join(f"{count} {status}" for status, count in document["statuses"].items())
     lines = [
-        *result_lines(document["final"]),
+        *result_lines(document["final"], metric.decimals),
         f"{document['branch']}: {document['trials']} trials ({counts or 'none decided'}) in "
         f"{seconds(document['elapsed_s'])}, rule {document['keep_rule']}, isolation {document['isolation']}",
     ]
     if baseline is not None:
-        spread = "" if baseline["sd"] is None else f" ± {baseline['sd']:.4f} over {len(baseline['values'])} seeds"
-        lines.append(f"baseline: {bpb(baseline['val_bpb'])} bits per byte{spread}")
+        sd = score_text(baseline["sd"], metric.decimals)
+        spread = "" if baseline["sd"] is None else f" ± {sd} over {len(baseline['values'])} seeds"
+        lines.append(f"baseline: {score_text(baseline['score'], metric.decimals)}{metric.with_unit}{spread}")
     if incumbent is not None:
-        lines.append(f"incumbent: {_incumbent_text(incumbent, shows_gain=not has_result(document['final']))}")
+        lines.append(f"incumbent: {_incumbent_text(incumbent, metric, shows_gain=not has_result(document['final']))}")
     lines += found_lines(document["found"])
     if document["machine"] is not None and document["machine"]["spread"] > UNEVEN:
         lines.append(uneven_text(document["machine"]))
@@ -191,7 +202,7 @@ def _why_no_result(document: dict[str, Any]) -> str:
     return "[final] seeds is 0, or it ended before its result could be measured"
 
 
-def result_lines(final: dict[str, Any] | None) -> list[str]:
+def result_lines(final: dict[str, Any] | None, decimals: int = 4) -> list[str]:
     """The campaign's result, incumbent against baseline on fresh seeds, for a person; none while there is none."""
     if final is None:
         return []
@@ -206,9 +217,11 @@ def result_lines(final: dict[str, Any] | None) -> list[str]:
     if final["val"] is None:
         return ["result: not measured", *failed]
     seeds = f"re-measured on {final['n']} fresh seed{'s' if final['n'] > 1 else ''}"
-    lines = [f"result: trial {final['incumbent']} is {_result_text(final['val'])} on the baseline, {seeds}"]
+    if final.get("true"):
+        seeds = f"by the true means, over all recorded seeds ({final['n']} or more each)"
+    lines = [f"result: trial {final['incumbent']} is {_result_text(final['val'], decimals)} on the baseline, {seeds}"]
     if final["test"] is not None:
-        lines.append(f"on the held-back test text: {_result_text(final['test'])}")
+        lines.append(f"on the held-back test text: {_result_text(final['test'], decimals)}")
     return lines + failed
 
 
@@ -228,9 +241,9 @@ def looks_text(looks: int) -> str:
     return f"scored {times} so far, over all campaigns in this store; each look makes the next less of a test"
 
 
-def _result_text(side: dict[str, Any]) -> str:
+def _result_text(side: dict[str, Any], decimals: int) -> str:
     gain = gain_text(side["gain"], side["gain_low"], side["gain_high"])
-    return f"{gain} ({bpb(side['incumbent'])} against {bpb(side['baseline'])})"
+    return f"{gain} ({score_text(side['incumbent'], decimals)} against {score_text(side['baseline'], decimals)})"
 
 
 def has_result(final: dict[str, Any] | None) -> bool:
@@ -238,11 +251,11 @@ def has_result(final: dict[str, Any] | None) -> bool:
     return final is not None and final.get("val") is not None
 
 
-def _incumbent_text(incumbent: dict[str, Any], *, shows_gain: bool) -> str:
-    metric = bpb(incumbent["val_bpb"])
+def _incumbent_text(incumbent: dict[str, Any], metric: Metric, *, shows_gain: bool) -> str:
+    score = score_text(incumbent["score"], metric.decimals)
     if incumbent["trial"] == 0:
-        return f"{metric}, the baseline itself"
-    told = f"{metric}, trial {incumbent['trial']}"
+        return f"{score}, the baseline itself"
+    told = f"{score}, trial {incumbent['trial']}"
     if not shows_gain:
         return f"{told} ({incumbent['n']} x measured in the search)"
     gain = gain_text(incumbent["gain"], incumbent["gain_low"], incumbent["gain_high"])

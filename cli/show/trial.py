@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cli.show.decision import evidence_lines
 from cli.show.found import ORIGINS
-from cli.terminal.output import bpb, cell, gain_text, printable, printable_line, seconds, table
+from cli.terminal.output import cell, gain_text, printable, printable_line, score_text, seconds, table
 from cli.terminal.plot import Frame, Series, draws_plain, plot
 from rails.clocks import counts_time
 from rails.status import Status
@@ -38,9 +38,9 @@ def print_trial(out: Console, document: dict[str, Any], task: dict[str, Any]) ->
     lines("rails", list(_verdicts(document["verdicts"])))
     if document["measurements"]:
         lines("measurements", [""])
-        columns = ("seed", "for", "state", "bpb", "steps", "trained", "CPU", "level", "cuts", "reason")
+        columns = ("seed", "for", "state", "score", "steps", "trained", "CPU", "level", "cuts", "reason")
         rows = map(_measurement_row, document["measurements"])
-        out.print(table(columns, rows, right=("bpb", "steps", "cuts")))
+        out.print(table(columns, rows, right=("score", "steps", "cuts")))
     for title, curve in _curves(document, task):
         lines(title, curve)
     lines("decision", evidence_lines(document["decision"]) if document["decision"] else [])
@@ -72,7 +72,7 @@ def _outcome(document: dict[str, Any]) -> Iterator[str]:
         gain = gain_text(trial["gain"], trial["gain_low"], trial["gain_high"])
         chance = "" if trial["p_improve"] is None else f", better with probability {probability(trial['p_improve'])}"
         compared = "" if trial["gain"] is None else f", gain on its parent {gain}{chance} ({UNCORRECTED})"
-        yield f"metric: {bpb(trial['metric'])} ({trial['n_measurements']} x measured){compared}"
+        yield f"metric: {score_text(trial['metric'])} ({trial['n_measurements']} x measured){compared}"
     yield _cost(trial)
     if trial["commit_sha"] or trial["candidate_commit"]:
         where = f"on the branch as {trial['commit_sha'][:12]}" if trial["commit_sha"] else "not on the branch"
@@ -154,7 +154,7 @@ def _measurement_row(m: dict[str, Any]) -> tuple[Any, ...]:
         m["seed_index"],
         m["purpose"],
         m["state"],
-        bpb(m["val_bpb"]),
+        score_text(m["score"]),
         m["steps"],
         seconds(m["train_s"]),
         seconds(m["cpu_s"]),

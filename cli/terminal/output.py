@@ -150,9 +150,9 @@ def printable_line(text: str) -> str:
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def bpb(value: float | None) -> str:
-    """A metric, to the fourth decimal."""
-    return NOTHING if value is None else f"{value:.4f}"
+def score_text(value: float | None, decimals: int = 4) -> str:
+    """A score, as its task wants it shown."""
+    return NOTHING if value is None else f"{value:.{decimals}f}"
 
 
 def percent(value: float | None) -> str:

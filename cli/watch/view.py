@@ -8,11 +8,12 @@ from textwrap import wrap
 from rich.cells import cell_len, set_cell_size
 
 from cli.show.status import has_result, result_lines, state_text
-from cli.terminal.output import bpb, gain_text, percent, printable, seconds
+from cli.terminal.output import gain_text, percent, printable, score_text, seconds
 from cli.terminal.plot import Frame, Series, plot
 from cli.watch.watcher import JOULES_PER_KWH, Record, Sight, remaining, trials_per_hour
 from graph.watching.live import LiveState, LiveTraining
 from memory.records import CampaignState, Event, Trial
+from memory.records.metric import metric_of
 from rails.clocks import counts_time
 from rails.status import FINISHED
 from rails.text import UNCORRECTED
@@ -90,7 +91,8 @@ def _head(sight: Sight, width: int) -> list[str]:
     lines += [_rates(sight.record), _spent(sight, sight.record)]
     if sight.live is None:
         at = {**sight.record.document, "state": state}
-        said = [*result_lines(campaign.final), "the loop is starting" if state == "starting" else state_text(at)]
+        told = result_lines(campaign.final, metric_of(campaign.task).decimals)
+        said = [*told, "the loop is starting" if state == "starting" else state_text(at)]
         lines += [part for line in said for part in wrap(line, width)]
     return lines
 
@@ -100,12 +102,13 @@ def _best(record: Record) -> Iterator[str]:
     if baseline is None:
         yield "baseline: not measured yet"
         return
-    spread = "" if baseline["sd"] is None else f" ± {baseline['sd']:.4f}"
-    text = f"baseline {bpb(baseline['val_bpb'])}{spread}"
+    decimals = metric_of(record.campaign.task).decimals
+    spread = "" if baseline["sd"] is None else f" ± {score_text(baseline['sd'], decimals)}"
+    text = f"baseline {score_text(baseline['score'], decimals)}{spread}"
     if incumbent is None or incumbent["trial"] == 0:
         yield f"{text} · nothing is kept yet"
         return
-    best = f"{text} · best {bpb(incumbent['val_bpb'])}, trial {incumbent['trial']}"
+    best = f"{text} · best {score_text(incumbent['score'], decimals)}, trial {incumbent['trial']}"
     if has_result(record.campaign.final):
         yield best
         return
@@ -196,13 +199,13 @@ def _trials(trials: Sequence[Trial], width: int, room: int) -> list[str]:
         return []
     shown = trials[-(room - 1) :]
     wide = width >= _WIDE
-    rows = [("trial", "status", "edit", "bpb", f"gain on parent, {UNCORRECTED}" if wide else "gain", "n", "time")]
+    rows = [("trial", "status", "edit", "score", f"gain on parent, {UNCORRECTED}" if wide else "gain", "n", "time")]
     rows += [
         (
             str(t.seq),
             str(t.ended_as).replace("_", " "),
             t.edit_key or ("the baseline" if t.seq == 0 else "–"),
-            bpb(t.metric),
+            score_text(t.metric),
             gain_text(t.gain, t.gain_low, t.gain_high) if wide else percent(t.gain),
             str(t.n_measurements),
             seconds(t.total_s),

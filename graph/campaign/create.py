@@ -54,7 +54,7 @@ def _table_files(name: str) -> dict[str, str]:
     table = open_recorded(name)
     task = TableTask(
         table=name,
-        title=table.title,
+        title=table.facts.title,
         menu=table.menu,
         metric_name=table.metric_name,
         direction=table.direction,

@@ -11,6 +11,7 @@ from memory.git.ratchet import Ratchet
 from memory.git.worktree import RESULTS_FILE
 from memory.lock import workspace_lock
 from memory.records import Campaign, Event, EventKind, Phase, utc_now
+from memory.records.metric import metric_of
 from memory.rescue.refusal import Copy, copy_of
 from memory.rescue.restore import build, damage_of, exchange, remove
 from memory.store import Store
@@ -79,7 +80,7 @@ def _agree(workspace: Workspace, store: Store, campaign: Campaign, done: Restore
     trials = store.trials(campaign.campaign_id)
     decided = {trial.seq for trial in trials if trial.phase is Phase.DECIDED}
     known = {trial.candidate_commit for trial in trials}
-    results = render_results_tsv(trials, store.peak_bytes(campaign.campaign_id))
+    results = render_results_tsv(trials, store.peak_bytes(campaign.campaign_id), metric_of(campaign.task).name)
     told = _rows_beyond(workspace.root / RESULTS_FILE, results)
     try:
         ratchet = Ratchet(workspace.root, task_of(campaign.task).edit.file)

@@ -228,7 +228,7 @@ def _scored(measurements: list[Measurement]) -> dict[int, Measurement]:
 
 def _points(measurements: list[Measurement], seeds: list[int], text: str) -> Points:
     by_seed = _scored(measurements)
-    scores = [(seed, by_seed[seed].test_bpb if text == "test" else by_seed[seed].val_bpb) for seed in seeds]
+    scores = [(seed, by_seed[seed].test_score if text == "test" else by_seed[seed].score) for seed in seeds]
     return tuple((seed, score) for seed, score in scores if score is not None)
 
 

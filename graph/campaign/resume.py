@@ -12,6 +12,7 @@ from memory.exports.results_tsv import render_results_tsv
 from memory.git.ratchet import Ratchet
 from memory.publish import publish
 from memory.records import Campaign, CampaignState, Measurement, MeasurementState, Phase, Purpose, Trial, TrialKind
+from memory.records.metric import metric_of
 from memory.store import Store
 from rails.task import LimitsConfig
 
@@ -128,7 +129,8 @@ def roll_forward(store: Store, ratchet: Ratchet, workspace: Workspace, campaign:
     trials = store.trials(campaign.campaign_id)
     open_candidates = [t.candidate_commit for t in trials if t.phase is not Phase.DECIDED and t.candidate_commit]
     ratchet.drop_candidates(keep=open_candidates)
-    ratchet.project(campaign.head_commit, render_results_tsv(trials, store.peak_bytes(campaign.campaign_id)))
+    peaks, metric = store.peak_bytes(campaign.campaign_id), metric_of(campaign.task).name
+    ratchet.project(campaign.head_commit, render_results_tsv(trials, peaks, metric))
     publish(store, workspace.snapshot_dir)
 
 

@@ -62,7 +62,7 @@ def evidence_for(
 
 def _scores(campaign: Campaign, measurements: Sequence[Measurement]) -> list[float]:
     """On the scale that the noise is on."""
-    scores = [m.val_bpb for m in measurements if m.val_bpb is not None]
+    scores = [m.score for m in measurements if m.score is not None]
     return [math.log(score) for score in scores if score > 0] if on_logarithms(campaign) else scores
 
 

@@ -74,8 +74,8 @@ def _scored(services: Services, measurement: Measurement, model: Trained) -> Mea
     return measurement.model_copy(
         update={
             "state": MeasurementState.MEASURED,
-            "val_bpb": score.value,
-            "test_bpb": services.trainer.score_test(model) if final else None,
+            "score": score.value,
+            "test_score": services.trainer.score_test(model) if final else None,
             "train_s": model.train_s,
             **score.parts,
             "finished_at": utc_now(),
@@ -89,8 +89,8 @@ def _probed(services: Services, trial: Trial, scored: Measurement, model: Traine
     try:
         reports = services.trainer.probe(model, _depths(services, trial, scored), tolerance_nats(services, scored))
     except ProbeError as error:
-        found = {**error.report.to_json(), "claimed_bpb": scored.val_bpb}
-        unbelieved = scored.model_copy(update={"val_bpb": None, "test_bpb": None, "total_nats": None, "probes": found})
+        found = {**error.report.to_json(), "claimed_bpb": scored.score}
+        unbelieved = scored.model_copy(update={"score": None, "test_score": None, "total_nats": None, "probes": found})
         return fail(services, trial, unbelieved, error, model.train_s)
     finally:
         services.hands[trial.trial_id].waited(Node.EVALUATE, "probe", time.monotonic() - started)

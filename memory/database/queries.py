@@ -103,7 +103,7 @@ OUTCOMES: dict[str, frozenset[str]] = {
         {"trial_id", "campaign_id", "seq", "phase", "status", "metric"}
         | {"edit", "program_key", "gain", "gain_low", "total_s"}
     ),
-    "measurements": frozenset({"measurement_id", "campaign_id", "trial_id", "state", "seed", "val_bpb", "started_at"}),
+    "measurements": frozenset({"measurement_id", "campaign_id", "trial_id", "state", "seed", "score", "started_at"}),
 }
 """Tables and columns that `Queries.outcomes` reads."""
 
@@ -201,7 +201,7 @@ class Queries:
 
         Returns:
             Decided trials by number as (trial_id, seq, status, metric, edit as JSON, program_key, gain, gain_low,
-            total_s, kind of decision), and measurements with a score as (trial_id, seed, val_bpb) by their start.
+            total_s, kind of decision), and measurements with a score as (trial_id, seed, score) by their start.
         """
         trials = (
             "SELECT trial_id, seq, status, metric, edit, program_key, gain, gain_low, total_s, "
@@ -209,8 +209,8 @@ class Queries:
             "WHERE campaign_id = ? AND phase = 'decided' ORDER BY seq"
         )
         measured = (
-            "SELECT trial_id, seed, val_bpb FROM raw.measurements WHERE campaign_id = ? AND state = 'measured' "
-            "AND val_bpb IS NOT NULL ORDER BY started_at, measurement_id"
+            "SELECT trial_id, seed, score FROM raw.measurements WHERE campaign_id = ? AND state = 'measured' "
+            "AND score IS NOT NULL ORDER BY started_at, measurement_id"
         )
         return self._fetch(trials, [campaign_id]), self._fetch(measured, [campaign_id])
 
@@ -300,7 +300,7 @@ class Queries:
         sql = (
             "SELECT count(*) FROM raw.measurements m JOIN raw.campaigns c USING (campaign_id) "
             "WHERE c.corpus_sha256 = ? AND m.purpose = 'final' "
-            "AND (m.test_bpb IS NOT NULL OR m.status = 'disqualified')"
+            "AND (m.test_score IS NOT NULL OR m.status = 'disqualified')"
         )
         return int(self._fetch(sql, [corpus_sha256])[0][0])
 

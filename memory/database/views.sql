@@ -99,7 +99,8 @@ SELECT
     m.seed_index, -- which of the campaign's shared seeds: programs are compared on equal ones; 1000 and up are the result's
     m.seed, -- the seed itself
     m.state, -- how it ended, or that it has not
-    m.val_bpb, -- the metric: bits per byte of the validation text; null without a score
+    m.score, -- in the task's metric; of a text, bits per byte of its validation part; null without one
+    CASE WHEN c.in_bpb THEN m.score END AS val_bpb, -- the same, where the metric is bits per byte; null where it is another
     m.status, -- the failure, when its state is failed; null otherwise
     m.reason, -- why it failed or was stopped, in one sentence
     m.attempt, -- how often it was started; more than 1 after a crash of the loop
@@ -124,7 +125,8 @@ SELECT
     m.finished_at, -- when it ended; null while it runs
     m.purpose, -- why it was made
     m.answer_s, -- seconds until the trained model's first answer
-    m.test_bpb, -- bits per byte of the held-back test text; only where the purpose is final
+    m.test_score, -- on what was held back, as the test text; only where the purpose is final
+    CASE WHEN c.in_bpb THEN m.test_score END AS test_bpb, -- the same, where the metric is bits per byte
     m.probes, -- what the probes of the trained model found, as an object; effects in nats
     m.machine, -- fingerprint of the hardware it ran on
     m.startup_cpu_s, -- CPU seconds from the start of the process to the start of the budget's clock
@@ -134,7 +136,15 @@ SELECT
     c.tag AS campaign -- tag of the campaign
 FROM raw.measurements m
 JOIN raw.trials t USING (trial_id)
-JOIN raw.campaigns c ON c.campaign_id = m.campaign_id
+JOIN (
+    SELECT
+        campaign_id, tag, created_at,
+        coalesce(
+            task->>'$.metric.unit',
+            CASE WHEN source IS NULL OR task->>'$.metric.name' LIKE '%bpb%' THEN 'bits per byte' END
+        ) = 'bits per byte' AS in_bpb
+    FROM raw.campaigns
+) c ON c.campaign_id = m.campaign_id
 ORDER BY c.created_at, m.campaign_id, t.seq, m.seed_index, m.measurement_id;
 
 -- One row a point of a training curve, as the training reported it.
@@ -252,15 +262,15 @@ CREATE TEMP VIEW noise AS
 WITH draws AS (
     SELECT
         m.campaign_id, coalesce(t.program_key, t.trial_id) AS program,
-        first(m.val_bpb ORDER BY t.seq, m.seed_index, m.measurement_id) AS val_bpb
+        first(m.score ORDER BY t.seq, m.seed_index, m.measurement_id) AS score
     FROM raw.measurements m
     JOIN raw.trials t USING (trial_id)
     JOIN raw.campaigns c ON c.campaign_id = m.campaign_id AND c.hardware_fingerprint = m.machine
-    WHERE m.val_bpb IS NOT NULL AND m.state = 'measured' AND (t.status IS NULL OR t.status IN ('baseline', 'keep', 'discard'))
+    WHERE m.score IS NOT NULL AND m.state = 'measured' AND (t.status IS NULL OR t.status IN ('baseline', 'keep', 'discard'))
     GROUP BY m.campaign_id, program, m.seed
 ),
 programs AS (
-    SELECT campaign_id, count(*) AS n, var_pop(val_bpb ORDER BY val_bpb) * count(*) AS squares
+    SELECT campaign_id, count(*) AS n, var_pop(score ORDER BY score) * count(*) AS squares
     FROM draws
     GROUP BY campaign_id, program
     HAVING count(*) > 1

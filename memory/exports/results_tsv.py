@@ -9,6 +9,7 @@ from rails.status import Status
 from rails.text import clean_text, spreadsheet_text
 
 COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")
+"""Of a task whose metric is val_bpb: the second column has the metric's name."""
 _DESCRIPTION_LIMIT = 200
 _COMMIT_LETTERS = 7
 
@@ -17,9 +18,14 @@ class ResultsTable:
     """The table of one campaign, for whoever writes it anew after every trial.
 
     Records are immutable: a row that is the same object as the last time has the same line.
+
+    Args:
+        metric: name of what is measured.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, metric: str = "val_bpb") -> None:
+        name = clean_text(metric, 60).replace(" ", "_")
+        self._header = "\t".join(name if column == "val_bpb" else column for column in COLUMNS)
         self._trials: list[Trial] = []
         self._ids: list[str] = []
         self._peaks: list[int | None] = []
@@ -46,12 +52,14 @@ class ResultsTable:
         for at in {*others, *compress(range(len(rows)), map(ne, peaks, self._peaks))}:
             lines[at] = _line(rows[at], peaks[at]) if rows[at].phase is Phase.DECIDED else None
         self._trials, self._ids, self._peaks, self._lines = rows, ids, peaks, lines
-        return "\n".join(["\t".join(COLUMNS), *filter(None, lines)]) + "\n"
+        return "\n".join([self._header, *filter(None, lines)]) + "\n"
 
 
-def render_results_tsv(trials: Iterable[Trial], peak_bytes: Mapping[str, int] | None = None) -> str:
+def render_results_tsv(
+    trials: Iterable[Trial], peak_bytes: Mapping[str, int] | None = None, metric: str = "val_bpb"
+) -> str:
     """The table of one campaign, made from nothing and of trials in any order; see `ResultsTable`."""
-    return ResultsTable().render(sorted(trials, key=attrgetter("seq")), peak_bytes or {})
+    return ResultsTable(metric).render(sorted(trials, key=attrgetter("seq")), peak_bytes or {})
 
 
 def _line(trial: Trial, peak_bytes: int | None) -> str:

@@ -11,6 +11,7 @@ from memory.exports.lineage_tsv import lineage_lines
 from memory.exports.parquet import write_parquet
 from memory.exports.results_tsv import render_results_tsv
 from memory.record_set import RecordSet
+from memory.records.metric import metric_of
 
 
 def export_records(records: RecordSet, export_format: ExportFormat, path: Path) -> None:
@@ -36,7 +37,7 @@ def export_records(records: RecordSet, export_format: ExportFormat, path: Path) 
 def export_text(records: RecordSet, export_format: ExportFormat) -> str:
     """The text of an export in one of the text formats."""
     if export_format is ExportFormat.RESULTS_TSV:
-        return render_results_tsv(records.trials, _peaks(records))
+        return render_results_tsv(records.trials, _peaks(records), metric_of(records.campaign.task).name)
     lines: Iterator[str] = iter(jsonl_lines(records) if export_format is ExportFormat.JSONL else lineage_lines(records))
     return "".join(f"{line}\n" for line in lines)
 

@@ -197,9 +197,9 @@ def row_of(trial: Trial, measurements: Sequence[Measurement]) -> TrialRow | None
         pair=pair_of(trial.edit),
         program=trial.program_key or trial.trial_id,
         draws=tuple(
-            (done.seed, done.val_bpb)
+            (done.seed, done.score)
             for done in measurements
-            if done.state is MeasurementState.MEASURED and done.val_bpb is not None
+            if done.state is MeasurementState.MEASURED and done.score is not None
         ),
         gain=trial.gain,
         gain_low=trial.gain_low,

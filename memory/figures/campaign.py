@@ -125,8 +125,8 @@ class ReportData:
             done = measured_on(self.measurements_of.get(trial.trial_id, []), self.campaign.hardware_fingerprint)
             by_seed = found.setdefault(program_of(trial), {})
             for m in done:
-                if m.val_bpb is not None:  # the same program with the same seed is no new information
-                    by_seed.setdefault(m.seed, (m.seed_index, m.val_bpb))
+                if m.score is not None:  # the same program with the same seed is no new information
+                    by_seed.setdefault(m.seed, (m.seed_index, m.score))
             if not done and trial.metric is not None and self.campaign.source is not None:
                 by_seed[trial.trial_id] = (0, trial.metric)
         return {program: tuple(by_seed.values()) for program, by_seed in found.items()}
@@ -195,6 +195,8 @@ class Result:
     test: MeasuredGain | None
     """On the held-back test text."""
     search: MeasuredGain | None
+    true: bool = False
+    """Whether `fresh` holds the true means of a recorded table, which nothing was measured for."""
     test_looks: int | None = None
     """How often the test text had been scored in this store when the result was; None where nobody counted."""
 
@@ -218,7 +220,10 @@ def result_of(data: ReportData) -> Result:
     fresh, test = (_final(final, text) if of_this else None for text in ("val", "test"))
     search = _searched(data, baseline, incumbent)
     kind: Kind = "fresh" if fresh is not None else "search"
-    return Result(kind=kind, trial=incumbent.seq, fresh=fresh, test=test, search=search, test_looks=test_looks)
+    true = fresh is not None and final.get("true") is True
+    return Result(
+        kind=kind, trial=incumbent.seq, fresh=fresh, test=test, search=search, true=true, test_looks=test_looks
+    )
 
 
 def _final(final: dict[str, Any], text: str) -> MeasuredGain | None:

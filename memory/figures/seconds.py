@@ -22,7 +22,7 @@ DOC = {
     "startup": "starting trial processes and building models",
     "trying out": "one step of new code before it is trained",
     "training": "by the parent's clock",
-    "scoring": "bits per byte, counted from outside",
+    "scoring": "counted from outside",
     "probing": "trick questions to a fresh copy of the model",
     "lessons": "waiting for the model that writes a line after each trial",
     "own": "rails, git, store, decisions",

@@ -28,6 +28,9 @@ _LONG = re.compile("[0-9]{19}")
 _ENDLESS = re.compile("NaN|Infinity|[eE][+]?[0-9]{3}")
 """What a line with a number that is not finite has in it somewhere."""
 
+_FORMER = {"val_bpb": "score", "test_bpb": "test_score"}
+"""What columns of measurements were called in exports of schema 9 and before."""
+
 R = TypeVar("R", bound=Record)
 
 
@@ -69,7 +72,7 @@ def row_in(row: Mapping[str, Any]) -> TrialLine:
         RowError: no trial, or a measurement is none.
     """
     trial = _from_columns(TRIALS, row)
-    measurements = tuple(_from_columns(MEASUREMENTS, item) for item in row.get("measurements") or [])
+    measurements = tuple(_from_columns(MEASUREMENTS, _renamed(item)) for item in row.get("measurements") or [])
     line = TrialLine(trial=trial, measurements=measurements)
     _check_finite(line)
     return line
@@ -81,12 +84,18 @@ def record_in(kind: type[R], value: object) -> R:
     Raises:
         RowError: it is none.
     """
+    if kind is Measurement and isinstance(value, dict):
+        value = _renamed(value)
     try:
         return kind.model_validate_json(json.dumps(value))
     except ValidationError as error:
         raise RowError(_said(kind, error)) from None
     except (ValueError, RecursionError) as error:
         raise RowError(str(error)) from None
+
+
+def _renamed(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {_FORMER.get(name, name): value for name, value in found.items()}
 
 
 def _line_in_parts(found: Mapping[str, Any]) -> TrialLine | LineageBlock | Event:

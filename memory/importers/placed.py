@@ -109,7 +109,7 @@ def _measurement(trial: Trial, found: Found) -> list[Measurement]:
         state=MeasurementState.MEASURED if finished else MeasurementState.FAILED,
         isolation=UNKNOWN,
         machine=IMPORTED,
-        val_bpb=trial.metric,
+        score=trial.metric,
         status=None if finished else trial.status,
         reason=None if finished else trial.reason,
         summary=summary or None,

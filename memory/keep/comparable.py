@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from memory.keep.evidence import Direction, Evidence, Points
 from memory.records import Campaign, Measurement, MeasurementState, Purpose
+from memory.records.metric import metric_of
 from memory.statistics.noise import Noise
 
 
@@ -26,7 +27,7 @@ def measured_on(measurements: Iterable[Measurement], machine: str) -> list[Measu
 
 def points_of(measurements: Iterable[Measurement]) -> Points:
     """Seed index and metric of each measurement that has a score."""
-    return tuple((m.seed_index, m.val_bpb) for m in measurements if m.val_bpb is not None)
+    return tuple((m.seed_index, m.score) for m in measurements if m.score is not None)
 
 
 def comparable(measurements: Iterable[Measurement], campaign: Campaign) -> Points:
@@ -82,6 +83,7 @@ def measures_as(campaign: Campaign) -> tuple[object, ...]:
     """What two campaigns must have in common for the spread of one to tell of the other's."""
     task = campaign.task
     budget, data = task.get("budget") or {}, task.get("data") or {}
+    metric = metric_of(task)
     return (
         campaign.hardware_fingerprint,
         campaign.hardware.get("device"),
@@ -89,5 +91,7 @@ def measures_as(campaign: Campaign) -> tuple[object, ...]:
         *(budget.get(key) for key in ("kind", "amount")),
         *(data.get(key) for key in ("vocab_size", "eval_seq_len", "eval_tokens")),
         (task.get("trial") or {}).get("threads"),
-        task.get("metric"),
+        metric.name,
+        metric.direction,
+        on_logarithms(campaign),
     )

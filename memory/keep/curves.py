@@ -163,9 +163,9 @@ class KnownCurves:
     def _runs(self, measurements: Sequence[Measurement]) -> dict[int, "_Run"]:
         """By seed, those that have a curve."""
         return {
-            m.seed_index: _Run(losses=losses, score=m.val_bpb)
+            m.seed_index: _Run(losses=losses, score=m.score)
             for m in measurements
-            if m.val_bpb is not None and (losses := self.losses_of(m)) is not None
+            if m.score is not None and (losses := self.losses_of(m)) is not None
         }
 
     def _measured(self, campaign: Campaign, trial_id: str) -> list[Measurement]:

@@ -41,7 +41,8 @@ class Measurement(Record):
     """How often it was started; more than 1 after a crash of the loop."""
     isolation: str
     """The level at which its process ran."""
-    val_bpb: float | None = None
+    score: float | None = None
+    """In the task's metric."""
     total_nats: float | None = None
     total_bytes: int | None = None
     scored_tokens: int | None = None
@@ -68,8 +69,8 @@ class Measurement(Record):
     purpose: Purpose = Purpose.SEARCH
     answer_s: float | None = None
     """How long the first answer of the trained model took."""
-    test_bpb: float | None = None
-    """On the held-back test text; only of a measurement whose purpose is `final`."""
+    test_score: float | None = None
+    """On what was held back, as the test text; only of a measurement whose purpose is `final`."""
     probes: dict[str, Any] | None = None
     """What the probes of the trained model found: how many cuts, and the largest effect of each kind in nats."""
     machine: str = ""

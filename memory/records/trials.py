@@ -81,7 +81,7 @@ class Trial(Record):
     domain: str | None = None
     hypothesis: str | None = None
     expected_delta: float | None = None
-    """The proposer's own guess of the change in the metric (negative is better for bits per byte)."""
+    """The proposer's own guess of the change in the metric (negative is better where lower is)."""
     rationale: str | None = None
     """The proposer's `reason`, cleaned for display."""
     edit: dict[str, Any] | None = None

@@ -169,17 +169,24 @@ def _fill(
             connection.execute(f"INSERT INTO raw.{table} BY NAME SELECT {chosen} FROM read_parquet([{parts}])")
         names, rows = tail.get(table, ([], []))
         if rows:
-            _insert(connection, table, columns, names, rows)
+            _insert(connection, table, None if columns == EVERYTHING[table] else columns, names, rows)
 
 
 def _insert(
-    connection: duckdb.DuckDBPyConnection, table: str, wanted: Collection[str], names: list[str], rows: list[list[Any]]
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    wanted: Collection[str] | None,
+    names: list[str],
+    rows: list[list[Any]],
 ) -> None:
-    """Add rows in one statement that is as short for many rows as for one."""
+    """Add rows in one statement that is as short for many rows as for one.
+
+    `wanted` None takes all columns, also those that an older schema called otherwise.
+    """
     if any(len(row) != len(names) for row in rows):
         raise duckdb.InvalidInputException(f"rows of {table} do not fit its columns")
     columns = zip(names, zip(*rows, strict=True), strict=True)
-    values = {name: list(column) for name, column in columns if name in wanted}
+    values = {name: list(column) for name, column in columns if wanted is None or name in wanted}
     connection.execute(insert_many_sql(table, list(values)), list(values.values()))
 
 

@@ -110,12 +110,12 @@ class PairSpreads:
 
     def _scores(self, measurements: Sequence[Measurement]) -> BySeed:
         scores = {
-            m.seed_index: m.val_bpb
+            m.seed_index: m.score
             for m in measurements
             if m.machine == self._machine
             and m.state is MeasurementState.MEASURED
             and m.purpose is Purpose.SEARCH
-            and m.val_bpb is not None
+            and m.score is not None
         }
         if not self._logarithms:
             return scores

@@ -75,8 +75,8 @@ class Replicates:
             if trial.status is None or trial.status in FINISHED:
                 for done in sorted(measurements_of(trial.trial_id), key=lambda m: (m.seed_index, m.measurement_id)):
                     here = done.machine == self._machine and done.state is MeasurementState.MEASURED
-                    if here and done.val_bpb is not None and (done.val_bpb > 0 or not self._logarithms):
-                        found.setdefault(done.seed, done.val_bpb)
+                    if here and done.score is not None and (done.score > 0 or not self._logarithms):
+                        found.setdefault(done.seed, done.score)
         return list(map(math.log, found.values())) if self._logarithms else list(found.values())
 
 

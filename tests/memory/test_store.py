@@ -240,9 +240,9 @@ def test_a_measurement_can_begin_again_until_it_has_a_score(store: Store):
         store.finish_measurement(running, None)
     done = make_measurement(trial, 0, 1.7, attempt=2)
     store.finish_measurement(done, None)
-    for late in (running.model_copy(update={"attempt": 3}), done.model_copy(update={"val_bpb": 1.6})):
+    for late in (running.model_copy(update={"attempt": 3}), done.model_copy(update={"score": 1.6})):
         with pytest.raises(HaltError):
-            (store.open_measurement if late.val_bpb is None else lambda m: store.finish_measurement(m, None))(late)
+            (store.open_measurement if late.score is None else lambda m: store.finish_measurement(m, None))(late)
 
 
 def test_spans_add_up(store: Store):

@@ -57,7 +57,7 @@ def test_a_killed_writer_loses_no_acknowledged_row(tmp_path: Path):
             acknowledged[what].add(int(seq))
         with Store.open(path) as store:
             trials = {trial.seq: trial for trial in store.trials(campaign_id)}
-            done = {m.trial_id for m in store.campaign_measurements(campaign_id) if m.val_bpb is not None}
+            done = {m.trial_id for m in store.campaign_measurements(campaign_id) if m.score is not None}
         assert list(trials) == list(range(len(trials)))
         assert acknowledged["trial"] <= set(trials)
         assert len(trials) <= len(acknowledged["trial"]) + 3  # one in flight at each kill

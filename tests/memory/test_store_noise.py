@@ -47,7 +47,7 @@ def add_night(store: Store, tag: str, values: list[float], minutes: int = 0, **c
 def measure(store: Store, trial: Trial, index: int, value: float, **fields: Any) -> Measurement:
     done = make_measurement(trial, index, value, **fields)
     store.open_measurement(
-        done.model_copy(update={"state": MeasurementState.RUNNING, "val_bpb": None, "finished_at": None})
+        done.model_copy(update={"state": MeasurementState.RUNNING, "score": None, "finished_at": None})
     )
     store.finish_measurement(done, None)
     return done
@@ -94,7 +94,7 @@ def test_what_does_not_move_a_score_may_differ(store: Store) -> None:
 def test_final_measurements_are_replicates(store: Store) -> None:
     night = add_night(store, "night", [1.0, 1.2], stop_reason=None)
     baseline = store.trials(night)[0]
-    measure(store, baseline, 1000, 1.1, purpose=Purpose.FINAL, test_bpb=2.0)
+    measure(store, baseline, 1000, 1.1, purpose=Purpose.FINAL, test_score=2.0)
     assert store.store_noise(night).df == 2
 
 

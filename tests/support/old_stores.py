@@ -10,6 +10,9 @@ from memory.database.rows import ALL_TABLES
 from memory.store import Store
 from tests.support.rows import CampaignRecords, write_records
 
+_NOW = {"val_bpb": "score", "test_bpb": "test_score"}
+"""What columns are called today that were renamed."""
+
 
 def write_old_store(path: Path, records: CampaignRecords, version: int) -> None:
     """A store under schema `version` that holds what that schema knows of `records`."""
@@ -23,7 +26,7 @@ def write_old_store(path: Path, records: CampaignRecords, version: int) -> None:
         for (table,) in tables:
             if table != "migrations":
                 described = connection.execute(f"DESCRIBE store.raw.{table}").fetchall()
-                columns = ", ".join(row[0] for row in described)
+                columns = ", ".join(f"{_NOW.get(row[0], row[0])} AS {row[0]}" for row in described)
                 connection.execute(f"INSERT INTO store.raw.{table} BY NAME SELECT {columns} FROM present.raw.{table}")
         connection.execute("DETACH present")
     present.unlink()

@@ -10,6 +10,7 @@ import numpy as np
 
 from rails.menu import Knob, Menu
 from rails.status import Status
+from trainer.tabular.recipe import Metric, TableFacts
 from trainer.tabular.recorded import Curves, Grid, Measurements, RecordedTable
 
 MENU = Menu(
@@ -54,14 +55,14 @@ def make_table(
                 losses.append(2.0 - score * step / STEPS)
                 elapsed.append(took_s * step / STEPS)
             ends.append(len(steps))
-    return RecordedTable(
-        name=name,
-        title="made up",
-        menu=MENU,
-        metric_name="accuracy" if direction == "maximize" else "error",
+    metric = Metric(
+        name="accuracy" if direction == "maximize" else "error",
         direction="maximize" if direction == "maximize" else "minimize",
         unit="%" if direction == "maximize" else "",
         decimals=2,
+    )
+    return RecordedTable(
+        facts=TableFacts(name=name, title="made up", metric=metric, menu=MENU),
         measurements=Measurements(
             places=np.asarray(places, np.int64),
             scores=np.asarray(scores, np.float64),

@@ -116,7 +116,7 @@ def make_trial(campaign: Campaign, seq: int, **fields: Any) -> Trial:
     return Trial(**{**defaults, **fields})
 
 
-def make_measurement(trial: Trial, seed_index: int, val_bpb: float | None, **fields: Any) -> Measurement:
+def make_measurement(trial: Trial, seed_index: int, score: float | None, **fields: Any) -> Measurement:
     """A measurement that is done: with a score, or failed without."""
     started = trial.created_at + timedelta(seconds=20 * seed_index + 1)
     defaults: dict[str, Any] = {
@@ -125,10 +125,10 @@ def make_measurement(trial: Trial, seed_index: int, val_bpb: float | None, **fie
         "trial_id": trial.trial_id,
         "seed_index": seed_index,
         "seed": 1000 + seed_index,
-        "state": MeasurementState.FAILED if val_bpb is None else MeasurementState.MEASURED,
+        "state": MeasurementState.FAILED if score is None else MeasurementState.MEASURED,
         "isolation": "L1",
         "machine": "cpu-2",
-        "val_bpb": val_bpb,
+        "score": score,
         "started_at": started,
         "finished_at": started + timedelta(seconds=19),
     }
@@ -169,7 +169,7 @@ def write_trial(store: Store, records: CampaignRecords, trial: Trial) -> None:
     for done in records.of(records.measurements, trial):
         running = {
             "state": MeasurementState.RUNNING,
-            "val_bpb": None,
+            "score": None,
             "status": None,
             "reason": None,
             "finished_at": None,

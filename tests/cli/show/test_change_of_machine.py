@@ -46,7 +46,7 @@ def add(store: Store, trial: Trial, status: Status, scores: dict[str, list[float
             timing = {"steps": 20 * STEPS_PER_S[machine], "train_s": 20.0}
             name = f"{trial.trial_id}-{machine}-s{seed}"
             done = make_measurement(trial, seed, score, measurement_id=name, machine=machine, **timing)
-            blank = {"state": MeasurementState.RUNNING, "val_bpb": None, "finished_at": None}
+            blank = {"state": MeasurementState.RUNNING, "score": None, "finished_at": None}
             store.open_measurement(done.model_copy(update=blank))
             store.finish_measurement(done, None)
     metric = sum(scores[AWAY]) / len(scores[AWAY])

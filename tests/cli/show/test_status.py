@@ -54,7 +54,7 @@ def add(store: Store, trial: Trial, status: Status, scores: dict[int, float], sp
     store.open_trial(trial)
     for (seed, score), speed in zip(scores.items(), speeds, strict=False):
         done = make_measurement(trial, seed, score, steps=round(20 * speed), train_s=20.0, cpu_s=40.0)
-        blank = {"state": MeasurementState.RUNNING, "val_bpb": None, "finished_at": None}
+        blank = {"state": MeasurementState.RUNNING, "score": None, "finished_at": None}
         store.open_measurement(done.model_copy(update=blank))
         store.finish_measurement(done, None)
     decided = {"phase": Phase.DECIDED, "status": status, "metric": min(scores.values()), "reason": "r"}

@@ -236,7 +236,7 @@ def test_an_incumbent_found_out_in_the_search_is_none_any_more(tmp_path: Path) -
         def decided(self, trial: Trial) -> None:
             if trial.seq == 1:
                 (known,) = services.store.measurements(trial.trial_id)
-                news = {"measurement_id": "again", "seed_index": 1, "val_bpb": None, "total_nats": None}
+                news = {"measurement_id": "again", "seed_index": 1, "score": None, "total_nats": None}
                 again = known.model_copy(update={**news, "state": MeasurementState.RUNNING})
                 services.store.open_measurement(again)
                 cheats = {"state": MeasurementState.FAILED, "status": Status.DISQUALIFIED, "reason": "it looks ahead"}

@@ -238,8 +238,8 @@ def test_what_the_trial_in_hand_measured_elsewhere_is_no_evidence(tmp_path: Path
     home, here = sorted(measurements[1], key=lambda m: m.machine == campaign.hardware_fingerprint)
     assert (home.seed, home.measurement_id == here.measurement_id) == (here.seed, False)
     assert candidate.status is Status.KEEP
-    assert candidate.metric == here.val_bpb
-    assert seen.evidence[1].candidate == ((0, here.val_bpb),)
+    assert candidate.metric == here.score
+    assert seen.evidence[1].candidate == ((0, here.score),)
 
 
 @pytest.mark.system
@@ -270,7 +270,7 @@ def test_a_result_is_of_one_machine(tmp_path: Path, away: list[str]) -> None:
         for m in of_trial
         if m.purpose is Purpose.FINAL and m.machine == campaign.hardware_fingerprint
     ]
-    assert [campaign.final["val"]["baseline"], campaign.final["val"]["incumbent"]] == [m.val_bpb for m in here]
+    assert [campaign.final["val"]["baseline"], campaign.final["val"]["incumbent"]] == [m.score for m in here]
 
 
 @pytest.mark.system

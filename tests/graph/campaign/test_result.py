@@ -78,8 +78,8 @@ def test_the_result_is_measured_on_fresh_seeds_in_turns_and_on_the_test_text(tmp
     finals = [m for m in measurements if m.purpose is Purpose.FINAL]
     assert watching.order == [(0, 1000), (1, 1000), (1, 1001), (0, 1001)]
     assert [m.seed_index for m in finals] == [seed for _, seed in watching.order]
-    assert all(m.val_bpb and m.test_bpb and m.val_bpb != m.test_bpb for m in finals)
-    assert all(m.test_bpb is None for m in measurements if m.purpose is Purpose.SEARCH)
+    assert all(m.score and m.test_score and m.score != m.test_score for m in finals)
+    assert all(m.test_score is None for m in measurements if m.purpose is Purpose.SEARCH)
     # They report; they decide nothing, and change no number of the search.
     assert [t.n_measurements for t in trials] == [3, 1]
     assert max(seed for seed, _ in (*evidence.candidate, *evidence.incumbent, *evidence.baseline)) < FIRST_SEED
@@ -93,7 +93,7 @@ def test_the_result_is_measured_on_fresh_seeds_in_turns_and_on_the_test_text(tmp
         side = final[text]
         assert side["gain"] == pytest.approx((side["baseline"] - side["incumbent"]) / side["baseline"])
         assert side["gain_low"] < side["gain"] < side["gain_high"]
-    of_incumbent = [m.val_bpb for m in finals if m.trial_id == trials[1].trial_id and m.val_bpb]
+    of_incumbent = [m.score for m in finals if m.trial_id == trials[1].trial_id and m.score]
     assert final["val"]["incumbent"] == pytest.approx(sum(of_incumbent) / 2)
 
 

@@ -12,6 +12,7 @@ from graph.measuring.evidence import ClockEvidence, clock_evidence
 from graph.services import Services
 from memory.records import MeasurementState, Purpose, Trial
 from memory.store import Store
+from rails.clocks import counts_time
 from tests.support.rows import make_campaign, make_measurement, make_trial
 
 CAMPAIGN = make_campaign()
@@ -36,7 +37,7 @@ class Night:
         for seed in seeds:
             behalf: dict[str, Any] = {"for_trial_id": (on_behalf_of or trial).trial_id}
             done = make_measurement(trial, seed, 1.7, **behalf | fields)
-            blank = {"state": MeasurementState.RUNNING, "val_bpb": None, "finished_at": None}
+            blank = {"state": MeasurementState.RUNNING, "score": None, "finished_at": None}
             self.store.open_measurement(done.model_copy(update=blank))
             self.store.finish_measurement(done, None)
 
@@ -44,8 +45,8 @@ class Night:
         return self.clock(trial)["since_control"]
 
     def clock(self, trial: Trial) -> ClockEvidence:
-        task = SimpleNamespace(budget=SimpleNamespace(kind=self.kind))
-        services = SimpleNamespace(store=self.store, task=task, campaign=self.campaign)
+        trainer = SimpleNamespace(wall_clock=counts_time(self.kind))
+        services = SimpleNamespace(store=self.store, trainer=trainer, campaign=self.campaign)
         services.measured = partial(Services.measured, cast(Services, services))
         services.trial = self.store.trial
         found = clock_evidence(cast(Services, services), trial, trial.parent_trial_id)

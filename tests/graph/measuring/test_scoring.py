@@ -73,7 +73,7 @@ def test_every_cheat_is_disqualified_with_the_probe_and_the_size(cheats: tuple[l
         assert "nats" in str(trial.reason)
         assert trial.metric is None
         assert measurement.state is MeasurementState.FAILED
-        assert measurement.val_bpb is None
+        assert measurement.score is None
 
 
 def test_what_was_found_is_stored_with_what_the_cheat_claimed(cheats: tuple[list[str], Record]) -> None:

@@ -46,7 +46,7 @@ def assert_remembered(store: Store, records: CampaignRecords) -> None:
 def measure_again(store: Store, trial: Trial, index: int, score: float) -> None:
     done = make_measurement(trial, index, score, peak_rss_bytes=index * 2**20)
     store.open_measurement(
-        done.model_copy(update={"state": MeasurementState.RUNNING, "val_bpb": None, "peak_rss_bytes": None})
+        done.model_copy(update={"state": MeasurementState.RUNNING, "score": None, "peak_rss_bytes": None})
     )
     store.finish_measurement(done, None)
 
@@ -140,7 +140,7 @@ def test_a_record_under_a_taken_key_of_another_trial_is_refused(tmp_path: Path) 
     with Store.open(tmp_path / "store.duckdb") as store:
         write_records(store, records)
         taken = store.measurements(records.trials[0].trial_id)[0]
-        running = {"state": MeasurementState.RUNNING, "val_bpb": None, "trial_id": records.trials[1].trial_id}
+        running = {"state": MeasurementState.RUNNING, "score": None, "trial_id": records.trials[1].trial_id}
         with pytest.raises(HaltError, match="other content is stored in measurements"):
             store.open_measurement(taken.model_copy(update=running))
         other = make_campaign("other", minutes=5)

@@ -37,7 +37,7 @@ def written(store: Store, records: CampaignRecords, seed: int) -> None:
             store.update_trial(earlier.trial_id, lesson=f"after {trial.seq}")
         if chance.random() < 0.4:
             again = make_measurement(earlier, 20 + trial.seq, 1.5 + chance.random())
-            running = {"state": MeasurementState.RUNNING, "val_bpb": None}
+            running = {"state": MeasurementState.RUNNING, "score": None}
             store.open_measurement(again.model_copy(update=running))
             store.finish_measurement(again, None)
         if chance.random() < 0.2:

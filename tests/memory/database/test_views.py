@@ -11,7 +11,7 @@ from tests.support.rows import CampaignRecords, make_records, write_records
 
 FIRST_COLUMNS = {
     "trials": ["trial", "status", "edit", "metric", "gain", "gain_low", "gain_high", "p_improve"],
-    "measurements": ["trial", "seed_index", "seed", "state", "val_bpb"],
+    "measurements": ["trial", "seed_index", "seed", "state", "score", "val_bpb"],
     "curves": ["trial", "seed_index", "step", "tokens", "elapsed_s", "loss"],
     "calls": ["trial", "attempt", "position", "proposer", "model", "raw_reply"],
     "verdicts": ["trial", "attempt", "position", "rail", "ok", "reason"],

@@ -184,7 +184,7 @@ def test_what_an_overrun_scored_is_a_claim_and_no_metric(tmp_path: Path) -> None
     overrun = log.records.trials[1]
     assert overrun.metric is None
     (claimed,) = [m for m in log.records.measurements if m.trial_id == overrun.trial_id]
-    assert (claimed.state, claimed.val_bpb) == (MeasurementState.FAILED, None)
+    assert (claimed.state, claimed.score) == (MeasurementState.FAILED, None)
     assert claimed.summary is not None and claimed.summary["claimed"] == 1.01
     best = analysis_of(log).best
     assert best is not None and best.metric == 1.0895

@@ -382,7 +382,7 @@ def test_a_clock_that_is_put_back_does_not_change_which_training_was_first(tmp_p
         trial = store.trials(campaign.campaign_id)[1]
         before = KnownCurves(store, by_steps).comparisons(campaign, paired=True)
         again = make_measurement(trial, 1, 1.2, started_at=trial.created_at - timedelta(days=1))
-        blank = {"state": MeasurementState.RUNNING, "val_bpb": None, "finished_at": None}
+        blank = {"state": MeasurementState.RUNNING, "score": None, "finished_at": None}
         store.open_measurement(again.model_copy(update=blank))
         store.finish_measurement(again, None)
         assert KnownCurves(store, by_steps).comparisons(campaign, paired=True) == before != []

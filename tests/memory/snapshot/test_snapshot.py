@@ -106,7 +106,7 @@ def test_segments_become_blocks_and_late_changes_are_seen(tmp_path: Path):
         untouched = {path.name for path in snapshot.glob("calls-*-000000-128-*.parquet")}
         best = records.trials[0]
         late = make_measurement(best, 7, 1.75)
-        store.open_measurement(late.model_copy(update={"state": MeasurementState.RUNNING, "val_bpb": None}))
+        store.open_measurement(late.model_copy(update={"state": MeasurementState.RUNNING, "score": None}))
         store.finish_measurement(late, None)
         store.update_trial(best.trial_id, n_measurements=4, metric=1.76)
         publish(store, snapshot)

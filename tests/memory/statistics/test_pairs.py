@@ -35,7 +35,7 @@ def test_the_store_knows_the_pairs_of_its_finished_trials(tmp_path: Path) -> Non
             store.open_trial(opened)
             for seed, score in enumerate(scores):
                 done = make_measurement(opened, seed, score)
-                store.open_measurement(done.model_copy(update={"state": MeasurementState.RUNNING, "val_bpb": None}))
+                store.open_measurement(done.model_copy(update={"state": MeasurementState.RUNNING, "score": None}))
                 store.finish_measurement(done, None)
             return opened.trial_id
 
