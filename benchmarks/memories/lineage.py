@@ -64,13 +64,13 @@ def walk(store: Store, records: CampaignRecords, later: CampaignRecords) -> Time
     """Write the later trials, and render after each."""
     campaign_id = records.campaign.campaign_id
     lineage = Lineage(store, campaign_id)
-    spent: Times = {"first, rows from the tables": [timed(lambda: lineage.render(MODES["searching"]))[0]]}
-    lineage.render(MODES["stuck"])
+    spent: Times = {"first, rows from the tables": [timed(lambda: lineage.render(config=MODES["searching"]))[0]]}
+    lineage.render(config=MODES["stuck"])
     for step, trial in enumerate(later.trials):
         write_trial(store, records, trial)
         refresh(store, campaign_id, step)
         for name, config in MODES.items():
-            took, block = timed(lambda config=config: lineage.render(config))
+            took, block = timed(lambda config=config: lineage.render(config=config))
             spent.setdefault(f"{name} incremental", []).append(took)
             if step % PLAIN_EVERY == 0:
                 took, plain = timed(lambda config=config: render_lineage(store, campaign_id, config))

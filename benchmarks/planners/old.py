@@ -15,6 +15,7 @@ from agents.model.config import ModelConfig
 from agents.model.endpoint import Endpoint, Request
 from agents.texts import storable
 from rails.menu import Knob
+from rails.task import GptTask
 from rails.text import clean_text, number, shorten
 
 MAX_PROGRAM_CHARS = 20_000
@@ -109,6 +110,7 @@ def _knob_schema(context: ProposalContext) -> dict[str, Any]:
 
 def _task_section(context: ProposalContext) -> str:
     task = context.task
+    assert isinstance(task, GptTask)
     best = "not measured yet" if context.incumbent_metric is None else f"{context.incumbent_metric:.4f}"
     return (
         f"# Task: {task.name}\n\n"

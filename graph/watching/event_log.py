@@ -138,7 +138,7 @@ class EventLog(Observer):
             seed_index=measurement.seed_index,
             purpose=str(measurement.purpose),
             state=str(measurement.state),
-            score=measurement.val_bpb,
+            score=measurement.score,
             reason=measurement.reason,
         )
 

@@ -9,7 +9,7 @@ from memory.records import Phase, Trial, TrialKind
 from rails.errors import UserError
 from rails.menu import Menu
 from rails.status import FINISHED, Status
-from rails.task import BudgetConfig, EditConfig, LimitsConfig, Task, TrialConfig
+from rails.task import BudgetConfig, EditConfig, GptTask, LimitsConfig, Task, TrialConfig
 from studies.distil.corpus import Example
 from studies.distil.views import Choice
 
@@ -22,7 +22,7 @@ METRIC = 1.0
 
 def task_of(menu: Menu, *, limit: int | None = None, size_limit_bytes: int | None = None, name: str = "race") -> Task:
     """A task with this menu, for proposers alone: nothing is ever trained on it."""
-    return Task(
+    return GptTask(
         name=name,
         edit=EditConfig.model_validate({"modes": ["knob"]}),
         budget=BudgetConfig(kind="steps", amount=1.0),
