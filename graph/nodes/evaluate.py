@@ -72,6 +72,7 @@ def _after_failure(services: Services, state: TrialState, measurement: Measureme
             "attempt": state["attempt"] + 1,
             "corrections": 0,
             "repairs": repairs + 1,
+            "stand_in": False,
             "measurement_id": measurement.measurement_id,
         }
     return {"route": Route.DECIDED}

@@ -101,7 +101,7 @@ CALL_SUMS: dict[str, frozenset[str]] = {
 OUTCOMES: dict[str, frozenset[str]] = {
     "trials": frozenset(
         {"trial_id", "campaign_id", "seq", "phase", "status", "metric"}
-        | {"edit", "program_key", "gain", "gain_low", "total_s"}
+        | {"edit", "program_key", "gain", "gain_low", "total_s", "decision"}
     ),
     "measurements": frozenset({"measurement_id", "campaign_id", "trial_id", "state", "seed", "score", "started_at"}),
 }

@@ -317,7 +317,7 @@ assert rails.check(knob("n_layer", 3), context).rail == "range"
 # They all run inside the one guard, as registered validators.
 from guardrails.validator_base import validators_registry
 ran = [log.registered_name for log in rails._guard.history.first.iterations.last.validator_logs]
-assert ran == "schema menu range cross diff novelty size".split(), ran
+assert ran == "schema menu range cross diff novelty size outside".split(), ran
 assert all(name in validators_registry for name in ran)
 assert [log.registered_name for log in rails._guard.history.last.iterations.last.validator_logs] == ran[:3]
 assert "lark" not in sys.modules, "a grammar that nothing asks for was compiled: it takes three seconds"

@@ -254,7 +254,7 @@ def _going_on() -> Iterator[Point]:
     yield from place.around("all is projected again", f"{_RATCHET}.project", _same(None))
     yield place.at("one file of the new snapshot", f"{_SNAPSHOT}:_write", "after", None)
     yield from place.around("the new manifest is renamed", f"{_SNAPSHOT}:write_manifest", _same(None))
-    yield from place.around("leftovers are cleared", "graph.campaign.open:clear_leftovers", _same(None))
+    yield from place.around("leftovers are cleared", "graph.campaign.circumstances:clear_leftovers", _same(None))
     yield from place.around("the last decision is projected again", "graph.runner:project", _same(None))
     yield place.at("the loop says that it goes on", f"{_TELLER}.campaign_started", "before", None)
     place = _Place("", ANY)
