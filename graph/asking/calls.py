@@ -26,7 +26,7 @@ class AttemptCalls:
         store: where calls are kept.
         trial_id: the trial.
         attempt: the attempt at its proposal.
-        roles: what was asked for: calls of other roles are not seen.
+        roles: what was asked for: calls of other roles are not seen, and none is stored here.
         stored: told of each call that was stored.
     """
 
@@ -38,7 +38,7 @@ class AttemptCalls:
         roles: frozenset[CallRole] = PROPOSING,
         stored: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store, self._trial_id, self._attempt = store, trial_id, attempt
+        self._store, self._trial_id, self._attempt, self._roles = store, trial_id, attempt, roles
         self._stored = stored
         earlier = [call for call in store.calls(trial_id) if call.attempt == attempt]
         self._calls = [call for call in earlier if call.role in roles]
@@ -91,7 +91,7 @@ class AttemptCalls:
             usd=info.usd,
             created_at=utc_now(),
             message=info.message,
-            role=info.role,
+            role=info.role if info.role in self._roles else min(self._roles),
             reply_form=info.reply_form,
             finish_reason=info.finish_reason,
         )
