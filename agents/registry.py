@@ -11,6 +11,7 @@ from agents.local.shelf import find_student, student_names
 from agents.model.config import MODELS_FILE, ModelConfig, load_models, workspace_models
 from agents.replay import ReplayProposer
 from agents.statistical.proposers import RandomProposer, TpeProposer
+from agents.statistical.several import CmaProposer, GpProposer
 from rails.errors import UserError
 from rails.text import closest, quote
 
@@ -25,7 +26,13 @@ MODEL_VARIABLE = "NIGHTSHIFT_MODEL"
 REPLAY_FILE = "replay.jsonl"
 """The recording that `replay` reads from the workspace; `replay:FILE` names another."""
 
-STATISTICAL: dict[str, Callable[[], Proposer]] = {"tpe": TpeProposer, "random": RandomProposer}
+STATISTICAL: dict[str, Callable[[], Proposer]] = {
+    "tpe": TpeProposer,
+    "random": RandomProposer,
+    "cma": CmaProposer,
+    "gp": GpProposer,
+}
+"""Those that ask no model: they answer from the rows alone."""
 STUDENT = "student:"
 """What stands before the name, or the folder, of a distilled student."""
 
@@ -69,8 +76,8 @@ def make_proposer(name: str, *, workspace: Path, around: Surroundings | None = N
     """The proposer of a name.
 
     Args:
-        name: `tpe`, `random`, `replay` or `replay:FILE`, `student:NAME` or `student:FOLDER/`, a model of models.toml,
-            `planner` for the configured one, or `hybrid:` with one of these two.
+        name: `tpe`, `random`, `cma`, `gp`, `replay` or `replay:FILE`, `student:NAME` or `student:FOLDER/`, a model of
+            models.toml, `planner` for the configured one, or `hybrid:` with one of these two.
         workspace: where models.toml and recordings are looked for.
         around: what a model's proposer works with; the others need nothing.
 

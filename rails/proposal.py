@@ -1,4 +1,4 @@
-"""Proposals: the two raw forms a proposer may answer in, and the one form that the rest of the system sees."""
+"""Proposals: the three raw forms a proposer may answer in, and the one form that the rest of the system sees."""
 
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -33,6 +33,13 @@ class RawKnob(_Strict):
     reason: str
 
 
+class RawKnobs(_Strict):
+    """The form that sets several knobs at once."""
+
+    knobs: dict[str, bool | int | float | str] = Field(min_length=1)
+    reason: str
+
+
 class RawCode(_Strict):
     """The code form, as a proposer writes it: as one object, or as a header with the text of the edit behind it."""
 
@@ -51,6 +58,13 @@ class KnobEdit(_Strict):
     value: int | float | str
 
 
+class KnobsEdit(_Strict):
+    """Set several knobs at once. The values are normalised and allowed by the menu."""
+
+    kind: Literal["knobs"] = "knobs"
+    values: dict[str, int | float | str]
+
+
 class DiffEdit(_Strict):
     """Change the code of the edit surface."""
 
@@ -59,7 +73,7 @@ class DiffEdit(_Strict):
     """The unified diff that the edit came to; of an edit that was refused, its own text."""
 
 
-Edit: TypeAlias = Annotated[KnobEdit | DiffEdit, Field(discriminator="kind")]
+Edit: TypeAlias = Annotated[KnobEdit | KnobsEdit | DiffEdit, Field(discriminator="kind")]
 
 
 class Proposal(_Strict):
@@ -75,6 +89,7 @@ class Proposal(_Strict):
 _WANTED = {
     "knob": "a string",
     "new_value": "a number or a string",
+    "knobs": "an object with a number or a string for each of one or more knobs",
     "reason": "a string",
     "diff": "a string",
     "hypothesis": "a string",
@@ -82,8 +97,8 @@ _WANTED = {
 }
 
 
-def read_raw(data: dict[str, Any], behind: str, modes: tuple[str, ...]) -> RawKnob | RawCode:
-    """Read a reply in one of the forms that `modes` ("knob", "diff") allow.
+def read_raw(data: dict[str, Any], behind: str, modes: tuple[str, ...]) -> RawKnob | RawKnobs | RawCode:
+    """Read a reply in one of the forms that `modes` ("knob", "knobs", "diff") allow.
 
     Args:
         data: the reply's object.
@@ -99,13 +114,19 @@ def read_raw(data: dict[str, Any], behind: str, modes: tuple[str, ...]) -> RawKn
             raise ProposalError(
                 "there is no edit behind the header: give SEARCH and REPLACE blocks, or whole functions"
             )
-        raw: RawKnob | RawCode = _validated(RawCode, {**data, "diff": behind}, _HEADER_KEYS)
-    elif "diff" in modes if "diff" in data else "knob" not in modes:
-        raw = _validated(RawCode, data, f"the keys must be exactly {', '.join(RawCode.model_fields)}")
+        raw: RawKnob | RawKnobs | RawCode = _validated(RawCode, {**data, "diff": behind}, _HEADER_KEYS)
     else:
-        raw = _validated(RawKnob, data, f"the keys must be exactly {', '.join(RawKnob.model_fields)}")
+        form = _form(data, modes)
+        raw = _validated(form, data, f"the keys must be exactly {', '.join(form.model_fields)}")
     _check_texts(raw)
     return raw
+
+
+def _form(data: dict[str, Any], modes: tuple[str, ...]) -> type[RawKnob | RawKnobs | RawCode]:
+    """The form that a reply's keys name, of those allowed; where they name none, the task's first."""
+    forms: dict[str, type[RawKnob | RawKnobs | RawCode]] = {"knob": RawKnob, "diff": RawCode, "knobs": RawKnobs}
+    allowed = [mode for mode in forms if mode in modes]
+    return forms[next((mode for mode in allowed if mode in data), allowed[0])]
 
 
 def is_header(data: dict[str, Any], modes: tuple[str, ...]) -> bool:
@@ -123,7 +144,7 @@ def _validated(model: type[_Model], data: dict[str, Any], keys: str) -> _Model:
         raise ProposalError(_explain(error, keys)) from None
 
 
-def _check_texts(raw: RawKnob | RawCode) -> None:
+def _check_texts(raw: RawKnob | RawKnobs | RawCode) -> None:
     texts = {"reason": raw.reason}
     if isinstance(raw, RawCode):
         texts["hypothesis"] = raw.hypothesis
@@ -153,6 +174,12 @@ def knob_proposal(raw: RawKnob, value: int | float | str) -> Proposal:
     reason = clean_text(raw.reason, TEXT_LIMIT)
     edit = KnobEdit(knob=raw.knob, value=value)
     return Proposal(hypothesis=reason, expected_delta=None, reason=reason, edit=edit)
+
+
+def knobs_proposal(raw: RawKnobs, values: dict[str, int | float | str]) -> Proposal:
+    """The proposal in a reply that sets several knobs, all of which the menu allows; `values` are normalised."""
+    reason = clean_text(raw.reason, TEXT_LIMIT)
+    return Proposal(hypothesis=reason, expected_delta=None, reason=reason, edit=KnobsEdit(values=values))
 
 
 def code_proposal(raw: RawCode, diff: str) -> Proposal:

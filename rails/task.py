@@ -14,7 +14,7 @@ from rails.tables import Table, build, read_toml, tuple_of_list
 from rails.text import closest, quote
 
 DAY_S = 86_400.0
-Mode: TypeAlias = Literal["knob", "diff"]
+Mode: TypeAlias = Literal["knob", "knobs", "diff"]
 
 
 def _matching(pattern: str, wanted: str) -> AfterValidator:
@@ -58,7 +58,9 @@ class EditConfig(Table):
     @model_validator(mode="after")
     def _some_mode(self) -> Self:
         if not self.modes or len(set(self.modes)) != len(self.modes):
-            raise ValueError('modes should name "knob", "diff" or both, each once')
+            raise ValueError('modes should name "knob", "diff" or both, each once; "knobs" may stand beside them')
+        if self.modes == ("knobs",):
+            raise ValueError('modes should name "knob" or "diff" beside "knobs", which is for searches alone')
         return self
 
 
@@ -341,12 +343,12 @@ class TabularTask(Task):
     """The task of a recorded table: proposals choose among its configurations."""
 
     task: TabularConfig
-    edit: EditConfig = EditConfig(modes=("knob",))
+    edit: EditConfig = EditConfig(modes=("knob", "knobs"))
 
     @model_validator(mode="after")
     def _knobs_only(self) -> Self:
         if "diff" in self.edit.modes:
-            raise ValueError('a table has no code to change: edit.modes can only be ["knob"]')
+            raise ValueError('a table has no code to change: edit.modes can only be ["knob"] or ["knob", "knobs"]')
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""What the store's rows say about single-knob moves: the memory of the statistical proposers.
+"""What the store's rows say about knobs that were changed: the memory of the statistical proposers.
 
 They keep no state of their own: every call reads the campaign's trials again, so a campaign that was killed goes on as
 if it had not been, and the same rows always lead to the same proposal.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from agents.base import Feedback, KnobValue
 from agents.statistical.moves import Config, config_key
-from memory.records import Trial, stopped_at
+from memory.records import Trial, TrialKind, stopped_at
 from rails.menu import Menu
 from rails.status import QUARANTINED, Status
 
@@ -39,10 +39,22 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Point:
+    """A whole knob setting that was tried, and what it scored."""
+
+    knobs: Mapping[str, KnobValue]
+    metric: float | None
+    """None for a failure, and for a training that was cut short."""
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """The moves tried in a campaign, oldest first, and every knob setting that was tried."""
 
     outcomes: tuple[Outcome, ...]
+    """Of edits of one knob."""
+    points: tuple[Point, ...]
+    """Of edits of one knob or several, the starting point first."""
     tried: frozenset[Config]
 
     def on(self, knob: str) -> list[Outcome]:
@@ -51,7 +63,7 @@ class History:
 
 
 def read_history(trials: Sequence[Trial], menu: Menu, knobs: Mapping[str, KnobValue]) -> History:
-    """Reads the single-knob moves out of a campaign's trials.
+    """Reads the changes of knobs out of a campaign's trials.
 
     A trial's row states its edit and its parent, not the parent's knob values; these follow from the chain of kept
     edits, which starts at the menu's defaults for the knobs that the chain changed and at the incumbent's values for
@@ -64,24 +76,29 @@ def read_history(trials: Sequence[Trial], menu: Menu, knobs: Mapping[str, KnobVa
     """
     start = dict(knobs)
     for trial in trials:
-        move = _knob_edit(trial)
-        if trial.status == Status.KEEP and move and move[0] in menu.knobs:
-            start[move[0]] = menu.knobs[move[0]].default
+        if trial.status == Status.KEEP:
+            start |= {name: menu.knobs[name].default for name in _changes(trial) if name in menu.knobs}
     settings: dict[str | None, dict[str, KnobValue]] = {}
     outcomes: list[Outcome] = []
+    points: list[Point] = []
     tried = {config_key(start), config_key(knobs)}
     for trial in trials:
         parent = settings.get(trial.parent_trial_id, start)
-        move = _knob_edit(trial)
-        settings[trial.trial_id] = parent if move is None else {**parent, move[0]: move[1]}
-        if move is None or move[0] not in knobs or trial.status in QUARANTINED:
+        changes = _changes(trial)
+        settings[trial.trial_id] = {**parent, **changes}
+        if trial.kind is TrialKind.BASELINE:
+            points.append(Point(start, trial.metric))
+        if not changes or not changes.keys() <= knobs.keys() or trial.status in QUARANTINED:
             continue
         tried.add(config_key(settings[trial.trial_id]))
-        if trial.status not in {None, Status.RAIL_BLOCKED}:  # what a rail refused says nothing of its move
-            kept = trial.status == Status.KEEP
-            stopped = stopped_at(trial) is not None
-            outcomes.append(Outcome(trial.seq, move[0], parent[move[0]], move[1], trial.gain, kept, stopped))
-    return History(tuple(outcomes), frozenset(tried))
+        if trial.status in {None, Status.RAIL_BLOCKED}:  # what a rail refused says nothing of its move
+            continue
+        points.append(Point(settings[trial.trial_id], trial.metric))
+        if len(changes) == 1:
+            name, value = next(iter(changes.items()))
+            kept, stopped = trial.status == Status.KEEP, stopped_at(trial) is not None
+            outcomes.append(Outcome(trial.seq, name, parent[name], value, trial.gain, kept, stopped))
+    return History(tuple(outcomes), tuple(points), frozenset(tried))
 
 
 def refused_moves(feedback: Sequence[Feedback]) -> set[tuple[str, KnobValue]]:
@@ -106,10 +123,12 @@ def worst_gain(outcomes: Sequence[Outcome]) -> float:
     return min([-0.02, *finite]) * 1.5
 
 
-def _knob_edit(trial: Trial) -> tuple[str, KnobValue] | None:
-    """The (knob, value) of a trial's edit, or None when it is no single-knob edit."""
+def _changes(trial: Trial) -> dict[str, KnobValue]:
+    """The knobs that a trial's edit sets; none where it is no edit of knobs."""
     match trial.edit:
         case {"kind": "knob", "knob": str(knob), "value": int() | float() | str() as value}:
-            return knob, value
+            return {knob: value}
+        case {"kind": "knobs", "values": dict(values)}:  # pyright: ignore[reportUnknownVariableType]
+            return dict(values)  # pyright: ignore[reportUnknownArgumentType]
         case _:
-            return None
+            return {}

@@ -55,6 +55,11 @@ class MoveSpace:
         """The menu's entry for a knob."""
         return self._menu.knobs[name]
 
+    @property
+    def knobs(self) -> Mapping[str, KnobValue]:
+        """The incumbent's knob values, all of them."""
+        return self._knobs
+
     def current(self, name: str) -> KnobValue:
         """The incumbent's value of a knob."""
         return self._knobs[name]
@@ -68,7 +73,15 @@ class MoveSpace:
         """Whether a move changes something, fits the menu and memory, and keeps every cross rule."""
         if value == self._knobs[name] or self._menu.knobs[name].check(value) is not None:
             return False
-        values = {**self._knobs, name: value}
+        return self._keeps_rules({**self._knobs, name: value})
+
+    def allows(self, values: Mapping[str, KnobValue]) -> bool:
+        """Whether a whole setting fits the menu and memory, and keeps every cross rule."""
+        return all(self._menu.knobs[name].check(values[name]) is None for name in self.names) and self._keeps_rules(
+            values
+        )
+
+    def _keeps_rules(self, values: Mapping[str, KnobValue]) -> bool:
         try:
             too_big = self._menu.size_problem(values, limit_bytes=self._size_limit_bytes)
             return too_big is None and self._menu.broken_rule(values) is None

@@ -22,6 +22,15 @@ def knob_edit(trial: Trial) -> tuple[str, KnobValue] | None:
             return None
 
 
+def _several(trial: Trial) -> dict[str, KnobValue]:
+    """The knobs of an edit that sets more than one."""
+    values: object = (trial.edit or {}).get("values")
+    if not isinstance(values, dict):
+        return {}
+    pairs: list[tuple[object, object]] = list(values.items())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return {str(name): value for name, value in pairs if isinstance(value, int | float | str)}
+
+
 def is_code_edit(trial: Trial) -> bool:
     """Whether it changed the program by a diff of its own."""
     return trial.edit is not None and trial.edit.get("kind") == "diff"
@@ -33,7 +42,7 @@ def knobs_after(trial: Trial) -> dict[str, KnobValue]:
     if edit is not None:
         return dict([edit])
     if not is_code_edit(trial):
-        return {}
+        return _several(trial)
     old, new = _fields(trial, "-"), _fields(trial, "+")
     return {name: value for name, value in new.items() if name in old and value != old[name]}
 

@@ -85,7 +85,7 @@ class Trial(Record):
     rationale: str | None = None
     """The proposer's `reason`, cleaned for display."""
     edit: dict[str, Any] | None = None
-    """`{"kind": "knob", "knob": …, "value": …}` or `{"kind": "diff", "diff": …}`."""
+    """`{"kind": "knob", "knob": …, "value": …}`, `{"kind": "knobs", "values": {…}}` or `{"kind": "diff", "diff": …}`."""
     edit_key: str | None = None
     """Canonical text of the edit, e.g. `depth=3`; equal edits have equal keys."""
     program_key: str | None = None

@@ -9,20 +9,23 @@ from dataclasses import dataclass, field
 from rails.checks.context import RailContext
 from rails.checks.replies import ReplyError, parse_reply, refuse_text, split_reply
 from rails.expressions import ExpressionError
+from rails.menu import KnobValue
 from rails.proposal import (
     Proposal,
     ProposalError,
     RawCode,
     RawKnob,
+    RawKnobs,
     code_proposal,
     is_header,
     knob_proposal,
+    knobs_proposal,
     read_raw,
 )
 from rails.source.code_reply import apply_code
 from rails.source.contract import broken_contract
 from rails.source.diffs import changed_lines, unified_diff
-from rails.source.edits import edit_key
+from rails.source.edits import changed_knobs, edit_key
 from rails.source.lint import forbidden_use
 from rails.source.names import undefined_use
 from rails.source.program import EditError, Literal, Program, parse_program
@@ -39,7 +42,7 @@ class Inspection:
     """The incumbent; None without a source."""
     knobs: dict[str, Literal]
     """Knob values: the incumbent's, then the candidate's once they are known."""
-    raw: RawKnob | RawCode | None = None
+    raw: RawKnob | RawKnobs | RawCode | None = None
     proposal: Proposal | None = None
     candidate_source: str | None = None
     program_key: str | None = None
@@ -80,35 +83,42 @@ def judge_schema(inspection: Inspection, raw: str) -> str | None:
 
 
 def judge_menu(inspection: Inspection, _: str) -> str | None:
-    """The knob is in the menu."""
+    """The knobs are in the menu."""
     raw = inspection.raw
-    if not isinstance(raw, RawKnob):
+    if not isinstance(raw, RawKnob | RawKnobs):
         return _pass_over(inspection, "menu")
     known = inspection.context.menu.knobs
-    if raw.knob in known:
+    unknown = next((name for name in _asked(raw) if name not in known), None)
+    if unknown is None:
         return None
-    return f"there is no knob {quote(raw.knob, 40)}{closest(raw.knob, known)}; the knobs are {', '.join(known)}"
+    return f"there is no knob {quote(unknown, 40)}{closest(unknown, known)}; the knobs are {', '.join(known)}"
 
 
 def judge_range(inspection: Inspection, _: str) -> str | None:
-    """The value is one that the knob may take."""
+    """The values are ones that the knobs may take."""
     raw = inspection.raw
-    if not isinstance(raw, RawKnob):
+    if not isinstance(raw, RawKnob | RawKnobs):
         return _pass_over(inspection, "range")
     menu = inspection.context.menu
-    knob = menu.knobs[raw.knob]
-    given = knob.read(raw.new_value)
-    reason = knob.check(given)
-    if reason is not None:
-        return reason
-    inspection.proposal = knob_proposal(raw, knob.normalise(given))
+    values: dict[str, KnobValue] = {}
+    for name, asked in _asked(raw).items():
+        knob = menu.knobs[name]
+        given = knob.read(asked)
+        reason = knob.check(given)
+        if reason is not None:
+            return reason
+        values[name] = knob.normalise(given)
+    if isinstance(raw, RawKnob):
+        inspection.proposal = knob_proposal(raw, values[raw.knob])
+    else:
+        inspection.proposal = knobs_proposal(raw, {name: values[name] for name in menu.knobs if name in values})
     inspection.edit_key = edit_key(inspection.proposal.edit, menu)
     return None
 
 
 def judge_cross(inspection: Inspection, _: str) -> str | None:
-    """The cross constraints hold for the incumbent's knobs with this one changed."""
-    if not isinstance(inspection.raw, RawKnob):
+    """The cross constraints hold for the incumbent's knobs with these changed."""
+    if not isinstance(inspection.raw, RawKnob | RawKnobs):
         return _pass_over(inspection, "cross")
     return rule_problem(inspection.context.menu, inspection.knobs | _change(inspection))
 
@@ -116,7 +126,7 @@ def judge_cross(inspection: Inspection, _: str) -> str | None:
 def judge_diff(inspection: Inspection, _: str) -> str | None:
     """The edit applies to the incumbent and leaves a program whose knobs the menu allows."""
     try:
-        if isinstance(inspection.raw, RawKnob):
+        if isinstance(inspection.raw, RawKnob | RawKnobs):
             return _make_knob_candidate(inspection)
         return _make_code_candidate(inspection)
     except EditError as error:
@@ -177,14 +187,19 @@ def _pass_over(inspection: Inspection, rail: str) -> None:
 
 
 def _change(inspection: Inspection) -> dict[str, Literal]:
-    """The knob that a one-knob proposal sets, and its normalised value; nothing for a diff."""
+    """The knobs that a proposal sets, with their normalised values; nothing for a diff."""
     edit = inspection.proposal.edit if inspection.proposal is not None else None
-    return {edit.knob: edit.value} if edit is not None and edit.kind == "knob" else {}
+    return dict(changed_knobs(edit)) if edit is not None else {}
+
+
+def _asked(raw: RawKnob | RawKnobs) -> dict[str, bool | int | float | str]:
+    """What a reply wants knobs to be, as it says so."""
+    return {raw.knob: raw.new_value} if isinstance(raw, RawKnob) else raw.knobs
 
 
 def _unchanged(inspection: Inspection) -> str:
     change = [f"{name} is already {quote(value)}" for name, value in _change(inspection).items()]
-    return change[0] if change else "the program means the same without it"
+    return ", ".join(change[:3]) if change else "the program means the same without it"
 
 
 def _make_knob_candidate(inspection: Inspection) -> None:
@@ -202,7 +217,7 @@ def _make_code_candidate(inspection: Inspection) -> str | None:
     context, program, raw = inspection.context, inspection.program, inspection.raw
     assert isinstance(raw, RawCode)
     if program is None or context.source is None:
-        return f"there is no {context.file_name} to edit: only one-knob proposals can be checked here"
+        return f"there is no {context.file_name} to edit: only proposals of knobs can be checked here"
     source = apply_code(context.source, raw.diff, context.file_name)
     diff = unified_diff(context.source, source, context.file_name)
     if diff:

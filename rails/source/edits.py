@@ -4,14 +4,15 @@ import ast
 import hashlib
 from collections.abc import Mapping
 
-from rails.menu import Menu
-from rails.proposal import DiffEdit, KnobEdit
+from rails.menu import KnobValue, Menu
+from rails.proposal import DiffEdit, KnobEdit, KnobsEdit
 from rails.source.diffs import unified_diff
 from rails.source.program import EditError, Literal, parse_program
 
 __all__ = [
     "EditError",
     "apply_knob",
+    "changed_knobs",
     "edit_key",
     "program_key",
     "program_size",
@@ -64,11 +65,30 @@ def program_size(source: str) -> int:
     return sum(not isinstance(node, ast.expr_context) for node in ast.walk(parse_program(source).tree))
 
 
-def edit_key(edit: KnobEdit | DiffEdit, menu: Menu) -> str:
-    """Canonical text of an edit: `depth=3`, `lr=0.001`, or `diff:` and 12 hex digits. Equal edits have equal keys."""
-    if isinstance(edit, KnobEdit):
-        knob = menu.knobs.get(edit.knob)
-        value = knob.normalise(edit.value) if knob is not None and knob.check(edit.value) is None else edit.value
-        return f"{edit.knob}={value}"
+def changed_knobs(edit: KnobEdit | KnobsEdit | DiffEdit) -> Mapping[str, KnobValue]:
+    """The knobs that an edit sets, with their values; nothing for a change of the code."""
+    match edit:
+        case KnobEdit():
+            return {edit.knob: edit.value}
+        case KnobsEdit():
+            return edit.values
+        case DiffEdit():
+            return {}
+
+
+def edit_key(edit: KnobEdit | KnobsEdit | DiffEdit, menu: Menu) -> str:
+    """Canonical text of an edit: `depth=3`, `depth=3, lr=0.001`, or `diff:` and 12 hex digits.
+
+    Equal edits have equal keys; of several knobs those of the menu come in its order.
+    """
+    if not isinstance(edit, DiffEdit):
+        values = changed_knobs(edit)
+        names = [*(name for name in menu.knobs if name in values), *(name for name in values if name not in menu.knobs)]
+        return ", ".join(f"{name}={_normal(menu, name, values[name])}" for name in names)
     text = "\n".join(line.rstrip() for line in edit.diff.strip().splitlines())
     return f"diff:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _normal(menu: Menu, name: str, value: KnobValue) -> KnobValue:
+    knob = menu.knobs.get(name)
+    return knob.normalise(value) if knob is not None and knob.check(value) is None else value

@@ -89,7 +89,7 @@ decimals = {decimals}
 [edit]
 file = "train.py"           # holds the configuration, and nothing else
 class = "Knobs"
-modes = ["knob"]
+modes = ["knob", "knobs"]    # one knob at a time; several at once, for the searches cma and gp
 
 [baseline]
 seeds = 3                   # of the seeds that were recorded; no seed is ever drawn twice
