@@ -9,6 +9,7 @@ import rails.bootstrap  # noqa: F401  # isort: skip  # pyright: ignore[reportUnu
 import typer
 import typer.core
 
+from cli.commands.ablate import ablate
 from cli.commands.analyze import analyze
 from cli.commands.compare import compare
 from cli.commands.diff import diff
@@ -63,6 +64,7 @@ for command in (
     diff,
     analyze,
     compare,
+    ablate,
     report,
     race,
     export,

@@ -86,6 +86,8 @@ class Services:
     """While the campaign's own proposer does not answer."""
     resumed: bool = False
     """Whether the campaign was begun by another loop, which ended or was killed."""
+    publishes_at_end: bool = False
+    """Whether readers see the campaign only when its loop has ended: for many short ones that nobody watches."""
 
     @property
     def campaign(self) -> Campaign:
@@ -136,6 +138,8 @@ class Services:
         Raises:
             HaltError: the disk is full or the snapshot cannot be written. The store itself is not touched.
         """
+        if self.publishes_at_end and self.campaign.state is not CampaignState.ENDED:
+            return
         self._publisher.publish()
 
     def trial(self, trial_id: str) -> Trial:

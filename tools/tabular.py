@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from trainer.tabular.recorded import RecordedTable
 
 
+@lru_cache(maxsize=2)
 def open_recorded(name: str) -> "RecordedTable":
-    """The table of this name.
+    """The table of this name, read once in a process.
 
     Raises:
         UserError: there is none, or it is damaged.

@@ -1,17 +1,20 @@
 """Which campaign a run is about: the unfinished one, or a new one with a branch of its own."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.metadata import version
 from itertools import count
+from typing import Any
 from uuid import uuid4
 
 from agents.base import Proposer
 from agents.registry import choose_default
 from graph.campaign.circumstances import Circumstances
 from graph.campaign.options import RunOptions, limits_of
+from graph.campaign.overrides import task_with
 from graph.campaign.result import INTERRUPTED
 from graph.watching.events import Observer
 from graph.workspace import Workspace
@@ -86,12 +89,12 @@ def intend(
     """
     campaign = None if options.fresh else find_unfinished(store, options)
     if campaign is None:
-        task = load_task(workspace.task_path)
+        task = task_with(load_task(workspace.task_path), options.overrides)
         limits, fallback, seed = task.limits, task.proposer.fallback, options.seed or 0
     else:
         task, limits = task_of(campaign.task), LimitsConfig.model_validate(campaign.limits)
         fallback, seed = campaign.fallback, campaign.seed
-        if _differs(workspace, task):
+        if _differs(workspace, task, campaign.overrides or {}):
             observer.note(_TASK_DIFFERS)
     name = proposer.name if proposer else _proposer_name(workspace, options, campaign, observer)
     fallback = (fallback if options.fallback is None else options.fallback) or None
@@ -107,10 +110,10 @@ def intend(
     )
 
 
-def _differs(workspace: Workspace, task: Task) -> bool:
+def _differs(workspace: Workspace, task: Task, overrides: Mapping[str, Any]) -> bool:
     """Whether task.toml says something else than the task of the campaign that goes on; unreadable, it does."""
     try:
-        return load_task(workspace.task_path) != task
+        return task_with(load_task(workspace.task_path), overrides) != task
     except UserError:
         return True
 
@@ -155,6 +158,7 @@ def start_campaign(
         hardware=asdict(found.hardware),
         hardware_fingerprint=found.hardware.fingerprint,
         isolation=found.isolation,
+        overrides=dict(options.overrides) or None,
         versions={"python": platform.python_version(), **_versions()},
         baseline_commit=head,
         head_commit=head,

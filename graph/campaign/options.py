@@ -1,7 +1,8 @@
 """What the person asked for on the command line."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from rails.task import LimitsConfig
 
@@ -21,6 +22,8 @@ class RunOptions:
     tag: str | None = None
     fresh: bool = False
     require_isolation: Literal["L1", "L2", "L3", "L4"] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What a new campaign does otherwise than its workspace says; see `graph.campaign.overrides`."""
 
 
 def limits_of(limits: LimitsConfig, options: RunOptions) -> LimitsConfig:

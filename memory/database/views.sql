@@ -32,6 +32,7 @@ SELECT
     active_s, -- seconds that loops have worked on it, pauses left out
     joules, -- joules that the machine took meanwhile, as far as they were counted; null where it has no meter
     source, -- file that it was imported from; null when a loop here ran it
+    overrides, -- what an arm of a study set otherwise than its workspace, by run option or dotted key of task.toml, as an object; null: nothing
     campaign_id -- its id in the store
 FROM raw.campaigns c
 ORDER BY created_at, campaign_id;

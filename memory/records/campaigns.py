@@ -60,6 +60,9 @@ class Campaign(Record):
     """Energy that the machine took meanwhile; None where it has no meter."""
     source: str | None = None
     """The log that it was imported from; None when this store's own loop ran it."""
+    overrides: dict[str, Any] | None = None
+    """What an arm of a study set otherwise than its workspace: run options and dotted keys of task.toml; None: nothing.
+    `task` has it in it."""
 
 
 class EventKind(StrEnum):

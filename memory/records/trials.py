@@ -85,7 +85,8 @@ class Trial(Record):
     rationale: str | None = None
     """The proposer's `reason`, cleaned for display."""
     edit: dict[str, Any] | None = None
-    """`{"kind": "knob", "knob": …, "value": …}`, `{"kind": "knobs", "values": {…}}` or `{"kind": "diff", "diff": …}`."""
+    """`{"kind": "knob", "knob": …, "value": …}`, `{"kind": "knobs", "values": {…}}` or `{"kind": "diff", "diff": …}`:
+    one knob, several, or the code."""
     edit_key: str | None = None
     """Canonical text of the edit, e.g. `depth=3`; equal edits have equal keys."""
     program_key: str | None = None

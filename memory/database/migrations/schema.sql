@@ -33,7 +33,8 @@ CREATE TABLE raw.campaigns (
     state_reason VARCHAR,
     active_s DOUBLE DEFAULT 0,
     joules DOUBLE,
-    source VARCHAR
+    source VARCHAR,
+    overrides JSON
 );
 
 CREATE TABLE raw.trials (

@@ -1,0 +1,1 @@
+"""Ablations: paired campaigns that differ in one thing, and what the difference is worth."""
