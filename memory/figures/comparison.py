@@ -53,7 +53,7 @@ class Arm(BaseModel):
     """Seconds of trials that were neither kept nor discarded."""
     seconds_by_status: dict[str, float]
     keeps_over_margin: int | None
-    """Keeps whose gain, in units of the metric, is above the margin; None without one."""
+    """Keeps that better the last one that counted by more than the margin; None without one."""
 
 
 class Test(BaseModel):
@@ -90,7 +90,7 @@ def compare_arms(
     Args:
         first: the campaigns of the first arm, at least one.
         second: of the second.
-        margin: gains must exceed this, in units of the metric, for a keep to count again.
+        margin: by more than this, in units of the metric, a keep must better the last one that counted.
     """
     arms = [_arm(campaigns, margin) for campaigns in (first, second)]
     failures = sorted({name for arm in arms for name in arm.statuses} - {KEPT_AS_SIMPLER, *map(str, FINISHED)})
@@ -166,12 +166,24 @@ def _gain(campaign: CampaignRows) -> float | None:
 
 
 def _kept(campaign: CampaignRows, margin: float | None) -> list[bool]:
-    """For each trial whether it was kept, with a gain above the margin."""
-    scale = abs(_baseline(campaign) or 0.0) or 1.0
-    return [
-        row.is_gain and (margin is None or (row.gain is not None and row.gain * scale > margin))
-        for row in _search(campaign)
-    ]
+    """For each trial whether it was kept; with a margin the ratchet is gone through again.
+
+    Then a keep counts when it betters the last one that counted, at first the baseline, by more than the margin: small
+    steps that do not count by themselves count once they add up.
+    """
+    if margin is None:
+        return [row.is_gain for row in _search(campaign)]
+    counted, last = list[bool](), _baseline(campaign)
+    for row in _search(campaign):
+        counts = row.is_gain and row.metric is not None and _over(row.metric, last, margin, campaign.direction)
+        last = row.metric if counts else last
+        counted.append(counts)
+    return counted
+
+
+def _over(metric: float, last: float | None, margin: float, direction: Direction) -> bool:
+    """Whether a metric is better than the last one that counted by more than the margin; where none did, it is."""
+    return last is None or (last - metric if direction == "minimize" else metric - last) > margin
 
 
 def _ended(campaign: CampaignRows, status: str) -> list[bool]:

@@ -76,6 +76,7 @@ def run_job(job: Job, places: Places) -> Outcome:
         made = Path(folder) / job.name
         init_workspace(made, _files(places.study))
         outcome = _run(job, made, quick=True)
+        Workspace(made).store_path.unlink()  # 7 MB; all that is asked of it was published, and can restore it
         shutil.rmtree(root, ignore_errors=True)  # of a move that was killed
         root.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(made, root)

@@ -138,10 +138,12 @@ def test_one_campaign_an_arm() -> None:
     assert ONE_EACH in found.warnings
 
 
-def test_a_margin_is_in_units_of_the_metric() -> None:
+def test_a_margin_goes_through_the_ratchet_again() -> None:
+    """Steps of 0.02 and of 0.04 in the metric: of the small ones every second adds up to more than 0.03."""
     found = compare_arms([campaign("a", 5, 0)], [campaign("b", 5, 0, gain=0.02)], margin=0.03)
-    assert [arm.keeps_over_margin for arm in found.arms] == [0, 5]
-    assert found.ratios["keeps_over_margin"] == 0.0
+    assert [arm.keeps_over_margin for arm in found.arms] == [2, 5]
+    assert found.ratios["keeps_over_margin"] == 0.4
+    assert compare_arms([campaign("a", 1, 0)], [campaign("b", 1, 0)], margin=0.03).arms[0].keeps_over_margin == 0
 
 
 def test_several_campaigns_are_the_unit() -> None:
