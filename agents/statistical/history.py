@@ -53,9 +53,9 @@ class History:
 
     outcomes: tuple[Outcome, ...]
     """Of edits of one knob."""
-    points: tuple[Point, ...]
-    """Of edits of one knob or several, the starting point first."""
     tried: frozenset[Config]
+    points: tuple[Point, ...] = ()
+    """Of edits of one knob or several, the starting point first."""
 
     def on(self, knob: str) -> list[Outcome]:
         """The moves on one knob, oldest first."""
@@ -98,7 +98,7 @@ def read_history(trials: Sequence[Trial], menu: Menu, knobs: Mapping[str, KnobVa
             name, value = next(iter(changes.items()))
             kept, stopped = trial.status == Status.KEEP, stopped_at(trial) is not None
             outcomes.append(Outcome(trial.seq, name, parent[name], value, trial.gain, kept, stopped))
-    return History(tuple(outcomes), tuple(points), frozenset(tried))
+    return History(tuple(outcomes), frozenset(tried), tuple(points))
 
 
 def refused_moves(feedback: Sequence[Feedback]) -> set[tuple[str, KnobValue]]:

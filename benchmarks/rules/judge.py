@@ -246,12 +246,18 @@ def figures(found: Mapping[str, Mapping[str, list[dict[str, float]]]]) -> dict[s
     return {**rows, "all tables": {rule: summary(every[rule], every[OURS]) for rule in RULES}}
 
 
+COLUMNS = (
+    "rule", "false of 100 keeps", "false of 100 no better", "real ones kept", "keeps", "regret", "more than ours",
+    "trials", "measured a trial",
+)  # fmt: skip
+
+
 def lines(found: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:
     """The figures as Markdown."""
     for table, rules in found.items():
         yield f"\n### {table}\n"
-        yield "| rule | false keeps of 100 keeps | of 100 no better | real ones kept | keeps | regret | more than ours | trials | measured per trial |"
-        yield "|---|---|---|---|---|---|---|---|---|"
+        yield f"| {' | '.join(COLUMNS)} |"
+        yield f"|{'---|' * len(COLUMNS)}"
         for rule, row in rules.items():
             low, high = row["regret_over_ours_low"], row["regret_over_ours_high"]
             interval = "" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]"

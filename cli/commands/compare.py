@@ -20,7 +20,8 @@ def compare(
     first: Annotated[str, typer.Argument(metavar="A", help=_ARM_HELP.format("First arm"))],
     second: Annotated[str, typer.Argument(metavar="B", help=_ARM_HELP.format("Second arm"))],
     margin: Annotated[
-        float | None, typer.Option(min=0.0, help="Count again only keeps that better the last counted one by more than this.")
+        float | None,
+        typer.Option(min=0.0, help="Count again only keeps that better the last counted one by more than this."),
     ] = None,
     json: JsonOption = False,
 ) -> None:

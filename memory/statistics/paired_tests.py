@@ -31,16 +31,21 @@ def sign_flip_test(differences: Sequence[float], seed: int = 0) -> TestResult:
     n, whole = len(differences), 1 << len(differences)
     observed = abs(math.fsum(differences)) * (1 - 1e-12) - 1e-12
     if n <= MOST_SIGNS:
-        sums = [0.0]
-        for difference in differences:
-            sums = [total + signed for total in sums for signed in (difference, -difference)]
-        return TestResult(sum(abs(total) >= observed for total in sums) / whole, f"exchanged pairs, all {whole} ways")
-    rng = random.Random(seed)
-    hits = 1
+        hits = sum(abs(total) >= observed for total in _all_sums(differences))
+        return TestResult(hits / whole, f"exchanged pairs, all {whole} ways")
+    parts = [_all_sums(differences[start : start + 8]) for start in range(0, n, 8)]
+    rng, hits = random.Random(seed), 1
     for _ in range(RESAMPLES):
-        bits = rng.getrandbits(n)
-        hits += abs(math.fsum(d if bits >> i & 1 else -d for i, d in enumerate(differences))) >= observed
+        hits += abs(math.fsum(rng.choice(sums) for sums in parts)) >= observed
     return TestResult(hits / (RESAMPLES + 1), f"exchanged pairs, {RESAMPLES} ways drawn with seed {seed}")
+
+
+def _all_sums(differences: Sequence[float]) -> list[float]:
+    """The sums under all signs."""
+    sums = [0.0]
+    for difference in differences:
+        sums = [total + signed for total in sums for signed in (difference, -difference)]
+    return sums
 
 
 def bootstrap_mean(differences: Sequence[float], seed: int = 0, level: float = 0.95) -> tuple[float, float] | None:

@@ -14,6 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 """Where our packages are found by a worker, wherever the parent was started."""
 
 
+MODULE = "studies.ablation.worker"
+"""What a worker runs."""
+
+
 class Crew:
     """Runs jobs in several processes.
 
@@ -83,7 +87,7 @@ class Crew:
 
     def _start(self, number: int) -> subprocess.Popen[str]:
         memory = self._places.memory
-        command = [sys.executable, "-m", "studies.ablation.worker", self._places.study, memory or ""]
+        command = [sys.executable, "-m", MODULE, self._places.study, memory or ""]
         with self._log(number).open("a", encoding="utf-8") as log:
             self._processes[number] = subprocess.Popen(
                 command,

@@ -23,19 +23,6 @@ MEANINGS = {
 }
 """What each measure is called for people, the one that decides first."""
 
-MEANINGS = {
-    "best": "best",
-    "area": "best so far, mean over trials",
-    "keeps": "keeps",
-    "false_keeps": "false keeps",
-    "repeats": "repeated edits",
-    "wasted_s": "wasted seconds",
-    "tokens": "tokens",
-    "usd": "dollars",
-    "joules": "joules",
-}
-"""What each measure is called for people, the one that decides first."""
-
 UNSETTLED_MOST = 100_000
 """More pairs than this are as good as none."""
 
@@ -71,7 +58,9 @@ def sum_up(study: Study, stopped: str | None = None) -> StudyResult:
     sentences = [_sentence(arms[0], arms[n], found, metric) for n, found in enumerate(comparisons, 1)]
     failed = sum(len(arm.failed) for arm in arms)
     if failed:
-        sentences.append(f"{failed} {'campaign' if failed == 1 else 'campaigns'} failed and count nowhere.")
+        sentences.append(
+            "1 campaign failed and counts nowhere." if failed == 1 else f"{failed} campaigns failed and count nowhere."
+        )
     return StudyResult(
         study=str(study.folder),
         arms=arms,

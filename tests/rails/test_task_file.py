@@ -170,7 +170,7 @@ def swap(old: str, new: str) -> str:
         (swap('file = "train.py"', 'file = "../train.py"'), "edit.file: ", "in the workspace itself"),
         (swap('class = "Knobs"', 'class = "My Knobs"'), "edit.class: ", "a Python name; got 'My Knobs'"),
         (swap('["knob", "diff"]', "[]"), "edit: ", "each once"),
-        (swap('["knob", "diff"]', '["knob", "patch"]'), "edit.modes.1: ", "'knob' or 'diff'; got 'patch'"),
+        (swap('["knob", "diff"]', '["knob", "patch"]'), "edit.modes.1: ", "'knob', 'knobs' or 'diff'; got 'patch'"),
         (swap("parquet:https", "https"), "data: ", "shards is for a corpus"),
         (swap("default = 2", "default = 20"), "menu.knobs.depth: ", "depth = 20: a whole number from 1 to 12"),
         (swap("default = 2", "default = true"), "menu.knobs.depth", "got"),
@@ -245,7 +245,7 @@ def test_each_kind_of_task_has_its_own_tables(tmp_path: Path) -> None:
     path.write_text(TABLE)
     task = load_task(path)
     assert isinstance(task, TabularTask)
-    assert (task.task.table, task.edit.modes, task.metric.decimals) == ("cpu-gpt", ("knob",), 2)
+    assert (task.task.table, task.edit.modes, task.metric.decimals) == ("cpu-gpt", ("knob", "knobs"), 2)
     assert task_of(task.model_dump(mode="json", by_alias=True)) == task
 
 
