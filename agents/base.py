@@ -160,7 +160,7 @@ class Proposer(Protocol):
 
     @property
     def name(self) -> str:
-        """The name it was asked for by: `tpe`, `random`, `replay`, `scripted` or a model of models.toml."""
+        """The name it was asked for by: that of a search (`tpe`), of a model of models.toml, `replay`, …"""
         ...
 
     @property

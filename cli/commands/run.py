@@ -40,7 +40,8 @@ def run(  # noqa: PLR0913, PLR0917  (the options are the command line's contract
     proposer: Annotated[
         str | None,
         typer.Option(
-            help="A model of models.toml, hybrid:MODEL, student:NAME, tpe, random or replay:FILE.", show_default=False
+            help="A model of models.toml, hybrid:MODEL, student:NAME, tpe, random, cma, gp or replay:FILE.",
+            show_default=False,
         ),
     ] = None,
     fallback: Annotated[

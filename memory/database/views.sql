@@ -7,7 +7,7 @@ CREATE TEMP VIEW campaigns AS
 SELECT
     tag AS campaign, -- its tag; unique in the workspace
     branch, -- git branch that holds what was kept
-    proposer, -- who proposes: a name from models.toml, or tpe, random, replay, scripted
+    proposer, -- who proposes: a name from models.toml, or tpe, random, cma, gp, replay, scripted
     lineage, -- whether proposals are shown the lineage block
     seed, -- from which every random choice of the campaign follows
     keep_rule, -- strict, threshold or sequential; imported for a log

@@ -25,7 +25,7 @@ class Campaign(Record):
     tag: str
     branch: str
     proposer: str
-    """The proposer's name as given: a name from models.toml, or tpe, random, replay, scripted."""
+    """The proposer's name as given: a name from models.toml, or tpe, random, cma, gp, replay, scripted."""
     lineage: bool
     """Whether proposals are shown the lineage block."""
     seed: int
