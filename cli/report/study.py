@@ -97,19 +97,17 @@ def _grid(x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
 def _lines(arms: Sequence[ArmFigures], x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
     """A line for each arm, with its name at its end; names keep apart."""
     taken: list[float] = []
-    for number, arm in enumerate(arms):
-        if not arm.curve:
-            continue
-        points = [f"{svg.number(x(trial))} {svg.number(y(value))}" for trial, value in enumerate(arm.curve)]
-        yield svg.tag("path", d=f"M{'L'.join(points)}", class_=f"arm arm-{number % KINDS}")
-        place = y(arm.curve[-1])
+    ends = {number: y(arm.curve[-1]) for number, arm in enumerate(arms) if arm.curve}
+    for number in sorted(ends, key=lambda number: -ends[number]):
+        points = [f"{svg.number(x(trial))} {svg.number(y(value))}" for trial, value in enumerate(arms[number].curve)]
+        look = f"arm arm-{number % KINDS}"
+        yield svg.tag("path", d=f"M{'L'.join(points)}", class_=look)
+        place = ends[number]
         while any(abs(place - other) < LABEL_GAP for other in taken):
-            place += LABEL_GAP / 2
+            place -= LABEL_GAP / 2
         taken.append(place)
-        end = WIDTH - RIGHT
-        line = f"M{svg.number(end + 6)} {svg.number(place)}h22"
-        yield svg.tag("path", d=line, class_=f"arm arm-{number % KINDS}")
-        yield svg.text(end + 32, place + 4, arm.name[:28])
+        yield svg.tag("path", d=f"M{svg.number(WIDTH - RIGHT + 6)} {svg.number(place)}h22", class_=look)
+        yield svg.text(WIDTH - RIGHT + 32, place + 4, arms[number].name[:28])
 
 
 def _arm_table(arms: Sequence[ArmFigures]) -> Markup:
