@@ -2,9 +2,9 @@
 
     python benchmarks/rules/judge.py [--campaigns 30] [--measurements 120] [--tables TEXT ...] [--json]
 
-A campaign starts at a table's default and proposes one knob after the other at random, from the incumbent on, each
-configuration once. Every rule has the same number of measurements to spend, the start's three included, and campaigns
-are paired: the same number draws the same order of seeds and of chances. Rules:
+A campaign starts at a table's default and proposes one knob after the other at random, from the incumbent on, two at
+once when none is left, each configuration once. Every rule has the same number of measurements to spend, the start's
+three included, and campaigns are paired: the same number draws the same order of seeds and of chances. Rules:
 
     sequential    ours: measured again until clear
     any lower     one measurement, kept when better by however little
@@ -16,7 +16,7 @@ are paired: the same number draws the same order of seeds and of chances. Rules:
 
 The truth is the mean over all recorded seeds. Regret is how far the true score of what was kept last is from the best
 of the table, as a share of the way from the start: 0 is the best, 1 the start, above 1 worse than that. Seeds are
-permuted and never redrawn: a table has three to five for each configuration, every rule is capped there, and what it
+permuted and never redrawn: a table has two to five for each configuration, every rule is capped there, and what it
 measured is part of the truth. So false keeps are fewer here than where noise is fresh, for every rule.
 """
 
@@ -45,6 +45,8 @@ from trainer.tabular.hpobench import hpobench_names
 from trainer.tabular.table import RecordedTable, open_table
 
 BASELINE_SEEDS = 3
+DRAWS = 50
+"""Changes of two knobs that are drawn until one is new."""
 OURS = "sequential"
 Key: TypeAlias = tuple[KnobValue, ...]
 Row: TypeAlias = dict[str, float | None]
@@ -120,8 +122,9 @@ class Campaign:
             if value != self.incumbent.config[name]
         ]
         self._chance.shuffle(moves)
-        for name, value in moves:
-            program = Program({**self.incumbent.config, name: value})
+        two = ((self._chance.choice(moves), self._chance.choice(moves)) for _ in range(DRAWS))
+        for changes in (*((move,) for move in moves), *two):
+            program = Program({**self.incumbent.config, **dict(changes)})
             if program.key not in self.tried and self.table.seeds(program.config):
                 self.tried[program.key] = program
                 return program
