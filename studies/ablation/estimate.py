@@ -14,7 +14,10 @@ from studies.ablation.arms import asks_a_model
 from studies.ablation.study import Study, task_of_arm
 
 TABLE_TRIAL_S = 0.08
-"""Seconds that a trial of a recorded table takes (benchmarks/results/studies.md); twice that on a busy machine."""
+"""CPU seconds that a trial of a recorded table took with `tpe`; with `random` 0.04.
+
+A busy machine takes several times that.
+"""
 
 
 class Estimate(BaseModel):
