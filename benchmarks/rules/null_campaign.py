@@ -5,7 +5,7 @@ candidate trains the same model as the incumbent, every difference is noise, and
 lower number, as other loops keep) and `sequential` run one after the other, each in a workspace of its own, with the
 same proposals; then incumbent and baseline are measured again on fresh seeds.
 
-    python benchmarks/null_campaign.py [--trials 40] [--seconds 20] [--json]
+    python benchmarks/rules/null_campaign.py [--trials 40] [--seconds 20] [--json]
 
 Takes two campaigns: with the defaults about half an hour on two cores. Use nothing else meanwhile.
 """
@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import rails.bootstrap  # noqa: E402, F401  # isort: skip  # pyright: ignore[reportUnusedImport]
