@@ -24,16 +24,29 @@ def load_student(folder: Path) -> Student:
     """The student in a folder, ready to be asked.
 
     Raises:
-        UserError: there is none, it is damaged, or it was trained by another version.
+        UserError: there is none, it is damaged, it was trained by another version, or the language model that it
+            adapts, or the extra that loads one, is missing.
     """
     card = read_card(folder)
     if card.base != EMBEDDED:
-        what = f"a student on {card.base} cannot be served by this version"
-        raise UserError(what, where=str(folder), fix="use a student with the base `embedded`")
+        return Student(folder, card, _language_scorer(card.base, folder))
     if card.features != FEATURES:
         what = "the student was trained on other features than this version has"
         raise UserError(what, where=str(folder), fix="train it again: `nightshift distill train`")
     return Student(folder, card, EmbeddedScorer.load(folder))
+
+
+def _language_scorer(base: str, folder: Path) -> OptionScorer:
+    from agents.local.language_base import (
+        LanguageBase,
+        load_base,
+        with_adapter,
+    )  # here: only a language model needs them
+    from agents.local.language_scorer import LanguageScorer
+
+    loaded = load_base(base)
+    adapted = with_adapter(loaded, folder).get_base_model().eval()
+    return LanguageScorer(LanguageBase(loaded.name, adapted, loaded.tokenizer))
 
 
 def save_embedded(folder: Path, weights: Mapping[str, Any], card: StudentCard) -> None:

@@ -2,11 +2,15 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.inputs.options import JsonOption
+
+if TYPE_CHECKING:
+    from agents.local.card import StudentCard
+    from studies.distil.language.recipe import LanguageObjective
 
 distil_app = typer.Typer(help="Distil a proposer from recorded campaigns.", no_args_is_help=True)
 
@@ -28,7 +32,9 @@ STUDENT_HELP = "A student's folder, or the name of a promoted one."
 class ObjectiveName(StrEnum):
     """What training makes more likely."""
 
+    LISTWISE = "listwise"
     ADVANTAGE = "advantage"
+    TOKENS = "tokens"
     CLONE = "clone"
 
 
@@ -96,28 +102,36 @@ def _card_rows(card: dict[str, Any]) -> list[tuple[str, Any]]:
 def train(
     corpus: Annotated[Path, typer.Option(metavar="DIR", help="A corpus, as `distill corpus` wrote it.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the student.")],
-    base: Annotated[str, typer.Option(help="What is trained: `embedded` is a small network of our own.")] = "embedded",
+    base: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="embedded: a small network of our own; else a language model that gets an adapter: smollm2, a GGUF "
+            "file, a folder, or owner/model on the Hugging Face Hub. Needs the extra distil.",
+        ),
+    ] = "embedded",
     objective: Annotated[
-        ObjectiveName, typer.Option(help="advantage: what brought more counts more; clone: all choices alike.")
-    ] = ObjectiveName.ADVANTAGE,
+        ObjectiveName | None,
+        typer.Option(
+            help="listwise: the choice among all legal options; advantage: the same, and what brought more counts "
+            "more; tokens: the text of the choice; clone: embedded's name for listwise.",
+            show_default="advantage for embedded, else listwise",
+        ),
+    ] = None,
     parent: Annotated[
         str | None, typer.Option(metavar="STUDENT", help=f"Go on from this one. {STUDENT_HELP}", show_default="none")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For weights and order.")] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Train a student on a corpus. Early stopping looks at a part of the training rows, never at what is held out."""
-    from cli.terminal.output import print_json, stdout
-    from rails.errors import UserError
-    from studies.distil.embedded import train_student
-    from studies.distil.files import read_corpus
-    from studies.distil.train import Recipe
+    """Train a student on a corpus. Early stopping looks at a part of the training rows, never at what is held out.
 
-    if base != "embedded":
-        raise UserError(f"there is no base {base!r} to train", where="--base", fix="use `embedded`")
-    card = train_student(
-        read_corpus(corpus.expanduser()), out.expanduser(), Recipe(objective=objective.value, seed=seed), parent=parent
-    )
+    A language model's training that was killed goes on after the last epoch that was done, when it is started again
+    with the same options.
+    """
+    from cli.terminal.output import print_json, stdout
+
+    card = _trained(corpus.expanduser(), out.expanduser(), base, objective, parent=parent, seed=seed)
     if json:
         print_json({"adapter": str(out), "base": card.base, "metrics": card.metrics})
         return
@@ -129,6 +143,48 @@ def train(
         soft_wrap=True,
         markup=False,
     )
+
+
+EMBEDDED_OBJECTIVES = ("advantage", "clone")
+LANGUAGE_OBJECTIVES = ("listwise", "advantage", "tokens")
+
+
+def _trained(
+    corpus: Path, out: Path, base: str, objective: ObjectiveName | None, *, parent: str | None, seed: int
+) -> "StudentCard":
+    """The student of a base, trained and written."""
+    from agents.local.card import EMBEDDED
+    from agents.local.language_base import is_language_base
+    from cli.terminal.progress import progress
+    from rails.errors import UserError
+    from rails.text import quote
+    from studies.distil.embedded import train_student
+    from studies.distil.files import read_corpus
+    from studies.distil.language.recipe import LanguageRecipe
+    from studies.distil.language.students import train_language_student
+    from studies.distil.train import Recipe
+
+    if base != EMBEDDED and not is_language_base(base):
+        fix = "use `embedded`, smollm2, a GGUF file, a model's folder, or owner/model on the Hugging Face Hub"
+        raise UserError(f"there is no base {quote(base)} to train", where="--base", fix=fix)
+    known = EMBEDDED_OBJECTIVES if base == EMBEDDED else LANGUAGE_OBJECTIVES
+    named = known[0] if objective is None else objective.value
+    if named not in known:
+        what = f"the objective {named} is not one for the base {base}"
+        raise UserError(what, where="--objective", fix=f"use {' or '.join(known)}")
+    if base == EMBEDDED:
+        recipe = Recipe(objective="clone" if named == "clone" else "advantage", seed=seed)
+        return train_student(read_corpus(corpus), out, recipe, parent=parent)
+    objectives: dict[str, LanguageObjective] = {name: name for name in LANGUAGE_OBJECTIVES}
+    with progress("training") as report:
+        return train_language_student(
+            read_corpus(corpus),
+            out,
+            base,
+            LanguageRecipe(objective=objectives[named], seed=seed),
+            parent=parent,
+            report=report,
+        )
 
 
 @distil_app.command()

@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.base import KnobValue
 from agents.local.features import positions
+from agents.local.prompt import short_prompt
 from agents.local.situation import Option, ladder_options, with_tried_values
 from agents.statistical.history import Outcome
 from agents.statistical.moves import Config, MoveSpace, config_key
@@ -17,7 +18,7 @@ from rails.errors import UserError
 from rails.menu import Menu
 from rails.status import Status
 from studies.distil.corpus import CampaignCard, Corpus, Example, NoTarget
-from studies.distil.prompts import rebuilt_prompt, sent_prompt
+from studies.distil.prompts import sent_prompt
 from studies.distil.splits import DEFAULT_HOLDOUT, refuse_twice, split_by_time, split_of
 
 
@@ -185,7 +186,7 @@ class _Walk:
             self.outcomes.append(outcome)
 
     def _rebuilt_prompt(self, trial: Trial, knobs: Mapping[str, KnobValue]) -> list[dict[str, Any]]:
-        return rebuilt_prompt(self.menu, knobs, self.outcomes, trial.seq)
+        return [{"role": "user", "content": short_prompt(self.menu, knobs, self.outcomes, trial.seq)}]
 
 
 def _choice(trial: Trial) -> Option | None:

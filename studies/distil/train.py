@@ -85,7 +85,7 @@ def train_embedded(choices: Sequence[Choice], recipe: Recipe, start: dict[str, M
     usable = [choice for choice in choices if choice.example.target is not None]
     if not usable:
         raise UserError("there is nothing to train on: no choice is a legal move", fix="give another corpus")
-    fit_on, check_on = _parted(usable, recipe.validation_share)
+    fit_on, check_on = parted(usable, recipe.validation_share)
     train, check = _rows(fit_on, recipe), _rows(check_on, recipe)
     generator = torch.Generator().manual_seed(recipe.seed)
     parameters = (
@@ -122,8 +122,13 @@ def train_embedded(choices: Sequence[Choice], recipe: Recipe, start: dict[str, M
     return Trained({name: tensor.numpy().astype(np.float64) for name, tensor in best.items()}, metrics)
 
 
-def _parted(choices: Sequence[Choice], share: float) -> tuple[list[Choice], list[Choice]]:
-    """What is fitted, and the last choices of each campaign, on which training is stopped."""
+def parted(choices: Sequence[Choice], share: float) -> tuple[list[Choice], list[Choice]]:
+    """What is fitted, and the last choices of each campaign, on which training is stopped.
+
+    Args:
+        choices: all to train on.
+        share: of each campaign's, for stopping.
+    """
     fit_on: list[Choice] = []
     check_on: list[Choice] = []
     for campaign in sorted({choice.example.campaign for choice in choices}):
@@ -138,12 +143,22 @@ def weights_of(choices: Sequence[Choice], recipe: Recipe) -> list[float]:
     """How much each choice counts; the mean is 1."""
     if recipe.objective == "clone":
         return [1.0] * len(choices)
+    return advantage_weights(choices, recipe.advantage_scale)
+
+
+def advantage_weights(choices: Sequence[Choice], advantage_scale: float) -> list[float]:
+    """How much each choice counts by what it brought; the mean is 1.
+
+    Args:
+        choices: of any number of campaigns.
+        advantage_scale: the gain, in spreads of the campaign, that makes a choice count e times as much.
+    """
     scales: dict[int, float] = {}
     for campaign in {choice.example.campaign for choice in choices}:
         mine = [choice.example for choice in choices if choice.example.campaign == campaign]
         scales[campaign] = gain_scale([example.outcome for example in mine if example.outcome is not None])
     raw = [
-        math.exp(scaled_gain(choice.example.gain, scales[choice.example.campaign]) / recipe.advantage_scale)
+        math.exp(scaled_gain(choice.example.gain, scales[choice.example.campaign]) / advantage_scale)
         for choice in choices
     ]
     mean = sum(raw) / max(len(raw), 1)
