@@ -1,16 +1,17 @@
 """Is a student worth anything? Live against its teacher on synthetic tasks, and on a recorded log.
 
     python benchmarks/distil.py [--tables 120] [--seeds 3] [--json]
-    python benchmarks/distil.py --trajectory FILE --menu FILE [--seeds 3] [--json]
+    python benchmarks/distil.py --trajectory FILE --menu FILE [--base smollm2 [--work DIR]] [--seeds 3] [--json]
 
 Without a log: embedded students of eight campaigns of `tpe` are paired with it, and with `random`, on tasks of families
 that none was trained on. With one: students of its first trials say what its last eight were, beside counts and a
-conditional logit.
+conditional logit. With a language model (`--base`) its adapters take part: token by token and listwise, and untuned.
 """
 
 import argparse
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ from studies.distil.train import Recipe, train_embedded  # noqa: E402
 from studies.distil.views import training_choices  # noqa: E402
 
 
-def on_log(trajectory: Path, menu: Path, seeds: int) -> dict[str, Any]:
-    """Embedded students of several seeds on a log's held-out trials."""
+def on_log(trajectory: Path, menu: Path, seeds: int, base: str | None, work: Path) -> dict[str, Any]:
+    """Students of several seeds on a log's held-out trials."""
     corpus = make_corpus([str(trajectory)], menu)
     choices = training_choices(corpus)
     racers: list[DistributionRacer] = []
@@ -40,8 +41,15 @@ def on_log(trajectory: Path, menu: Path, seeds: int) -> dict[str, Any]:
             made = train_embedded(choices, Recipe(objective=objective, seed=seed))
             took_s.append(time.process_time() - started)
             racers.append(DistributionRacer(f"{objective}, seed {seed}", EmbeddedScorer(made.weights)))
+    language: dict[str, Any] = {}
+    if base is not None:
+        from benchmarks.students.language import costs, students
+
+        more, training = students(corpus, base, seeds, work)
+        racers += more
+        language = {"language": {"training": training, "costs": costs(corpus, base, work / "listwise-0")}}
     found = race(corpus, racers)
-    return {"train": len(corpus.train), "heldout": len(corpus.heldout), "train_cpu_s": max(took_s), **found}
+    return {"train": len(corpus.train), "heldout": len(corpus.heldout), "train_cpu_s": max(took_s), **language, **found}
 
 
 def main() -> None:
@@ -49,13 +57,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trajectory", type=Path, help="a recorded log")
     parser.add_argument("--menu", type=Path, help="its menu")
+    parser.add_argument("--base", help="a language model to adapt, too: smollm2")
+    parser.add_argument("--work", type=Path, help="folder of its students; those in it are not trained again")
     parser.add_argument("--tables", type=int, default=120)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.trajectory is not None:
-        found = on_log(options.trajectory, options.menu, options.seeds)
+        with tempfile.TemporaryDirectory() as folder:
+            work = options.work or Path(folder)
+            found = on_log(options.trajectory, options.menu, options.seeds, options.base, work)
         lines = [_raced(name, figures) for name, figures in found["proposers"].items()]
+        if "language" in found:
+            from benchmarks.students.language import lines as said
+
+            lines += said(found["language"]["training"], found["language"]["costs"])
     else:
         student = student_of()
         found: dict[str, Any] = {
@@ -70,7 +86,7 @@ def main() -> None:
 def _raced(name: str, f: dict[str, Any]) -> str:
     entropy = f"entropy {f['entropy']:.2f}, largest mean p {f['max_mean_p']:.2f}, {f['distinct']} of {f['draws']}"
     return (
-        f"{name:22} nll {f['nll']:.2f} [{f['nll_low']:.2f}, {f['nll_high']:.2f}]  knob {f['knob_match']:.2f}  {entropy}"
+        f"{name:26} nll {f['nll']:.2f} [{f['nll_low']:.2f}, {f['nll_high']:.2f}]  knob {f['knob_match']:.2f}  {entropy}"
     )
 
 

@@ -1,12 +1,20 @@
-"""A causal language model of some thousand random weights with a tokenizer of single characters, in a folder.
+"""A causal language model of some thousand random weights with a tokenizer of single characters, and what to teach it.
 
 Where the extra `distil` is not installed, `tiny_model` skips the test with the reason.
 """
 
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from memory.record_set import RecordSet
+from rails.status import Status
+from studies.distil.build import Recorded, build_corpus
+from studies.distil.corpus import Corpus
+from tests.support.histories import BASELINE, history_campaign, knob_trial
+from tests.support.proposals import make_task
 
 TEMPLATE = (
     "{% for message in messages %}<s>{{ message['role'] }}\n{{ message['content'] }}</s>\n{% endfor %}"
@@ -38,6 +46,18 @@ def tiny_model(folder: Path, *, kind: str = "llama", layers: int = 3, template: 
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     _tokenizer(transformers, template).save_pretrained(folder)
     return folder
+
+
+def teacher_corpus(trials: int, holdout: int) -> Corpus:
+    """Choices of a teacher that only ever steps the learning rate or the width, and gains by the former alone."""
+    rng = random.Random(0)
+    rows = [BASELINE]
+    for seq in range(1, trials + 1):
+        steps = rng.random() < 0.6
+        knob, value = ("matrix_lr", rng.choice([0.01, 0.04])) if steps else ("width", rng.choice([64, 192, 256]))
+        rows.append(knob_trial(seq, knob, value, Status.DISCARD, gain=0.01 if steps else -0.02))
+    records = RecordSet(campaign=history_campaign(), trials=rows)
+    return build_corpus([Recorded(source="night", records=records, menu=make_task().menu)], holdout=holdout)
 
 
 def _tokenizer(transformers: Any, template: str | None) -> Any:

@@ -25,6 +25,7 @@ class Progress:
     losses: list[float] = field(default_factory=list[float])
     """On the validation rows, after each epoch; the first is before any."""
     train_s: float = 0.0
+    train_cpu_s: float = 0.0
     best: "dict[str, Tensor]" = field(default_factory=dict)
     """The weights of the best epoch."""
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from agents.local.language_scorer import option_logs
 from rails.errors import UserError
 from studies.distil.language.adapter import first_adapted
+from studies.distil.language.check import check_tree, tolerance_of
 from studies.distil.language.checkpoint import load_progress, save_progress
 from studies.distil.language.recipe import LanguageRecipe
 from studies.distil.language.rows import Row, loss_of, supervised
-from studies.distil.language.upper import TOLERANCE, UpperModel
+from studies.distil.language.upper import UpperModel
 from trainer.policy import WeightDeltaTracker
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def train_adapter(training: Training, report: Report = lambda done, total: None)
     runner = _runner(training)
     judged = training.validation or training.train
     while progress.epoch < recipe.epochs and progress.epoch - progress.best_epoch < recipe.patience:
-        began = time.monotonic()
+        began, cpu_began = time.monotonic(), time.process_time()
         if not progress.losses:
             progress.losses.append(_mean_loss(runner, judged, recipe))
         _epoch(runner, training, optimizer, progress.epoch)
@@ -69,6 +70,7 @@ def train_adapter(training: Training, report: Report = lambda done, total: None)
             progress.best_loss, progress.best_epoch = loss, progress.epoch
             progress.best = _copied(weights)
         progress.train_s += time.monotonic() - began
+        progress.train_cpu_s += time.process_time() - cpu_began
         save_progress(training.folder, training.key, progress, _copied(weights), optimizer)
         report(progress.epoch, recipe.epochs)
     with torch.no_grad():
@@ -89,6 +91,7 @@ def train_adapter(training: Training, report: Report = lambda done, total: None)
         "weight_largest_moved": largest,
         "parameters": sum(tensor.numel() for tensor in weights.values()),
         "train_s": progress.train_s,
+        "train_cpu_s": progress.train_cpu_s,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 
@@ -101,7 +104,10 @@ def _epoch(runner: Any, training: Training, optimizer: Any, number: int) -> None
     generator = torch.Generator().manual_seed(1_000_003 * recipe.seed + number)
     order = torch.randperm(len(rows), generator=generator).tolist()
     trained = [tensor for group in optimizer.param_groups for tensor in group["params"]]
-    for start in range(0, len(order), recipe.batch):
+    starts = range(0, len(order), recipe.batch)
+    for step, start in enumerate(starts):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * (1 - (number + step / len(starts)) / recipe.epochs)
         taken = [rows[place] for place in order[start : start + recipe.batch]]
         optimizer.zero_grad()
         for row in taken:
@@ -122,40 +128,19 @@ def _copied(weights: "dict[str, Tensor]") -> "dict[str, Tensor]":
 
 
 def _runner(training: Training) -> Any:
-    """The upper layers where they do as the whole model does, else the whole model; and the tree is checked.
+    """The upper layers where they do as the whole model does, else the whole model.
 
     Raises:
         UserError: the chances of options as a tree are not those of the options one by one.
     """
     import torch
 
-    model, question = training.model, training.train[0].question
+    model, row = training.model, training.train[0]
+    check_tree(model, row.question, row.target)
     upper = UpperModel(model, first_adapted(model, training.recipe))
-    with torch.no_grad():
-        whole = option_logs(model, question)
-        alone = _one_by_one(model, training.train[0])
-        tolerance = TOLERANCE if model.dtype == torch.float32 else 0.5
-        if abs(float(whole[training.train[0].target]) - alone) > tolerance:
-            what = "the model's chances of options as a tree are not those of the options one by one"
-            raise UserError(what, fix="use another model: this one passes over the mask")
-        try:
-            close = float((option_logs(upper, question) - whole).abs().max()) <= tolerance
-        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
-            close = False  # a model of another build: it is run whole
-    return upper if close else model
-
-
-def _one_by_one(model: Any, row: Row) -> float:
-    """The logarithm of the probability of the row's choice, by a plain forward pass of prompt and answer."""
-    import torch
-
-    question = row.question
-    ids = torch.tensor([[*question.prompt, *question.answers[row.target]]], device=model.device)
-    logits = model(input_ids=ids).logits[0].float()
-    total = 0.0
-    for place, child in question.trie.paths[row.target]:
-        branch = question.trie.branches[place]
-        after = 0 if branch.node < 0 else question.trie.depths[branch.node]
-        chances = logits[len(question.prompt) - 1 + after][list(branch.tokens)].log_softmax(0)
-        total += float(chances[child])
-    return total - math.log(question.trie.shared[row.target])
+    try:
+        with torch.no_grad():
+            apart = (option_logs(upper, row.question) - option_logs(model, row.question)).abs().max()
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
+        return model  # one of another build
+    return upper if float(apart) <= tolerance_of(model) else model

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 MOST_BYTES = 1 << 30
 """Of what is kept; rows beyond that are computed each time."""
 
-TOLERANCE = 1e-3
-"""How far log-probabilities may be from those of the whole model."""
-
 
 class _ReachedError(Exception):
     """The layer below which everything is frozen was reached."""

@@ -1,6 +1,7 @@
 """Options scored by a language model as a trie: the same chances as one by one, whatever the architecture."""
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,10 @@ def test_what_is_no_model_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be loaded"):
         (tmp_path / "empty").mkdir()
         load_base(str(tmp_path / "empty"))
+
+
+def test_without_the_extra_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny_model(tmp_path)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UserError, match=r"needs the package transformers .* pip install 'nightshift\[distil\]'"):
+        load_base(str(folder))

@@ -2,7 +2,6 @@
 
 import json
 import math
-import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,7 @@ from agents.local.language_scorer import Encoder, LanguageScorer
 from agents.local.scorer import probabilities
 from agents.local.student import load_student
 from agents.registry import make_proposer
-from memory.record_set import RecordSet
-from memory.records import Trial
 from rails.errors import UserError
-from rails.status import Status
-from studies.distil.build import Recorded, build_corpus
 from studies.distil.corpus import Corpus
 from studies.distil.language.checkpoint import FILE
 from studies.distil.language.recipe import LanguageObjective, LanguageRecipe
@@ -30,28 +25,15 @@ from studies.distil.language.upper import UpperModel
 from studies.distil.race import race
 from studies.distil.racers import DistributionRacer
 from studies.distil.views import heldout_choices, training_choices
-from tests.support.histories import BASELINE, history_campaign, knob_trial
 from tests.support.proposals import make_context, make_task
-from tests.support.tiny_language import tiny_model
+from tests.support.tiny_language import teacher_corpus, tiny_model
 
 RECIPE = LanguageRecipe(epochs=3, layers=2, learning_rate=1e-2)
 
 
-def teacher(trials: int = 28) -> list[Trial]:
-    """A teacher that only ever steps the learning rate or the width, and gains by the former alone."""
-    rng = random.Random(0)
-    rows = [BASELINE]
-    for seq in range(1, trials + 1):
-        steps = rng.random() < 0.6
-        knob, value = ("matrix_lr", rng.choice([0.01, 0.04])) if steps else ("width", rng.choice([64, 192, 256]))
-        rows.append(knob_trial(seq, knob, value, Status.DISCARD, gain=0.01 if steps else -0.02))
-    return rows
-
-
 @pytest.fixture(scope="module")
 def made() -> Corpus:
-    records = RecordSet(campaign=history_campaign(), trials=teacher())
-    return build_corpus([Recorded(source="night", records=records, menu=make_task().menu)], holdout=6)
+    return teacher_corpus(28, holdout=6)
 
 
 @pytest.fixture(scope="module")
