@@ -62,10 +62,10 @@ def load_base(name: str) -> LanguageBase:
     folder = _unpacked(source) if source.endswith(".gguf") else source
     try:
         with quiet(transformers):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.bfloat16 if gpu else torch.float32, use_safetensors=True
-            )
+            safe: dict[str, Any] = {"trust_remote_code": False}  # said aloud, or a terminal is asked
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safe)
+            safe |= {"use_safetensors": True, "dtype": torch.bfloat16 if gpu else torch.float32}
+            model = transformers.AutoModelForCausalLM.from_pretrained(folder, **safe)
     except (OSError, ValueError, KeyError) as error:
         said = str(error).strip().splitlines()[0][:300]
         raise UserError(f"the language model cannot be loaded ({said})", where=name, fix=_NAMES) from error
