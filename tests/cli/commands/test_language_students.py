@@ -36,7 +36,7 @@ def test_the_walk_of_the_examples_from_first_to_last_command(tmp_path: Path) -> 
         "OMP_NUM_THREADS": "1",
     }
     walk = ["bash", str(ROOT / "examples/students/small.sh"), str(tmp_path / "walk"), "8", str(model)]
-    done = subprocess.run(walk, env=env, capture_output=True, text=True, timeout=3000)
+    done = subprocess.run(walk, env=env, capture_output=True, text=True, timeout=5400)
     assert done.returncode == 0, done.stderr[-2000:]
     for name in ("./embedded", "./language", "marginal", "uniform"):
         assert name in done.stdout
