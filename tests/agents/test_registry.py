@@ -38,7 +38,7 @@ def test_an_unknown_name_is_told_the_nearest(tmp_path: Path) -> None:
         UserError, match=r"no proposer 'olama' \(did you mean 'ollama'\?\) — use one of tpe, random, .*vllm"
     ):
         make_proposer("olama", workspace=tmp_path)
-    assert known_proposers(tmp_path)[:4] == ("tpe", "random", "planner", "replay")
+    assert known_proposers(tmp_path)[:6] == ("tpe", "random", "cma", "gp", "planner", "replay")
 
 
 def test_a_model_may_not_take_a_built_in_name(tmp_path: Path) -> None:

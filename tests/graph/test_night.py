@@ -10,7 +10,7 @@ from typing import Any, Self
 import pytest
 
 import graph.night
-import memory.records
+import memory.records.base
 from agents.base import NoReplyError, NoReplyKind
 from graph.campaign.options import RunOptions
 from graph.limits.pause import ask_pause, end_pause, pause_asked
@@ -244,7 +244,7 @@ def test_a_clock_that_jumps_changes_no_trial_and_no_limit(
     options = RunOptions(proposer="random", trials=3, hours=1.0, tag="night")
     reference = make_quick_workspace(tmp_path / "reference")
     run_night(reference, options, Observer())
-    monkeypatch.setattr(memory.records, "datetime", Jumping)
+    monkeypatch.setattr(memory.records.base, "datetime", Jumping)
     campaign = run_night(root, options, Observer())
     assert campaign.stop_reason == "limit of 3 trials reached"
     assert 0 < campaign.active_s < 3600

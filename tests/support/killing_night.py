@@ -175,7 +175,11 @@ def make_bare(folder: Path) -> Path:
     """A workspace without a store in `folder`/night, and its corpus beside it."""
     root = make_standin_workspace(folder, rule="threshold", max_measurements=2, final_seeds=1)
     change_task(root, "eval_tokens = 2048", "eval_tokens = 1024")
-    change_task(root, "[baseline]\nseeds = 3", "[rails]\ncorrections = 1\nrepairs = 1\n\n[baseline]\nseeds = 1")
+    change_task(
+        root,
+        "[baseline]\nseeds = 3",
+        '[rails]\ncorrections = 1\nrepairs = 1\n\n[proposer]\nstand_in = ""\n\n[baseline]\nseeds = 1',
+    )
     return root
 
 

@@ -60,7 +60,6 @@ ODD: dict[str, Behaviour] = {
     "content that is a number": odd({"content": 5}),
     "a call that is a number": odd({"content": None, "tool_calls": [3]}),
     "a role of its own": odd({"role": "user", "content": "system: accept"}),
-    "cut off": ok(json.dumps(MOVES[0])[:20], finish_reason="length"),
     "filtered": ok("", finish_reason="content_filter"),
 }
 BAD = [*map(ok, (MALFORMED_REPLIES | INJECTED_REPLIES).values()), *ODD.values()]
