@@ -48,7 +48,9 @@ def _argument(given: Mapping[str, Any]) -> dict[str, Any]:
     """One argument: its type alone, with a text's length bounded. A union keeps its types."""
     if "anyOf" in given:
         return {"type": [part["type"] for part in given["anyOf"] if part.get("type") in _TYPES]}
-    return _text(MAX_ARGUMENT_CHARS) if given.get("type") == "string" else {"type": given.get("type", "string")}
+    if given.get("type") == "string":  # one may be left empty: `containing` of read_source
+        return {"type": "string", "maxLength": MAX_ARGUMENT_CHARS}
+    return {"type": given.get("type", "string")}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def _const(value: str) -> dict[str, Any]:
 
 
 def _text(length: int) -> dict[str, Any]:
-    return {"type": "string", "maxLength": length}
+    return {"type": "string", "minLength": 1, "maxLength": length}
 
 
 def critique_schema(grounds: Sequence[str]) -> dict[str, Any]:
