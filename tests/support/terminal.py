@@ -44,13 +44,14 @@ class Terminal:
     def frame(self) -> str:
         return _CONTROL.sub("", self.output.rsplit("\x1b[H", 1)[-1]).replace("\r", "")
 
-    def wait_for(self, text: str) -> str:
-        """The first frame that has the text."""
+    def wait_for(self, *texts: str) -> str:
+        """The first frame that has one of the texts."""
         until = time.monotonic() + _PATIENCE_S
         while time.monotonic() < until:
-            if text in self.read():
-                return self.frame
-        raise AssertionError(f"{text!r} never came; the last frame:\n{self.frame}")
+            frame = self.read()
+            if any(text in frame for text in texts):
+                return frame
+        raise AssertionError(f"none of {texts!r} ever came; the last frame:\n{self.frame}")
 
     def left(self) -> int:
         """How the command ended."""
