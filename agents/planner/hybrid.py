@@ -64,6 +64,8 @@ class HybridProposer:
             return self._search.propose(context)
         best = self._search.best_moves(context, LOOKED_THROUGH)
         stuck = "diff" in modes and trials_since_keep(context) >= context.task.lineage.stuck_after
+        if not best:
+            return self._planner.propose(context) if stuck else self._search.propose(context)
 
         def suggest(knobs: tuple[str, ...]) -> Offer:
             return _offer(_best_of(best, knobs)[: context.task.planner.candidates], stuck=stuck)

@@ -117,6 +117,19 @@ def refused_moves(feedback: Sequence[Feedback]) -> set[tuple[str, KnobValue]]:
     return moves
 
 
+def refused_settings(feedback: Sequence[Feedback], knobs: Mapping[str, KnobValue]) -> set[Config]:
+    """The settings that the rails refused in earlier attempts at the same trial."""
+    found: set[Config] = set()
+    for item in feedback:
+        try:
+            reply = json.loads(item.raw_reply)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(reply, dict) and isinstance(reply.get("knobs"), dict):
+            found.add(config_key({**knobs, **reply["knobs"]}))
+    return found
+
+
 def worst_gain(outcomes: Sequence[Outcome]) -> float:
     """A gain for a failure or a hopeless training: clearly worse than anything that finished."""
     finite = [outcome.gain for outcome in outcomes if outcome.gain is not None and math.isfinite(outcome.gain)]

@@ -1,6 +1,7 @@
 """The proposers that read no text: `random` and `tpe`, the controls that every other one is held against.
 
-Both propose one knob at a time, keep every rule of the menu, and repeat a knob setting only when nothing else is left.
+Both propose one knob at a time, keep every rule of the menu, and repeat a knob setting only when nothing else is left:
+where the task allows it, two knobs at once go before.
 They draw from (campaign seed, trial, attempt) and from the store's rows alone: asked again, they answer the same.
 """
 
@@ -12,8 +13,8 @@ from itertools import islice
 
 from agents.base import KnobValue, ProposalContext, Reply
 from agents.statistical.design import CONTINUE, DesignMove, next_design_move
-from agents.statistical.history import History, Outcome
-from agents.statistical.view import ContextView, random_move
+from agents.statistical.history import History, Outcome, worst_gain
+from agents.statistical.view import ContextView, knobs_reply, random_move, repeat, shown
 
 TPE_DRAWS = 40
 """Moves the estimator may offer before a random one is taken."""
@@ -36,8 +37,10 @@ class RandomProposer:
         """
         started = time.monotonic()
         view = ContextView(context)
-        name, value = random_move(view, random.Random(view.seed))
-        return view.reply(name, value, f"random: one of {len(view.space.names)} knobs", started)
+        rng = random.Random(view.seed)
+        if (move := random_move(view, rng)) is not None:
+            return view.reply(*move, f"random: one of {len(view.space.names)} knobs", started)
+        return random_pair(view, rng, self.name, started)
 
 
 class TpeProposer:
@@ -57,8 +60,8 @@ class TpeProposer:
         """
         started = time.monotonic()
         view = ContextView(context)
-        best = next(_best_moves(view, context.seed))
-        return view.reply(best.knob, best.value, best.reason, started)
+        best = next(_best_moves(view, context.seed), None)
+        return _best_pair(view, started) if best is None else view.reply(best.knob, best.value, best.reason, started)
 
     def best_moves(self, context: ProposalContext, count: int) -> list["Suggestion"]:
         """The moves that it would propose, best first: the first is what `propose` answers. At most `count`, all new.
@@ -79,7 +82,7 @@ class Suggestion:
 
 
 def _best_moves(view: ContextView, seed: int) -> Iterator[Suggestion]:
-    """The design's moves in its order, then the estimator's, each once; a random one when there is no other."""
+    """The design's moves in its order, then the estimator's, each once; a random one when there is no other new one."""
     neighbours = (move for name in view.space.names for move in view.space.neighbours(name, reach=2))
     allowed = {move for move in neighbours if view.is_new(move.knob, move.value)}
     given: set[tuple[str, KnobValue]] = set()
@@ -101,7 +104,37 @@ def _estimated_moves(view: ContextView) -> Iterator[tuple[str, KnobValue]]:
         for name, value in tpe_moves(view.space, view.history, view.seed, TPE_DRAWS):
             if view.space.legal(name, value) and view.is_new(name, value):
                 yield name, value
-    yield random_move(view, random.Random(view.seed))
+    if (move := random_move(view, random.Random(view.seed))) is not None:
+        yield move
+
+
+def random_pair(view: ContextView, rng: random.Random, who: str, started: float) -> Reply:
+    """Two knobs at once, at random; a repeat where none of these is new either.
+
+    Raises:
+        NoReplyError: no move is legal.
+    """
+    pairs = list(view.new_pairs())
+    if not pairs:
+        return repeat(view, rng, started)
+    pair = rng.choice(pairs)
+    return knobs_reply(view.space, pair, f"{who}: {shown(pair)} — no single move is left", started)
+
+
+def _best_pair(view: ContextView, started: float) -> Reply:
+    """The two knobs whose latest moves to these values came to the most together; a repeat where no pair is new.
+
+    Raises:
+        NoReplyError: no move is legal.
+    """
+    rng, bad = random.Random(view.seed), worst_gain(view.history.outcomes)
+    last = {(o.knob, o.value): bad if o.gain is None else o.gain for o in view.history.outcomes}
+    ranked = [(sum(last.get(move, 0.0) for move in pair.items()), rng.random(), pair) for pair in view.new_pairs()]
+    if not ranked:
+        return repeat(view, rng, started)
+    gain, _, pair = max(ranked, key=lambda each: each[:2])
+    reason = f"TPE: {shown(pair)} — no single move is left; alone they came to {gain:+.2%} together"
+    return knobs_reply(view.space, pair, reason, started)
 
 
 def _design_reason(designed: DesignMove) -> str:

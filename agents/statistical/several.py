@@ -5,14 +5,14 @@ keep no state: the store's rows and the campaign's seed decide, and asked again 
 """
 
 import hashlib
-import json
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from agents.base import Feedback, KnobValue, NoReplyError, ProposalContext, Reply, local_call
-from agents.statistical.history import History, read_history
+from agents.base import KnobValue, NoReplyError, ProposalContext, Reply
+from agents.statistical.history import History, read_history, refused_settings
 from agents.statistical.moves import Config, MoveSpace, config_key
+from agents.statistical.view import knobs_reply, shown
 from rails.task import Task
 
 DRAWS = 300
@@ -84,7 +84,7 @@ class _Known:
         self.start = dict(history.points[0].knobs) if history.points else dict(context.knobs)
         self.settings: list[Mapping[str, KnobValue]] = [point.knobs for point in history.points]
         self._scores, self._bad = _scores(history, context.task)
-        refused = _refused(context.feedback, context.knobs)
+        refused = refused_settings(context.feedback, context.knobs)
         self._scores |= dict.fromkeys((refused | history.tried) - self._scores.keys(), self._bad)
         digest = hashlib.sha256(f"{context.seed}:{context.trial_seq}:{context.attempt}".encode()).digest()
         self.seed: int = int.from_bytes(digest[:4], "big")
@@ -104,15 +104,10 @@ class _Known:
         found = next(self._drawn(), None) if setting is None else setting
         if found is None:
             raise NoReplyError("every setting of the menu was tried", fix="widen the menu in task.toml")
-        changed = {
-            name: self.space.knob(name).normalise(value)  # pyright: ignore[reportArgumentType]
-            for name, value in found.items()
-            if value != self.space.current(name)
-        }
-        moved = ", ".join(f"{name}={value}" for name, value in changed.items())
+        changed = {name: value for name, value in found.items() if value != self.space.current(name)}
+        moved = shown(changed)
         reason = f"{who}: {moved}" if not drawn else f"{who} offers nothing new; drawn at random: {moved}"
-        raw = json.dumps({"knobs": changed, "reason": reason}, ensure_ascii=False)
-        return Reply(raw=raw, calls=(local_call(raw, time.monotonic() - started),), repeatable=True)
+        return knobs_reply(self.space, changed, reason, started)
 
     def _drawn(self) -> Iterator[Mapping[str, KnobValue]]:
         rng = random.Random(self.seed)
@@ -129,16 +124,3 @@ def _scores(history: History, task: Task) -> tuple[dict[Config, float], float]:
     bad = max(known) + FAILED_SHARE * ((max(known) - min(known)) or abs(known[0]) or 1.0) if known else 1.0
     scores = {config_key(point.knobs): bad if point.metric is None else sign * point.metric for point in history.points}
     return scores, bad
-
-
-def _refused(feedback: Sequence[Feedback], knobs: Mapping[str, KnobValue]) -> set[Config]:
-    """The settings that the rails refused in earlier attempts at the same trial."""
-    found: set[Config] = set()
-    for item in feedback:
-        try:
-            reply = json.loads(item.raw_reply)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(reply, dict) and isinstance(reply.get("knobs"), dict):
-            found.add(config_key({**knobs, **reply["knobs"]}))
-    return found

@@ -129,17 +129,14 @@ def _depths(services: Services, trial: Trial, scored: Measurement) -> dict[str, 
 
 
 def _is_deep(services: Services, trial: Trial, scored: Measurement) -> bool:
-    """Whether to look everywhere: before a keep.
-
-    Too, when only a measurement of the incumbent is missing: the candidate may be kept after it.
-    """
+    """Whether to look everywhere: before a keep, and when one waits for nothing else."""
     stored = services.measured(scored.trial_id)
     search = scored.trial_id == trial.trial_id and trial.phase is not Phase.DECIDED
     if not search or trial.kind is TrialKind.BASELINE or probed_deeply(stored):
         return False
-    decision = judge(services, trial, scored).decision
-    may_be_kept = decision.action == "keep" or (decision.target == "incumbent" and len(stored) > 0)
-    return may_be_kept or bool((trial.decision or {}).get("unprobed", False))
+    if (trial.decision or {}).get("unprobed", False):
+        return True
+    return judge(services, trial, scored).decision.action == "keep"
 
 
 def tolerance_nats(services: Services, measured: Measurement) -> float:

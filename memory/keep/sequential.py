@@ -116,8 +116,7 @@ class SequentialRule:
             return "keep", ", proven", None
         if n >= self._cap:
             return "discard", f", not proven after {n} measurements", None
-        seed = None if evidence.on_clock and look.proven and n >= enough - 1 else _known_seed(evidence, look)
-        return "measure", "; measuring again", ("candidate", new_seed(evidence) if seed is None else seed)
+        return _next_pair(evidence, look, control=look.proven and n >= enough - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +201,24 @@ def _known_seed(evidence: Evidence, look: _Look) -> int | None:
     """
     known = seeds_without(look.incumbent, evidence.candidate)
     return None if not known else known[-1] if evidence.on_clock else known[0]
+
+
+def _next_pair(evidence: Evidence, look: _Look, *, control: bool) -> _Step:
+    """The measurement after which candidate and incumbent share one more seed.
+
+    On a new seed the incumbent goes first. So the last measurement before a keep is the candidate's: it is known then
+    that it decides, and a closer look at that model is taken once (`graph.measuring.scoring`), not on suspicion.
+    """
+    made = tuple(point for point in evidence.incumbent if point[0] in evidence.controls)
+    if alone := seeds_without(made, evidence.candidate):
+        known = alone[-1]
+    else:
+        known = None if evidence.on_clock and control else _known_seed(evidence, look)
+    if known is not None:
+        return "measure", "; measuring again", ("candidate", known)
+    if evidence.on_clock or len(evidence.incumbent) < INCUMBENT_CAP:
+        return "measure", "; measuring the incumbent", ("incumbent", new_seed(evidence))
+    return "measure", "; measuring again", ("candidate", new_seed(evidence))
 
 
 def _finite(statistic: float | None) -> float | None:

@@ -136,6 +136,26 @@ def test_the_trial_in_hand_and_failures_are_not_repeated_but_interrupted_ones_ma
 
 
 @pytest.mark.parametrize("proposer", PROPOSERS, ids=lambda proposer: proposer.name)
+def test_when_no_single_move_is_left_two_knobs_move_at_once_where_the_task_allows_it(proposer: Proposer) -> None:
+    two = {name: {"type": "int", "choices": [1, 2, 3], "default": 2} for name in ("depth", "heads")}
+    moves = [(name, value) for name in two for value in (1, 3)]
+    gains = {("depth", 1): 0.01, ("depth", 3): -0.01, ("heads", 1): -0.02, ("heads", 3): 0.005}
+    rows = [make_trial(seq, *move, Status.DISCARD, gains[move]) for seq, move in enumerate(moves, start=1)]
+    task, knobs = make_task(knobs=two, modes=("knob", "knobs")), {"depth": 2, "heads": 2}
+    found: list[dict[str, Any]] = []
+    for seq in range(5, 9):
+        values = json.loads(proposer.propose(make_context(task, knobs=knobs, trials=tuple(rows), trial_seq=seq)).raw)
+        found.append(values["knobs"])
+        edit = {"kind": "knobs", "values": found[-1]}
+        rows.append(make_trial(seq, "depth", 1, Status.DISCARD, -0.03, edit=edit))
+    assert {tuple(values.items()) for values in found} == {(("depth", a), ("heads", b)) for a in (1, 3) for b in (1, 3)}
+    if proposer.name == "tpe":
+        assert found[0] == {"depth": 1, "heads": 3}
+    last = parsed(proposer.propose(make_context(task, knobs=knobs, trials=tuple(rows), trial_seq=9)))
+    assert last[:2] in moves and "a repeat" in last[2]
+
+
+@pytest.mark.parametrize("proposer", PROPOSERS, ids=lambda proposer: proposer.name)
 def test_nothing_to_propose_is_said(proposer: Proposer) -> None:
     stuck = make_task(knobs={"depth": {"type": "int", "range": [2, 2], "default": 2}})
     with pytest.raises(NoReplyError, match="no knob can be moved"):
