@@ -52,6 +52,12 @@ def runs_all(pytestconfig: pytest.Config) -> bool:
     return _all(pytestconfig)
 
 
+@pytest.fixture(scope="session")
+def runs_slow(pytestconfig: pytest.Config) -> bool:
+    """Whether release matrices run."""
+    return bool(pytestconfig.getoption("--runslow"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _signals_of_a_terminal() -> None:
     """As in a terminal, also where the suite runs in the background or under `nohup`, which ignore some of them."""

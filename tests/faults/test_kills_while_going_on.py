@@ -13,8 +13,8 @@ from tests.support.killing_points import FOLDING, POINTS, RECOVERY
 POOL = [point for point in POINTS if point.chapter != "first" and not point.ended]
 EVERY = 6
 DOUBLES = [(point, RECOVERY[number % len(RECOVERY)]) for number, point in enumerate(POOL[::EVERY])]
-"""A sample of the pairs in which every second point comes at least once: the first is walked each time, one in six with
---all, all with --runslow."""
+"""A sample of the pairs in which every second point comes at least once: the first is walked each time, one in
+twelve with --all, all with --runslow."""
 
 
 def name(pair: tuple[Point, Point]) -> str:
@@ -28,7 +28,7 @@ def test_the_sample_has_every_second_point() -> None:
 def marks(number: int) -> list[pytest.MarkDecorator]:
     if number == 0:
         return []
-    return [pytest.mark.slow if number % 6 else pytest.mark.system]
+    return [pytest.mark.slow if number % 12 else pytest.mark.system]
 
 
 @pytest.mark.system

@@ -1,7 +1,9 @@
 """Every cheat through the real loop, at the best isolation of this machine: nothing is kept, nothing is reached.
 
-Each time a cheat of each kind, all of them with --all.
+Each time a cheat of each kind, with --all one in three more, with --runslow all, as `nightshift doctor --attacks` tries.
 """
+
+from typing import Any
 
 import pytest
 
@@ -9,26 +11,31 @@ from cli.attacks.catalogue import ATTACKS
 from cli.attacks.judge import Judged, Verdict
 from cli.attacks.stage import set_stage
 from cli.attacks.suite import run_attacks
-from tests.support.variants import first
 from trainer.sandbox.levels import Isolation
 
 OF_EACH_KIND = ("peek", "unnormalised", "fake-score", "overtrain-steps", "read-validation", "tamper")
 """Look ahead, lie, only claim, take more than the budget, read and write what is another's: in the cheapest arena."""
 
 
+OTHERS = [attack.name for attack in ATTACKS if attack.name not in OF_EACH_KIND]
+SAMPLE = OTHERS[::3]
+
+
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory, runs_all: bool) -> dict[str, Judged]:
-    attacks = [attack for attack in ATTACKS if runs_all or attack.name in OF_EACH_KIND]
+def rows(tmp_path_factory: pytest.TempPathFactory, runs_all: bool, runs_slow: bool) -> dict[str, Judged]:
+    wanted = {*OF_EACH_KIND, *(SAMPLE if runs_all else ()), *(OTHERS if runs_slow else ())}
+    attacks = [attack for attack in ATTACKS if attack.name in wanted]
     with set_stage(tmp_path_factory.mktemp("stage")) as stage:
         return {row.attack.name: row for row in run_attacks(stage, attacks, lambda fought: None)}
 
 
-def names() -> list[str]:
-    """Of all attacks, those of each kind first."""
-    return sorted((attack.name for attack in ATTACKS), key=lambda name: name not in OF_EACH_KIND)
+def names() -> list[Any]:
+    """All attacks, each with when it is tried."""
+    marks = {name: [pytest.mark.system if name in SAMPLE else pytest.mark.slow] for name in OTHERS}
+    return [pytest.param(name, marks=marks.get(name, [])) for name in (*OF_EACH_KIND, *OTHERS)]
 
 
-@pytest.mark.parametrize("name", first(len(OF_EACH_KIND), names(), rest=pytest.mark.system))
+@pytest.mark.parametrize("name", names())
 def test_attack(rows: dict[str, Judged], name: str) -> None:
     row = rows[name]
     if row.fought.isolation < row.attack.level:

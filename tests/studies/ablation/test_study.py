@@ -140,7 +140,7 @@ from studies.ablation import crew, study
 from studies.ablation.arms import parse_arms
 from tests.support.recorded import make_table
 crew.MODULE = "tests.support.study_worker"
-asked = study.Wishes(arms=parse_arms(sys.argv[2]), pairs=6, trials=6, name="argument")
+asked = study.Wishes(arms=parse_arms(sys.argv[2]), pairs=4, trials=6, name="argument")
 ready = study.ready_study(Path(sys.argv[1]), asked)
 study.run_study(ready, asked, lambda job, outcome: print(job.name, outcome.failed, flush=True))
 """
@@ -148,8 +148,8 @@ study.run_study(ready, asked, lambda job, outcome: print(job.name, outcome.faile
 
 @pytest.mark.system
 def test_a_study_that_is_killed_at_random_goes_on_to_the_same_numbers(root: Path, tmp_path: Path) -> None:
-    undisturbed = ready_study(root, wishes(pairs=6))
-    assert run_study(undisturbed, wishes(pairs=6), told) is None
+    undisturbed = ready_study(root, wishes(pairs=4))
+    assert run_study(undisturbed, wishes(pairs=4), told) is None
     expected = measured(undisturbed)
 
     undisturbed.folder.rename(tmp_path / "first")
@@ -165,9 +165,9 @@ def test_a_study_that_is_killed_at_random_goes_on_to_the_same_numbers(root: Path
                 os.kill(process.pid, end)
             process.wait(timeout=30)
         time.sleep(0.5)  # orphans end by themselves when their stdin does
-    assert results.exists() and ready_study(root, wishes(pairs=6)).missing()
-    again = ready_study(root, wishes(pairs=6))
-    run_study(again, wishes(pairs=6), told)
+    assert results.exists() and ready_study(root, wishes(pairs=4)).missing()
+    again = ready_study(root, wishes(pairs=4))
+    run_study(again, wishes(pairs=4), told)
     assert measured(again) == expected
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.system
 def test_options_are_scored_and_an_adapter_is_trained(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="needs the extra distil: transformers")
     base = str(weights())
-    corpus = teacher_corpus(12, holdout=2)
+    corpus = teacher_corpus(8, holdout=2)
     asked = heldout_choices(corpus)[0].situation
     loaded = load_base(base)
     question = Encoder(loaded.tokenizer, loaded.model.config).question(asked)
