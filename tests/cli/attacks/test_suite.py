@@ -1,6 +1,6 @@
 """Every cheat through the real loop, at the best isolation of this machine: nothing is kept, nothing is reached.
 
-Each time a cheat of each kind, with --all one in three more, with --runslow all, as `nightshift doctor --attacks` tries.
+Each time a cheat of each kind, with --all one in three more, with --runslow all, as by `nightshift doctor --attacks`.
 """
 
 from typing import Any
