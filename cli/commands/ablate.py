@@ -124,7 +124,7 @@ def _print_estimate(out: "Console", study: "Study", expected: "Estimate") -> Non
 
 def _leave(study: "Study", result: "StudyResult") -> None:
     """Write the report into the study's folder."""
-    from cli.report.study import write_study_report
+    from cli.report.studies.ablation import write_study_report
     from cli.terminal.output import stderr
 
     left = write_study_report(study, result)

@@ -1,5 +1,8 @@
 """`nightshift race`: students and proposers on the same held-out choices."""
 
+import itertools
+import json as json_text
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +19,7 @@ DIRECT = ("marginal", "conditional logit", "uniform")
 """In every race: naming them again changes nothing."""
 
 
-def race(
+def race(  # noqa: PLR0913, PLR0917  (the options are the command line's contract)
     proposers: Annotated[
         list[str] | None,
         typer.Argument(
@@ -30,12 +33,22 @@ def race(
     holdout: HoldoutOption = None,
     samples: Annotated[int, typer.Option(min=1, max=1000, help="Draws of each for each choice.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="For the draws.")] = 0,
+    live: Annotated[
+        str | None,
+        typer.Option(metavar="TABLE", help="Then whole campaigns on this recorded table, too.", show_default=False),
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=2, help="Campaigns of each, paired by seed (--live).")] = 20,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of each campaign (--live).")] = 40,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for race.json and race.svg.", show_default=False)
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Race proposers on held-out choices: who says best what was chosen, how surely, and at what cost.
 
     `marginal`, `conditional logit` and `uniform` are in every race: whoever does not beat the first has learnt nothing
-    beyond counts. replay:FILE takes predictions that were recorded, one line for each held-out choice.
+    beyond counts. replay:FILE takes predictions that were recorded, one line for each held-out choice. With --live all
+    that can propose drive campaigns, beside `tpe` and `random`: name the student first and its teacher second.
     """
     from cli.inputs.corpora import find_corpus
     from cli.terminal.output import print_json, stdout
@@ -48,10 +61,51 @@ def race(
     with progress("racing"), EnergyMeter("cpu") as meter:
         found = run_race(corpus, racers, samples=samples, seed=seed, joules=meter.read_joules)
         energy = meter.describe()
+    found = {"on": on, **found, "energy": energy}
+    if live is not None:
+        found["live"] = _run_live(live, [name for name in proposers or () if may_drive(name)], pairs, trials, out)
+    if out is not None:
+        _leave(out, found)
     if json:
-        print_json({"on": on, **found, "energy": energy})
+        print_json(found)
         return
     _print(stdout(), found, energy)
+
+
+def may_drive(name: str) -> bool:
+    """Whether somebody in a race can drive a campaign: who has no counterpart there, or was recorded, cannot."""
+    return name not in DIRECT and not name.startswith("replay:")
+
+
+def _run_live(table: str, names: list[str], pairs: int, trials: int, out: Path | None) -> dict[str, Any]:
+    """The live race, with a bar; its campaigns stay where the race is left."""
+    from cli.terminal.progress import progress
+    from rails.errors import UserError
+    from studies.ablation.study import Wishes
+    from studies.live import live_race
+
+    if not names:
+        raise UserError("nobody is named who could drive campaigns", fix="name a student, or another proposer")
+    wishes = Wishes(arms=(), pairs=pairs, trials=trials)
+    with tempfile.TemporaryDirectory() as folder, progress("live campaigns", after_s=0.0) as report:
+        home = Path(folder) if out is None else out.expanduser()
+        home.mkdir(parents=True, exist_ok=True)
+        total = pairs * len({*names, "tpe", "random"})
+        count = itertools.count(1)
+        return live_race(home, table, names, wishes, lambda job, outcome: report(next(count), total))
+
+
+def _leave(out: Path, found: dict[str, Any]) -> None:
+    """Write the figures and the drawing."""
+    from cli.report.studies.race import race_svg
+    from cli.terminal.output import stderr
+    from memory.atomic import atomic_write_text
+
+    folder = out.expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(folder / "race.json", json_text.dumps(found, indent=1) + "\n")
+    atomic_write_text(folder / "race.svg", race_svg(found))
+    stderr().print(f"left in {folder}: race.json, race.svg", markup=False, soft_wrap=True)
 
 
 def make_racer(name: str, corpus: "Corpus") -> "Racer":
@@ -92,6 +146,26 @@ def _print(out: Any, found: dict[str, Any], energy: str) -> None:
         markup=False,
     )
     out.print(f"energy: {energy}", soft_wrap=True, markup=False)
+    if "live" in found:
+        _print_live(out, found["live"])
+
+
+def _print_live(out: Any, live: dict[str, Any]) -> None:
+    from cli.terminal.output import NOTHING, table
+
+    def interval(of: dict[str, Any] | None) -> str:
+        return NOTHING if of is None else f"{of['mean']:+.3f} [{of['low']:+.3f}, {of['high']:+.3f}]"
+
+    first = live["first"]
+    columns = ("proposer", "regret", f"{first} less it")
+    rows = [(name, interval(regret), interval(live["less"].get(name))) for name, regret in live["regret"].items()]
+    out.print(table(columns, rows, right=columns[1:]))
+    out.print(
+        f"live on {live['table']}: {live['pairs']} campaigns of {live['trials']} trials each, paired; regret: 0 is the "
+        "best of the table, 1 its default; [95 %, campaigns drawn anew]",
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 def _row(name: str, f: dict[str, Any]) -> tuple[object, ...]:

@@ -85,17 +85,18 @@ def live_gate(live: Mapping[str, Any] | None) -> Gate:
 
 
 def read_live(path: Path) -> dict[str, Any]:
-    """The result of a live race in a file.
+    """The result of a live race in a file: that of `nightshift race --live TABLE --out`, or its part `live`.
 
     Raises:
         UserError: it cannot be read, or is no such result.
     """
-    fix = 'give a JSON file with {"regret_difference": {"mean": …, "low": …, "high": …}}'
+    fix = "make one: `nightshift race STUDENT TEACHER --live TABLE --out FOLDER`, which leaves race.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        found = found.get("live", found)
         for end in ("mean", "low", "high"):
             float(found["regret_difference"][end])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"the live race cannot be read ({error!r})", where=str(path), fix=fix) from error
     return found
 

@@ -49,6 +49,15 @@ def test_from_a_log_to_a_proposer_with_a_name(tmp_path: Path) -> None:
     refused = run(tmp_path, *promote)
     assert refused.code == 1 and "live gate was not run" in refused.err
     promoted = run(tmp_path, *promote, "--replay-only", "--json")
+    live = ("--live", "cpu-gpt", "--pairs", 2, "--trials", 4, "--out", "raced")
+    driven = run(tmp_path, "race", "student", "tpe", "marginal", "--on", "corpus", *live)
+    assert "student less it" in driven.out, driven.err
+    left = json.loads((tmp_path / "raced" / "race.json").read_text())["live"]
+    assert left["regret"].keys() == {"student", "tpe", "random"} and left["regret_difference"] == left["less"]["tpe"]
+    assert all(regret["n"] == 2 and regret["mean"] <= 1.0 for regret in left["regret"].values())
+    assert "regret, 1 is the start" in (tmp_path / "raced" / "race.svg").read_text()
+    judged = run(tmp_path, *promote, "--live", "raced/race.json")
+    assert judged.code == 0 or "above its teacher's" in judged.err or "nats above" in judged.err
     if raced["student"]["nll"] < raced["marginal"]["nll"]:
         assert {gate["name"] for gate in promoted.document["gates"]} == {"validity", "nll", "live_regret"}
         assert list(run(tmp_path, "distill", "list", "--json").document["students"]) == ["first"]

@@ -1,0 +1,1 @@
+"""Reports of studies: what arms differ by, and who won a race."""
