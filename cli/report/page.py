@@ -125,6 +125,7 @@ def _context(g: Gathered, css: str, now: datetime) -> dict[str, Any]:
         "scores": lambda trial: [m for _, m in data.scores(trial)],
         "hurdle": lambda trial: hurdle_of(trial, {"keep": data.part("keep")}),
         "rows": data.decided[-MOST_ROWS:],
+        "to_learn_from": words.to_learn_from(data),
         "costs": words.costs_lines(g.costs),
         "origins": ORIGINS,
         "critic": words.critic_lines(data.found.critic) if data.found.critic is not None else [],

@@ -1,11 +1,14 @@
 """The sentences of the report: the result first, and honestly how it is known."""
 
+from agents.registry import STUDENT
 from cli.report import text
 from memory.figures.campaign import MeasuredGain, ReportData, Result
 from memory.figures.costs import Costs
 from memory.figures.findings import CriticRecord
 from memory.figures.seconds import TimeSpent
+from rails.status import Status
 from rails.text import UNCORRECTED
+from studies.distil.card import FEW_ROWS
 
 
 def headline(data: ReportData, result: Result, time: TimeSpent, costs: Costs) -> str:
@@ -142,6 +145,23 @@ def _with_interval(found: MeasuredGain) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
+
+
+ENOUGH_CHOICES = FEW_ROWS
+"""From so many choices on the card of a corpus does not warn that they are few."""
+
+
+def to_learn_from(data: ReportData) -> str:
+    """Whether this campaign alone is enough record for a student, or for the one that proposed to be trained again."""
+    choices = [trial for trial in data.search if (trial.edit or {}).get("kind") == "knob" and trial.gain is not None]
+    kept = sum(trial.status is Status.KEEP for trial in choices)
+    student = data.campaign.proposer.startswith(STUDENT)
+    what = f"train {text.line_of(data.campaign.proposer, 60)} again" if student else "train a student on them"
+    if len(choices) >= ENOUGH_CHOICES:
+        enough = f"Enough to {what}"
+    else:
+        enough = f"Too few to {what}: {ENOUGH_CHOICES} are wanted, of several nights together if need be"
+    return f"{text.counted(len(choices), 'change')} of one knob, {kept:,} of them kept, could be learnt from. {enough}."
 
 
 def costs_lines(costs: Costs) -> list[tuple[str, str]]:

@@ -33,6 +33,7 @@ SECTIONS = [
     "What each keep changed",
     "Lineage",
     "Near misses worth a try",
+    "For a student",
     "Events of the night",
     "Cost and energy",
     "Environment",
@@ -234,6 +235,16 @@ def test_the_first_sentence_says_when_nothing_was_kept() -> None:
         page.one("h1").text.replace("\N{NO-BREAK SPACE}", " ")
         == "Nothing was kept in 1 trial, 2 min, energy not measured"
     )
+
+
+def test_it_says_whether_the_record_is_enough_to_train_a_student_on() -> None:
+    few = page_of(small_night().data()).words
+    assert "3 changes of one knob, 1 of them kept, could be learnt from. Too few to train a student on them: 100" in few
+    night = small_night(proposer="student:first")
+    for number in range(100):
+        night.add(Status.DISCARD, [1.99], edit={"kind": "knob", "knob": "lr", "value": 0.1 + number}, gain=-0.02)
+    many = page_of(night.data()).words
+    assert "103 changes of one knob" in many and "Enough to train student:first again." in many
 
 
 @pytest.mark.parametrize(
