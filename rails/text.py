@@ -104,6 +104,13 @@ def number(value: float, limit: int = 60) -> str:
     return shorten(repr(value), limit)
 
 
+def measured(value: float) -> str:
+    """A measured number for people: to the fourth decimal, or with as many digits where that says nothing."""
+    if value == 0 or 0.001 <= abs(value) < 1e4:
+        return f"{value:.4f}"
+    return f"{value:.4g}" if abs(value) < 1 else f"{value:.6g}"
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """Say ` (did you mean 'x'?)` for the known name nearest to `name`, or nothing."""
     # Matching is quadratic in the length: a name is never longer than this.

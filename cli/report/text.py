@@ -7,7 +7,7 @@ from typing import Any
 
 from cli.terminal.output import NOTHING
 from memory.figures.costs import JOULES_PER_KWH
-from rails.text import clean_text
+from rails.text import clean_text, measured
 
 SPACE = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
@@ -35,10 +35,8 @@ def _shown(character: str) -> str:
 
 
 def metric(value: float | None) -> str:
-    """A metric, to the fourth decimal, or to four digits where that says nothing."""
-    if value is None:
-        return NOTHING
-    return _signed(f"{value:.4f}" if 0.01 <= abs(value) < 1e5 or value == 0 else f"{value:.4g}")
+    """A metric, as people read it."""
+    return NOTHING if value is None else _signed(measured(value))
 
 
 def percent(value: float | None, decimals: int = 2) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from cli.terminal.output import cell, score_text
 from memory.records import INCUMBENT_FAILED, SIMPLER
+from rails.text import measured
 
 _TOLD = frozenset(
     {
@@ -82,7 +83,7 @@ def _pairs_noise(d: dict[str, Any]) -> str:
     of = f"it and {_count(d.get('earlier_pairs') or 0, 'earlier pair')}"
     return (
         f"from seed to seed it follows the incumbent by {100 * d['slope']:.0f} %; "
-        f"the rest varies by {d['pair_sd']:.4f} (sd), by {of}"
+        f"the rest varies by {measured(d['pair_sd'])} (sd), by {of}"
     )
 
 
@@ -93,7 +94,7 @@ def _noise(d: dict[str, Any]) -> str:
         return "how much one measurement varies is not known yet: no program was measured twice"
     campaigns = d.get("noise_campaigns") or 1
     pooled = f" over {campaigns} campaigns" if campaigns > 1 else ""
-    return f"one measurement varies by {d['noise_sd']:.4f} (sd), with {d['noise_df']} degrees of freedom{pooled}"
+    return f"one measurement varies by {measured(d['noise_sd'])} (sd), with {d['noise_df']} degrees of freedom{pooled}"
 
 
 def _statistics(d: dict[str, Any]) -> Iterator[str]:
@@ -119,8 +120,8 @@ def _early_stop(d: dict[str, Any]) -> Iterator[str]:
         where = " on the same seed" if d.get("on_seed") else ""
         expected = d.get("expected_deficit", d["deficit"])
         yield (
-            f"after {100 * d['checkpoint']:.0f} % of the budget its loss was {d['loss']:.4f}, the incumbent's{where} "
-            f"{d['incumbent_loss']:.4f}: {100 * d['deficit']:.1f} % behind"
+            f"after {100 * d['checkpoint']:.0f} % of the budget its loss was {measured(d['loss'])}, "
+            f"the incumbent's{where} {measured(d['incumbent_loss'])}: {100 * d['deficit']:.1f} % behind"
             + (f", {100 * expected:.1f} % if that goes on shrinking" if expected < d["deficit"] else "")
         )
         confidence = f" in {100 * d['confidence']:.4g} % of cases" if d.get("confidence") is not None else ""

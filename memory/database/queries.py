@@ -40,6 +40,7 @@ from memory.records import (
 )
 from memory.statistics.noise import Noise, pool
 from rails.status import FINISHED, Status
+from rails.text import measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,7 +339,7 @@ def is_tried(trial: Trial) -> bool:
 
 def outcome_of(trial: Trial) -> str:
     """What became of a tried program, in a few words."""
-    shown = f"{trial.metric:.4f}" if trial.status in FINISHED and trial.metric is not None else stopped_at(trial)
+    shown = measured(trial.metric) if trial.status in FINISHED and trial.metric is not None else stopped_at(trial)
     return f"trial {trial.seq}: {trial.status}" + (f", {shown}" if shown else "")
 
 

@@ -22,7 +22,7 @@ from memory.lineage.trial_text import (
 )
 from memory.records import Lesson, Trial
 from rails.status import FINISHED, Status
-from rails.text import UNCORRECTED
+from rails.text import UNCORRECTED, measured
 
 CHAIN_SHOWN = 20
 NEAR_SHOWN = 8
@@ -166,7 +166,7 @@ def _noise(rows: LineageRows) -> str:
     if sd is None:
         return "noise sd unknown"
     relative = f" = {100 * sd / abs(metric):.2f} %" if metric else ""
-    return f"noise sd {sd:.4f}{relative}"
+    return f"noise sd {measured(sd)}{relative}"
 
 
 def _gain_on_baseline(rows: LineageRows) -> str:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from memory.lineage.knobs import is_code_edit
 from memory.records import Trial, stopped_at
 from rails.status import FINISHED
-from rails.text import clean_text
+from rails.text import clean_text, measured
 
 _clean = lru_cache(maxsize=4096)(clean_text)  # the same few edits come again and again
 
@@ -24,10 +24,8 @@ def percent(share: float) -> str:
 
 
 def metric_text(metric: float | None) -> str:
-    """A metric to the fourth decimal; a large one with as many digits as fit."""
-    if metric is None:
-        return "no score"
-    return f"{metric:.4f}" if abs(metric) < 1e4 else f"{metric:.6g}"
+    """A metric, as people read it."""
+    return "no score" if metric is None else measured(metric)
 
 
 def interval_text(gain: float | None, low: float | None, high: float | None) -> str:

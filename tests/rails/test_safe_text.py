@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rails.text import clean_text, closest, number, quote, shorten
+from rails.text import clean_text, closest, measured, number, quote, shorten
 
 ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=()))
 
@@ -77,3 +77,11 @@ def test_the_nearest_name_is_suggested() -> None:
     assert closest("lernrate", ["learn_rate", "depth"]) == " (did you mean 'learn_rate'?)"
     assert closest("xyz", ["learn_rate", "depth"]) == ""
     assert closest("q" * 100_000, ["learn_rate"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1.76401, "1.7640"), (0.0, "0.0000"), (0.004, "0.0040"), (0.00021437, "0.0002144"), (-123456.789, "-123457")],
+)
+def test_a_measured_number_always_says_something(value: float, shown: str) -> None:
+    assert measured(value) == shown
