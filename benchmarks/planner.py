@@ -50,6 +50,8 @@ class Arm:
     propose: Callable[[ProposalContext], Reply]
     campaign: PretendCampaign
     seconds: list[float] = field(default_factory=list[float])
+    own_ms: list[float] = field(default_factory=list[float])
+    """What is left of a proposal's time when its requests are taken off."""
     prompt_tokens: list[int] = field(default_factory=list[int])
     longest_prompts: list[int] = field(default_factory=list[int])
     completion_tokens: list[int] = field(default_factory=list[int])
@@ -69,6 +71,7 @@ class Arm:
             reply = Reply(raw="")
             print(error, file=sys.stderr)
         self.seconds.append(time.monotonic() - started)
+        self.own_ms.append(1000 * (self.seconds[-1] - sum(call.latency_s for call in calls)))
         self.recomputed_tokens.append(self.server.prompt_tokens_read() - read)
         self.prompt_tokens.append(sum(call.prompt_tokens or 0 for call in calls))
         self.longest_prompts.append(max((call.prompt_tokens or 0 for call in calls), default=0))
@@ -90,6 +93,7 @@ class Arm:
             "repeats_reaching_training": self.campaign.repeats_passed,
             "seconds_median": statistics.median(self.seconds[later]),
             "seconds_first": self.seconds[0],
+            "own_ms_median": statistics.median(self.own_ms[later]),
             "requests_mean": statistics.fmean(self.requests),
             "prompt_tokens_median": statistics.median(self.prompt_tokens[later]),
             "completion_tokens_median": statistics.median(self.completion_tokens[later]),
