@@ -47,11 +47,23 @@ class LocalServer:
         context_tokens: how many tokens fit into one request, prompt and reply together.
         port: where to listen on this machine; 0: anywhere.
         threads: 1 beside other work: two threads on busy cores are far slower than one.
+        adapter: a GGUF file with an adapter of the model, which then answers in its place.
     """
 
-    def __init__(self, weights: Path, *, name: str, context_tokens: int, port: int = 0, threads: int = 1) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        *,
+        name: str,
+        context_tokens: int,
+        port: int = 0,
+        threads: int = 1,
+        adapter: Path | None = None,
+    ) -> None:
         self._command = [sys.executable, "-m", __name__, str(weights), name]
         self._command += [str(number) for number in (context_tokens, port, threads)]
+        if adapter is not None:
+            self._command += ["--adapter", str(adapter)]
         self._name = name
 
     def __enter__(self) -> Self:
@@ -134,6 +146,7 @@ def main() -> None:
     parser.add_argument("name")
     for number in ("context_tokens", "port", "threads"):
         parser.add_argument(number, type=int)
+    parser.add_argument("--adapter")
     given = parser.parse_args()
     xllamacpp: Any = importlib.import_module(LIBRARY)
     params = xllamacpp.CommonParams()
@@ -145,6 +158,10 @@ def main() -> None:
     params.port = given.port
     params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.endpoint_metrics = True
+    if given.adapter is not None:
+        lora = xllamacpp.CommonAdapterLoraInfo()
+        lora.path, lora.scale = given.adapter, 1.0
+        params.lora_adapters = [lora]
     server = xllamacpp.Server(params)
     print(f"{_READY}{server.listening_address}", flush=True)
     sys.stdin.buffer.read()

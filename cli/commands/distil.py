@@ -235,6 +235,24 @@ def promote(  # noqa: PLR0913, PLR0917  # a command's parameters are its options
     console.print(f"promoted: nightshift run DIR --proposer student:{name}", soft_wrap=True, markup=False)
 
 
+@distil_app.command()
+def export(
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help=STUDENT_HELP)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The GGUF file to write.")],
+    json: JsonOption = False,
+) -> None:
+    """Write a language model's adapter as one GGUF file, for llama.cpp beside the base's (`--lora FILE`)."""
+    from agents.local.shelf import find_student
+    from cli.terminal.output import print_json, stdout
+    from studies.distil.language.export import export_gguf
+
+    maps = export_gguf(find_student(_as_folder(student)), out.expanduser())
+    if json:
+        print_json({"file": str(out), "maps": maps})
+        return
+    stdout().print(f"{out}: {maps} maps; llama-server -m BASE.gguf --lora {out}", soft_wrap=True, markup=False)
+
+
 def _as_folder(student: str) -> str:
     """A folder that is named without a slash, as a folder."""
     return f"./{student}" if "/" not in student and Path(student).is_dir() else student

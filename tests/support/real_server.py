@@ -30,11 +30,11 @@ def weights() -> Path:
 
 
 @contextmanager
-def serving(context_tokens: int = 4096) -> Generator[LocalServer]:
-    """Serve it on one thread; skips the test where it cannot be had."""
+def serving(context_tokens: int = 4096, adapter: Path | None = None) -> Generator[LocalServer]:
+    """Serve it on one thread, with an adapter of it if there is one; skips the test where it cannot be had."""
     path = weights()
     try:
-        server = LocalServer(path, name=NAME, context_tokens=context_tokens).__enter__()
+        server = LocalServer(path, name=NAME, context_tokens=context_tokens, adapter=adapter).__enter__()
     except UserError as error:
         pytest.skip(f"no server for {NAME}: {error}")
     try:
