@@ -1,11 +1,13 @@
 """Is a student worth anything? Live against its teacher on synthetic tasks, and on a recorded log.
 
     python benchmarks/distil.py [--tables 120] [--seeds 3] [--json]
+    python benchmarks/distil.py --on-table cpu-gpt [--pairs 30] [--trials 40] [--seeds 3] [--json]
     python benchmarks/distil.py --trajectory FILE --menu FILE [--base smollm2 [--work DIR]] [--seeds 3] [--json]
 
 Without a log: embedded students of eight campaigns of `tpe` are paired with it, and with `random`, on tasks of families
-that none was trained on. With one: students of its first trials say what its last eight were, beside counts and a
-conditional logit. With a language model (`--base`) its adapters take part: token by token and listwise, and untuned.
+that none was trained on; with `--on-table` on a recorded one. With a log: students of its first trials say what its
+last eight were, beside counts and a conditional logit. With a language model (`--base`) its adapters take part: token
+by token and listwise, and untuned.
 """
 
 import argparse
@@ -21,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 import rails.bootstrap  # noqa: E402, F401  # isort: skip  # pyright: ignore[reportUnusedImport]
 from agents.local.scorer import EmbeddedScorer  # noqa: E402
-from benchmarks.students.live import measure, proposal_ms, student_of  # noqa: E402
+from benchmarks.students.live import measure, measure_on_table, proposal_ms, student_of  # noqa: E402
 from cli.inputs.corpora import make_corpus  # noqa: E402
 from studies.distil.race import race  # noqa: E402
 from studies.distil.racers import DistributionRacer  # noqa: E402
@@ -60,10 +62,18 @@ def main() -> None:
     parser.add_argument("--base", help="a language model to adapt, too: smollm2")
     parser.add_argument("--work", type=Path, help="folder of its students; those in it are not trained again")
     parser.add_argument("--tables", type=int, default=120)
+    parser.add_argument("--on-table", help="a recorded table, in place of synthetic ones")
+    parser.add_argument("--pairs", type=int, default=30, help="campaigns on it")
+    parser.add_argument("--trials", type=int, default=40, help="trials of each")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if options.trajectory is not None:
+    if options.on_table is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            raced = measure_on_table(options.on_table, options.pairs, options.trials, options.seeds, Path(folder))
+        found: dict[str, Any] = {"races": raced}
+        lines = [line for seed, race_found in enumerate(raced) for line in _on_table(seed, race_found)]
+    elif options.trajectory is not None:
         with tempfile.TemporaryDirectory() as folder:
             work = options.work or Path(folder)
             found = on_log(options.trajectory, options.menu, options.seeds, options.base, work)
@@ -74,7 +84,7 @@ def main() -> None:
             lines += said(found["language"]["training"], found["language"]["costs"])
     else:
         student = student_of()
-        found: dict[str, Any] = {
+        found = {
             **measure(options.tables, options.seeds),
             "student_proposal_cpu_ms": proposal_ms(student),
         }
@@ -88,6 +98,16 @@ def _raced(name: str, f: dict[str, Any]) -> str:
     return (
         f"{name:26} nll {f['nll']:.2f} [{f['nll_low']:.2f}, {f['nll_high']:.2f}]  knob {f['knob_match']:.2f}  {entropy}"
     )
+
+
+def _on_table(seed: int, found: dict[str, Any]) -> list[str]:
+    def interval(of: dict[str, Any]) -> str:
+        return f"{of['mean']:+.3f} [{of['low']:+.3f}, {of['high']:+.3f}]"
+
+    names = {name: "student" if name == found["first"] else name for name in found["regret"]}
+    regrets = ", ".join(f"{names[name]} {interval(regret)}" for name, regret in found["regret"].items())
+    less = ", ".join(f"{name}'s {interval(other)}" for name, other in found["less"].items())
+    return [f"{found['table']}, seed {seed}, {found['pairs']} pairs: regret {regrets}; the student's less {less}"]
 
 
 def _lived(name: str, f: dict[str, Any]) -> str:

@@ -16,9 +16,13 @@ from agents.statistical.proposers import RandomProposer, TpeProposer
 from benchmarks.students.campaigns import TRIALS, Campaign, corpus_of, run_campaign
 from benchmarks.students.surfaces import TEST, TRAINING, make_surface
 from memory.records import utc_now
+from studies.ablation.study import Wishes
+from studies.distil.corpus import Corpus
+from studies.distil.embedded import train_student
 from studies.distil.measures import difference
 from studies.distil.train import Objective, Recipe, train_embedded
 from studies.distil.views import training_choices
+from studies.live import live_race
 
 TEACHING = 8
 """Campaigns of the teacher that a student is trained on."""
@@ -27,8 +31,7 @@ TEACHING = 8
 def measure(tables: int, seeds: int, objectives: Sequence[Objective] = ("advantage",)) -> dict[str, Any]:
     """Regret of teacher, random and students on as many tables, paired, students trained with several seeds."""
     teacher = TpeProposer()
-    lessons = [run_campaign(teacher, make_surface(TRAINING[n % len(TRAINING)], n), n) for n in range(TEACHING)]
-    choices = training_choices(corpus_of(lessons))
+    choices = training_choices(_lessons(teacher))
     proposers: dict[str, list[Proposer]] = {"tpe": [teacher], "random": [RandomProposer()]}
     training: dict[str, list[dict[str, Any]]] = {}
     for objective in objectives:
@@ -63,6 +66,25 @@ def measure(tables: int, seeds: int, objectives: Sequence[Objective] = ("advanta
             for name, tasks in ran.items()
         },
     }
+
+
+def measure_on_table(table: str, pairs: int, trials: int, seeds: int, folder: Path) -> list[dict[str, Any]]:
+    """Students of the same eight campaigns on a recorded table: for each seed what `nightshift race --live` finds."""
+    corpus = _lessons(TpeProposer())
+    found: list[dict[str, Any]] = []
+    for seed in range(seeds):
+        home = folder / f"student-{seed}"
+        train_student(corpus, home, Recipe(seed=seed))
+        race = folder / f"race-{seed}"
+        race.mkdir()
+        wishes = Wishes(arms=(), pairs=pairs, trials=trials)
+        found.append(live_race(race, table, [str(home), "tpe"], wishes, lambda job, outcome: None))
+    return found
+
+
+def _lessons(teacher: Proposer) -> Corpus:
+    surfaces = [make_surface(TRAINING[number % len(TRAINING)], number) for number in range(TEACHING)]
+    return corpus_of([run_campaign(teacher, surface, number) for number, surface in enumerate(surfaces)])
 
 
 def proposal_ms(proposer: Proposer, trials: int = TRIALS) -> float:
