@@ -5,9 +5,9 @@ candidate trains the same model as the incumbent, every difference is noise, and
 lower number, as other loops keep) and `sequential` run one after the other, each in a workspace of its own, with the
 same proposals; then incumbent and baseline are measured again on fresh seeds.
 
-    python benchmarks/rules/null_campaign.py [--trials 40] [--seconds 20] [--json]
+    python benchmarks/rules/null_campaign.py [--trials 40] [--seconds 5] [--rules strict sequential] [--json]
 
-Takes two campaigns: with the defaults about half an hour on two cores. Use nothing else meanwhile.
+Takes a campaign for each rule: with the defaults about six minutes each on two cores. Use nothing else meanwhile.
 """
 
 import argparse
@@ -96,7 +96,11 @@ def run(rule: str, trials: int, seconds: float, folder: Path) -> dict[str, Any]:
         document = status_document(services.store, campaign)
         rows = [trial for trial in services.store.trials(campaign.campaign_id) if trial.seq > 0]
         measurements = services.store.campaign_measurements(campaign.campaign_id)
-    baseline = {m.measurement_id for m in measurements if m.trial_id.endswith("-00000") and m.seed_index < 3}
+    baseline = {
+        m.measurement_id
+        for m in measurements
+        if m.trial_id.endswith("-00000") and m.seed_index < PROFILES["cpu"].baseline_seeds
+    }
     searched = [m for m in measurements if m.purpose is Purpose.SEARCH and m.measurement_id not in baseline]
     return {
         "trials": len(rows),
@@ -118,11 +122,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=PROFILES["cpu"].budget_s, help="budget of a trial")
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=RULES)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="nightshift-null-"))
     try:
-        result = {rule: run(rule, arguments.trials, arguments.seconds, folder) for rule in RULES}
+        result = {rule: run(rule, arguments.trials, arguments.seconds, folder) for rule in arguments.rules}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if arguments.json:
@@ -130,9 +135,9 @@ def main() -> None:
         return
     print(f"{arguments.trials} trials of {arguments.seconds:g} s a rule, none of them with an effect\n")
     lines = {rule: _lines(row) for rule, row in result.items()}
-    print(f"{'':44}" + "".join(f"{rule:>34}" for rule in RULES))
-    for label in lines[RULES[0]]:
-        print(f"{label:44}" + "".join(f"{lines[rule][label]:>34}" for rule in RULES))
+    print(f"{'':44}" + "".join(f"{rule:>34}" for rule in lines))
+    for label in next(iter(lines.values())):
+        print(f"{label:44}" + "".join(f"{line[label]:>34}" for line in lines.values()))
 
 
 def _lines(row: dict[str, Any]) -> dict[str, str]:
