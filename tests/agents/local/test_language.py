@@ -20,6 +20,8 @@ from rails.status import Status
 from tests.support.proposals import make_task, make_trial
 from tests.support.tiny_language import TEMPLATE, tiny_model
 
+pytestmark = pytest.mark.system
+
 TASK = make_task()
 
 

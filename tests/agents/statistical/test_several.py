@@ -62,7 +62,10 @@ def legal(menu: Menu, values: Mapping[str, Any]) -> bool:
     return all(menu.knobs[name].check(value) is None for name, value in values.items()) and not menu.broken_rule(values)
 
 
-@pytest.mark.parametrize(("proposer", "trials"), [(PROPOSERS[0], 24), (PROPOSERS[1], 16)], ids=["cma", "gp"])
+@pytest.mark.parametrize(
+    ("proposer", "trials"),
+    [pytest.param(PROPOSERS[0], 24, id="cma"), pytest.param(PROPOSERS[1], 16, id="gp", marks=pytest.mark.system)],
+)
 def test_settings_are_legal_new_and_get_better(proposer: Proposer, trials: int) -> None:
     rows, knobs = campaign(proposer, trials)
     history = read_history(rows, TASK.menu, knobs)

@@ -98,6 +98,7 @@ def test_a_study_in_workers_and_what_it_leaves_alone(root: Path) -> None:
         ready_study(root, wishes())
 
 
+@pytest.mark.system
 def test_a_failed_arm_is_reported_tried_again_and_ends_the_study(root: Path) -> None:
     asked = wishes(pairs=6, arms="proposer=random,proposer=replay:nothing.jsonl", workers=1)
     (root / "nothing.jsonl").write_text('{"raw": 3}\n')

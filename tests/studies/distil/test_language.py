@@ -28,6 +28,8 @@ from studies.distil.views import heldout_choices, training_choices
 from tests.support.proposals import make_context, make_task
 from tests.support.tiny_language import teacher_corpus, tiny_model
 
+pytestmark = pytest.mark.system
+
 RECIPE = LanguageRecipe(epochs=3, layers=2, learning_rate=1e-2)
 
 

@@ -189,6 +189,7 @@ def test_an_entry_of_other_data_is_made_anew(tmp_path: Path) -> None:
     assert texts_of(tiny_data(tmp_path), "val") == texts_of(other, "val")
 
 
+@pytest.mark.system
 def test_a_kill_at_any_moment_leaves_nothing_that_is_trusted(run: Run, tmp_path: Path, runs_all: bool) -> None:
     reference = Run(run.corpus, tmp_path / "reference")
     out, err = reference.start().communicate()

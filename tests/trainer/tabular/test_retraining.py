@@ -12,6 +12,8 @@ from trainer.tabular.parquet_file import Row, read_table, write_table
 from trainer.tabular.recipe import TableFacts
 from trainer.tabular.recorded import Cell
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture(scope="module")
 def facts() -> TableFacts:
