@@ -25,7 +25,8 @@ def reply_to(request: Received) -> str:
 def _offered(request: Received) -> list[Move]:
     """The moves that the reply's schema lists, nearest values first."""
     schema = request.body["response_format"]["json_schema"]["schema"]
-    knobs = [branch["properties"] for branch in schema.get("anyOf", [schema]) if "new_value" in branch["properties"]]
+    branches = (branch["properties"] for branch in schema.get("anyOf", [schema]))
+    knobs = [branch for branch in branches if "enum" in branch.get("new_value", {})]
     return [(knob["knob"]["const"], value) for knob in knobs for value in knob["new_value"]["enum"]]
 
 
