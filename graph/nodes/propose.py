@@ -1,10 +1,11 @@
 """propose: ask the proposer, and store its raw reply before anything is done with it."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from agents.base import Feedback, ProposalContext, Proposer, Reply, local_call
+from agents.base import Feedback, NoReplyError, NoReplyKind, ProposalContext, Proposer, Reply, local_call
 from agents.texts import storable
 from graph.asking.calls import AttemptCalls, stored_reply
 from graph.asking.outages import ask_until_answered
@@ -60,7 +61,7 @@ def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> N
                 proposer, reply = services.stand_in, ask(services.stand_in)
             else:
                 answered = earlier[-1].proposer if earlier else None
-                proposer, reply = ask_until_answered(services, trial.seq, ask, answered)
+                proposer, reply = _asked(services, trial, ask, answered)
     finally:
         waited_s = time.monotonic() - started - calls.writing_s
         hand.waited(Node.PROPOSE, "proposer", waited_s)
@@ -82,6 +83,18 @@ def _ask(services: Services, trial: Trial, attempt: int, state: TrialState) -> N
         services.store.update_trial(trial.trial_id, proposer=proposer.name, **progress)
     if services.stop.requested:
         raise TrialError(Status.INTERRUPTED, "the loop was asked to stop when the proposal had come")
+
+
+def _asked(
+    services: Services, trial: Trial, ask: Callable[[Proposer], Reply], last_answered: str | None
+) -> tuple[Proposer, Reply]:
+    """Who answers, and what. A model that has no new move left is stood in for: a search may move two knobs at once."""
+    try:
+        return ask_until_answered(services, trial.seq, ask, last_answered)
+    except NoReplyError as error:
+        if error.kind is not NoReplyKind.USED_UP or services.stand_in is None:
+            raise
+        return services.stand_in, ask(services.stand_in)
 
 
 def _store_reply(calls: AttemptCalls, proposer: str, reply: Reply) -> None:

@@ -13,11 +13,12 @@ from graph.campaign.options import RunOptions
 from graph.runner import Runner
 from graph.services import Services
 from graph.watching.events import Observer
-from memory.records import Measurement, MeasurementState, Trial
+from memory.records import Measurement, MeasurementState, Origin, Trial
 from rails.errors import HaltError, UserError
 from rails.source.edits import read_knobs
 from rails.status import Status
 from rails.task import TabularTask, load_task
+from tests.support.chat_server import ChatServer, Received, chosen
 from tests.support.git_workspace import git
 from tests.support.recorded import BEST, make_table, make_table_workspace
 from tools.tabular import TabularBackend
@@ -168,3 +169,22 @@ def test_a_task_that_contradicts_its_table_is_refused(tmp_path: Path, table: Rec
     task = load_task(root / "task.toml")
     assert isinstance(task, TabularTask)
     assert BEST.keys() == task.menu.knobs.keys()
+
+
+def test_a_model_that_has_no_new_move_left_is_stood_in_for_by_two_knobs_at_once(
+    tmp_path: Path, table: RecordedTable
+) -> None:
+    def first_listed(request: Received) -> str:
+        schema = request.body["response_format"]["json_schema"]["schema"]
+        branches = [branch["properties"] for branch in schema.get("anyOf", [schema])]
+        move = next(branch for branch in branches if "enum" in branch.get("new_value", {}))
+        return knob(move["knob"]["const"], move["new_value"]["enum"][0])
+
+    root = make_table_workspace(tmp_path / "night", trials=20)
+    with ChatServer([chosen(first_listed)]) as server:
+        (root / "models.toml").write_text(server.models_toml("local"))
+        trials, _ = run(root, proposer="local")
+    assert len(trials) == 21, "the night goes on to its limit"
+    stood_in = [trial for trial in trials if trial.origin is Origin.FALLBACK]
+    assert stood_in and all(trial.proposer == "tpe" for trial in stood_in)
+    assert any((trial.edit or {})["kind"] == "knobs" and trial.status is Status.DISCARD for trial in stood_in)
