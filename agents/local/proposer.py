@@ -11,7 +11,7 @@ from agents.local.scorer import probabilities
 from agents.local.situation import Option, Situation, ladder_options, with_tried_values
 from agents.local.student import Student
 from agents.statistical.moves import Config, config_key
-from agents.statistical.proposers import random_pair
+from agents.statistical.proposers import best_pair
 from agents.statistical.view import ContextView, random_move
 from rails.menu import Menu
 
@@ -50,7 +50,7 @@ class StudentProposer:
         if not allowed.any():
             if (move := random_move(view, rng)) is not None:
                 return view.reply(*move, f"{self.name}: none of its options is new, one at random", started)
-            return random_pair(view, rng, self.name, started)
+            return best_pair(view, self.name, started)
         logits = self._student.scorer.logits(situation)
         chances = probabilities(logits, temperature=self._student.card.temperature, allowed=allowed)
         chosen = draw(chances, rng)

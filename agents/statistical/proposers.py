@@ -40,7 +40,7 @@ class RandomProposer:
         rng = random.Random(view.seed)
         if (move := random_move(view, rng)) is not None:
             return view.reply(*move, f"random: one of {len(view.space.names)} knobs", started)
-        return random_pair(view, rng, self.name, started)
+        return _random_pair(view, rng, started)
 
 
 class TpeProposer:
@@ -61,7 +61,9 @@ class TpeProposer:
         started = time.monotonic()
         view = ContextView(context)
         best = next(_best_moves(view, context.seed), None)
-        return _best_pair(view, started) if best is None else view.reply(best.knob, best.value, best.reason, started)
+        return (
+            best_pair(view, "TPE", started) if best is None else view.reply(best.knob, best.value, best.reason, started)
+        )
 
     def best_moves(self, context: ProposalContext, count: int) -> list["Suggestion"]:
         """The moves that it would propose, best first: the first is what `propose` answers. At most `count`, all new.
@@ -108,8 +110,8 @@ def _estimated_moves(view: ContextView) -> Iterator[tuple[str, KnobValue]]:
         yield move
 
 
-def random_pair(view: ContextView, rng: random.Random, who: str, started: float) -> Reply:
-    """Two knobs at once, at random; a repeat where none of these is new either.
+def _random_pair(view: ContextView, rng: random.Random, started: float) -> Reply:
+    """Two knobs at once, at random; a repeat where no pair is new either.
 
     Raises:
         NoReplyError: no move is legal.
@@ -118,10 +120,10 @@ def random_pair(view: ContextView, rng: random.Random, who: str, started: float)
     if not pairs:
         return repeat(view, rng, started)
     pair = rng.choice(pairs)
-    return knobs_reply(view.space, pair, f"{who}: {shown(pair)} — no single move is left", started)
+    return knobs_reply(view.space, pair, f"random: {shown(pair)} — no single move is left", started)
 
 
-def _best_pair(view: ContextView, started: float) -> Reply:
+def best_pair(view: ContextView, who: str, started: float) -> Reply:
     """The two knobs whose latest moves to these values came to the most together; a repeat where no pair is new.
 
     Raises:
@@ -133,7 +135,7 @@ def _best_pair(view: ContextView, started: float) -> Reply:
     if not ranked:
         return repeat(view, rng, started)
     gain, _, pair = max(ranked, key=lambda each: each[:2])
-    reason = f"TPE: {shown(pair)} — no single move is left; alone they came to {gain:+.2%} together"
+    reason = f"{who}: {shown(pair)} — no single move is left; alone they came to {gain:+.2%} together"
     return knobs_reply(view.space, pair, reason, started)
 
 
