@@ -5,7 +5,7 @@
     search            `random` against `tpe`, `cma` and `gp`
     lineage-tpe       lineage on against off for `tpe`, which reads no lineage: what a study of nothing says
     lineage-amnesiac  the same for a scripted model that knows of the past what its prompt says and nothing else
-    hybrid-smollm2    `tpe` against SmolLM2-135M as `hybrid` (needs the extra `local-server`; six pairs)
+    hybrid-smollm2    `tpe` against SmolLM2-135M as `hybrid` that looks nothing up (extra `local-server`; six pairs)
 
 Each on `cpu-gpt`, where six knobs leave 12 moves from an incumbent, and on a table with nine knobs (the extra
 `tables`). The amnesiac is one fixed policy in both arms, of the moves that the reply's schema lists: one on a knob that
@@ -40,7 +40,7 @@ STUDIES = {
     "search": "proposer=random,proposer=tpe,proposer=cma,proposer=gp",
     "lineage-tpe": "proposer=tpe+lineage=on,proposer=tpe+lineage=off",
     "lineage-amnesiac": "proposer=amnesiac+lineage=on,proposer=amnesiac+lineage=off",
-    "hybrid-smollm2": "proposer=tpe,proposer=hybrid:smollm2",
+    "hybrid-smollm2": "proposer=tpe,proposer=hybrid:smollm2+steps=0",
 }
 TABLES = ("cpu-gpt", "hpobench-protein-structure")
 MODEL_PAIRS = 6
