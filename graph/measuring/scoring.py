@@ -129,14 +129,20 @@ def _depths(services: Services, trial: Trial, scored: Measurement) -> dict[str, 
 
 
 def _is_deep(services: Services, trial: Trial, scored: Measurement) -> bool:
-    """Whether to look everywhere: before a keep, and when one waits for nothing else."""
+    """Whether to look everywhere: before a keep, and when one waits for nothing else.
+
+    Too, when only a measurement of the incumbent is missing: the candidate may be kept after it. On a clock the
+    incumbent has been measured by then.
+    """
     stored = services.measured(scored.trial_id)
     search = scored.trial_id == trial.trial_id and trial.phase is not Phase.DECIDED
     if not search or trial.kind is TrialKind.BASELINE or probed_deeply(stored):
         return False
     if (trial.decision or {}).get("unprobed", False):
         return True
-    return judge(services, trial, scored).decision.action == "keep"
+    decision = judge(services, trial, scored).decision
+    awaits_incumbent = decision.target == "incumbent" and len(stored) > 0 and not services.trainer.wall_clock
+    return decision.action == "keep" or awaits_incumbent
 
 
 def tolerance_nats(services: Services, measured: Measurement) -> float:

@@ -204,21 +204,22 @@ def _known_seed(evidence: Evidence, look: _Look) -> int | None:
 
 
 def _next_pair(evidence: Evidence, look: _Look, *, control: bool) -> _Step:
-    """The measurement after which candidate and incumbent share one more seed.
+    """The measurement after which candidate and incumbent may share one more seed.
 
-    On a new seed the incumbent goes first. So the last measurement before a keep is the candidate's: it is known then
-    that it decides, and a closer look at that model is taken once (`graph.measuring.scoring`), not on suspicion.
+    On a clock the incumbent goes first on a new seed. So the last measurement before a keep is the candidate's: it is
+    known then that it decides, and a closer look at that model is taken once (`graph.measuring.scoring`), not on
+    suspicion.
     """
+    if not evidence.on_clock:
+        seed = _known_seed(evidence, look)
+        return "measure", "; measuring again", ("candidate", new_seed(evidence) if seed is None else seed)
     made = tuple(point for point in evidence.incumbent if point[0] in evidence.controls)
     if alone := seeds_without(made, evidence.candidate):
-        known = alone[-1]
-    else:
-        known = None if evidence.on_clock and control else _known_seed(evidence, look)
+        return "measure", "; measuring again", ("candidate", alone[-1])
+    known = None if control else _known_seed(evidence, look)
     if known is not None:
         return "measure", "; measuring again", ("candidate", known)
-    if evidence.on_clock or len(evidence.incumbent) < INCUMBENT_CAP:
-        return "measure", "; measuring the incumbent", ("incumbent", new_seed(evidence))
-    return "measure", "; measuring again", ("candidate", new_seed(evidence))
+    return "measure", "; measuring the incumbent", ("incumbent", new_seed(evidence))
 
 
 def _finite(statistic: float | None) -> float | None:

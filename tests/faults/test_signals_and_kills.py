@@ -87,7 +87,7 @@ def test_a_killed_campaign_ends_like_one_that_was_not(
     assert fsck.returncode == 0
 
 
-@pytest.mark.system  # each time a loop in this process is interrupted there
+@pytest.mark.slow  # each time a loop in this process is interrupted there
 def test_an_interrupted_baseline_is_measured_when_the_campaign_goes_on(
     tmp_path: Path, reference: list[tuple[Any, ...]]
 ) -> None:
@@ -264,7 +264,7 @@ def test_two_signals_at_once_exit_with_130_and_leave_no_process(tmp_path: Path) 
     assert alive == []
 
 
-@pytest.mark.system  # each time a loop in this process is told so
+@pytest.mark.slow  # each time a loop in this process is told so
 def test_a_closed_terminal_ends_the_night_in_good_order(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     ours, theirs = os.openpty()
@@ -294,7 +294,7 @@ def test_a_night_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
     assert process.wait(timeout=60) == 0
 
 
-@pytest.mark.system  # tests/graph/test_night.py pauses a loop in this process
+@pytest.mark.slow  # tests/graph/test_night.py pauses a loop in this process
 def test_a_pause_from_another_terminal(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     process = start(root)

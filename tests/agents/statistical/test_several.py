@@ -64,7 +64,7 @@ def legal(menu: Menu, values: Mapping[str, Any]) -> bool:
 
 @pytest.mark.parametrize(
     ("proposer", "trials"),
-    [pytest.param(PROPOSERS[0], 24, id="cma"), pytest.param(PROPOSERS[1], 16, id="gp", marks=pytest.mark.system)],
+    [pytest.param(PROPOSERS[0], 24, id="cma"), pytest.param(PROPOSERS[1], 16, id="gp", marks=pytest.mark.slow)],
 )
 def test_settings_are_legal_new_and_get_better(proposer: Proposer, trials: int) -> None:
     rows, knobs = campaign(proposer, trials)

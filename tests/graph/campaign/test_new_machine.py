@@ -330,7 +330,7 @@ def test_there_it_is_tried_again_by_the_next_run(tmp_path: Path, away: list[str]
     assert seen.order == [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)]
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_another_text_is_refused_and_changes_nothing(tmp_path: Path, away: list[str]) -> None:
     night = Night(make_standin_workspace(tmp_path), away)
     night.run([], 2, watching=Watching(stop_after=0))

@@ -30,7 +30,7 @@ from tests.support.tiny_language import teacher_corpus, tiny_model
 
 pytestmark = pytest.mark.system
 
-RECIPE = LanguageRecipe(epochs=3, layers=2, learning_rate=1e-2)
+RECIPE = LanguageRecipe(epochs=3, layers=2, learning_rate=1e-2, patience=2)
 
 
 @pytest.fixture(scope="module")

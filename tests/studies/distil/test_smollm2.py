@@ -21,7 +21,7 @@ from studies.distil.views import heldout_choices
 from tests.support.real_server import serving, weights
 from tests.support.tiny_language import teacher_corpus
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.slow  # a minute
 
 
 def test_options_are_scored_and_an_adapter_is_trained(tmp_path: Path) -> None:
