@@ -7,7 +7,7 @@ is trained on fresh seeds beside the one it replaced, in turn: a keep is confirm
 difference is above zero, and false where the mean difference is no gain; what is neither is unclear. `--busy 2` runs
 everything with two processes beside it that never rest. With `--folder` the workspaces stay there.
 
-A run takes about six minutes on two quiet cores, and measuring its keeps again about as long.
+A run takes some twelve minutes on two quiet cores, and measuring its keeps again four.
 """
 
 import argparse

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agents.local.card import read_card
 from agents.local.language_base import load_base
+from memory.atomic import disk_errors
 from rails.errors import UserError
 
 FAMILIES = {"llama": "LLAMA", "mistral": "LLAMA", "qwen2": "QWEN2", "qwen3": "QWEN3"}
@@ -28,13 +29,14 @@ def export_gguf(student: Path, out: Path) -> int:
 
     Args:
         student: its folder.
-        out: the file.
+        out: the file; its folder is made.
 
     Returns:
         How many maps it adapts.
 
     Raises:
         UserError: the student is no adapter, its base cannot be loaded, or is of a family that is not known here.
+        HaltError: the disk is full or the file cannot be written.
     """
     card = read_card(student)
     if not (student / "adapter_config.json").is_file():
@@ -50,7 +52,7 @@ def export_gguf(student: Path, out: Path) -> int:
     arch = gguf.MODEL_ARCH[FAMILIES[config.model_type]]
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
     settings = json.loads((student / "adapter_config.json").read_text(encoding="utf-8"))
-    writer = gguf.GGUFWriter(str(out), gguf.MODEL_ARCH_NAMES[arch])
+    writer = gguf.GGUFWriter(None, gguf.MODEL_ARCH_NAMES[arch])
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(settings["lora_alpha"]))
@@ -63,10 +65,12 @@ def export_gguf(student: Path, out: Path) -> int:
         if part == "lora_B" and FAMILIES[config.model_type] == "LLAMA":
             values = _as_llama_cpp_orders(values, path, config)
         writer.add_tensor(f"{name}.weight.{part.lower()}", values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        writer.write_header_to_file(out)
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
     return len(tensors) // 2
 
 

@@ -15,9 +15,10 @@ from agents.local.language_scorer import Encoder, LanguageScorer
 from agents.local.scorer import probabilities
 from agents.local.student import load_student
 from agents.registry import make_proposer
-from rails.errors import UserError
+from rails.errors import HaltError, UserError
 from studies.distil.corpus import Corpus
 from studies.distil.language.checkpoint import FILE
+from studies.distil.language.export import export_gguf
 from studies.distil.language.recipe import LanguageObjective, LanguageRecipe
 from studies.distil.language.rows import loss_of, make_rows, supervised
 from studies.distil.language.students import train_language_student
@@ -132,6 +133,16 @@ def test_the_upper_layers_alone_do_as_the_whole_model_does(made: Corpus, base: s
     for _ in range(2):
         assert math.isclose(float(loss_of(upper, row, RECIPE).detach()), whole, abs_tol=1e-5)
     assert len(model.model.model.layers) == 3
+
+
+def test_an_adapter_is_written_for_llama_cpp_into_a_folder_that_is_made(student: Path, tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf", reason="needs the extra distil: gguf")
+    out = tmp_path / "not" / "there" / "adapter.gguf"
+    assert export_gguf(student, out) == 7 * RECIPE.layers
+    names = {tensor.name for tensor in gguf.GGUFReader(out).tensors}
+    assert len(names) == 2 * 7 * RECIPE.layers and "blk.2.attn_q.weight.lora_b" in names
+    with pytest.raises(HaltError, match="cannot be written"):
+        export_gguf(student, out / "below a file")
 
 
 def test_it_is_raced_and_proposes(made: Corpus, student: Path, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_options_are_scored_and_an_adapter_is_trained(tmp_path: Path) -> None:
     tuned = load_student(tmp_path).scorer.logits(asked)
     assert abs(tuned - untuned).max() > 0.01
 
-    file = tmp_path / "adapter.gguf"
+    file = tmp_path / "exported" / "adapter.gguf"
     assert export_gguf(tmp_path, file) == 7 * LanguageRecipe().layers
     prompt = list(question.prompt)
     plain, adapted = loaded.model, with_adapter(load_base(base), tmp_path).eval()
