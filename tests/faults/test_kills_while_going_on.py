@@ -9,12 +9,13 @@ from tests.support.killing_digest import check_whole, compare, digest
 from tests.support.killing_matrix import Matrix
 from tests.support.killing_night import WHOLE
 from tests.support.killing_points import FOLDING, POINTS, RECOVERY
+from tests.support.variants import first
 
 POOL = [point for point in POINTS if point.chapter != "first" and not point.ended]
 EVERY = 6
 DOUBLES = [(point, RECOVERY[number % len(RECOVERY)]) for number, point in enumerate(POOL[::EVERY])]
-"""A sample of the pairs in which every second point comes at least once: the first is walked each time, one in
-twelve with --all, all with --runslow."""
+"""A sample of the pairs in which every second point comes at least once: the first is walked with --all,
+all with --runslow."""
 
 
 def name(pair: tuple[Point, Point]) -> str:
@@ -25,22 +26,14 @@ def test_the_sample_has_every_second_point() -> None:
     assert {second for _, second in DOUBLES} == set(RECOVERY)
 
 
-def marks(number: int) -> list[pytest.MarkDecorator]:
-    if number == 0:
-        return []
-    return [pytest.mark.slow if number % 12 else pytest.mark.system]
-
-
 @pytest.mark.system
-@pytest.mark.parametrize(
-    "pair", [pytest.param(pair, id=name(pair), marks=marks(number)) for number, pair in enumerate(DOUBLES)]
-)
+@pytest.mark.parametrize("pair", first(1, DOUBLES), ids=[name(pair) for pair in DOUBLES])
 def test_killed_twice_it_goes_on_as_if_nothing_had_happened(matrix: Matrix, pair: tuple[Point, Point]) -> None:
     matrix.check(pair[0], again=[pair[1]])
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("second", FOLDING, ids=[point.when for point in FOLDING])
+@pytest.mark.parametrize("second", first(1, FOLDING), ids=[point.when for point in FOLDING])
 def test_killed_while_the_journal_is_folded_it_is_folded_by_the_next(matrix: Matrix, second: Point) -> None:
     (launched,) = (point for point in POINTS if point.name == "after the process is launched")
     matrix.check(launched, again=[second, second])

@@ -293,8 +293,8 @@ FOLDING: Final[tuple[Point, ...]] = tuple(_folding())
 def walked(points: Sequence[Point]) -> list[Any]:
     """Points as parameters of a test: the first after a commit into each phase each time.
 
-    With --all both sides of every commit, and of the rest one in twenty; all of them with --runslow, which is how the
-    list is walked before a release.
+    With --all after every commit, before those that decide or end, and of the rest one in twenty; all of them with
+    --runslow, which is how the list is walked before a release.
     """
     rest = [point for point in points if point.target != COMMIT]
     sample = {point.name for point in rest[::20]}
@@ -307,4 +307,5 @@ def walked(points: Sequence[Point]) -> list[Any]:
 def _marks(point: Point, sampled: bool) -> list[pytest.MarkDecorator]:
     if point in _EACH_TIME:
         return []
-    return [pytest.mark.system if sampled or point.target == COMMIT else pytest.mark.slow]
+    wanted = sampled or (point.target == COMMIT and (point.when == "after" or point.into in {Phase.DECIDED, None}))
+    return [pytest.mark.system if wanted else pytest.mark.slow]
