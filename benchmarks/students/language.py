@@ -40,7 +40,8 @@ def students(
                 shutil.rmtree(home, ignore_errors=True)
                 train_language_student(corpus, home, base, LanguageRecipe(objective=objective, seed=seed))
             training[name] = read_card(home).metrics
-            racers.append(DistributionRacer(name, load_student(home).scorer))
+            student = load_student(home)
+            racers.append(DistributionRacer(name, student.scorer, student.card.temperature))
     return racers, training
 
 
@@ -103,7 +104,7 @@ def lines(training: dict[str, dict[str, Any]], cost: dict[str, Any]) -> list[str
     """The figures in sentences."""
     said = [
         f"{name}: {one['train_s']:.0f} s ({one['train_cpu_s']:.0f} s of CPU) for {one['epochs']} epochs, best "
-        f"{one['best_epoch']}, peak {one['peak_bytes'] / 1e9:.2f} GB"
+        f"{one['best_epoch']}, temperature {one['temperature']:.2f}, peak {one['peak_bytes'] / 1e9:.2f} GB"
         for name, one in training.items()
     ]
     return [

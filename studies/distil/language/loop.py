@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agents.local.language_scorer import option_logs
 from rails.errors import UserError
 from studies.distil.language.adapter import first_adapted
+from studies.distil.language.calibration import fit_temperature
 from studies.distil.language.check import check_tree, tolerance_of
 from studies.distil.language.checkpoint import load_progress, save_progress
 from studies.distil.language.recipe import LanguageRecipe
@@ -89,6 +90,7 @@ def train_adapter(training: Training, report: Report = lambda done, total: None)
         "validation_losses": progress.losses,
         "weight_l2_moved": l2,
         "weight_largest_moved": largest,
+        "temperature": _temperature(runner, training),
         "parameters": sum(tensor.numel() for tensor in weights.values()),
         "train_s": progress.train_s,
         "train_cpu_s": progress.train_cpu_s,
@@ -121,6 +123,17 @@ def _mean_loss(runner: Any, rows: Sequence[Row], recipe: LanguageRecipe) -> floa
 
     with torch.no_grad():
         return sum(float(loss_of(runner, row, recipe)) for row in rows) / sum(row.weight for row in rows)
+
+
+def _temperature(runner: Any, training: Training) -> float:
+    """At which the best epoch's weights are to be asked; 1 where a model was not trained on its legal options."""
+    import torch
+
+    if training.recipe.objective == "tokens":
+        return 1.0
+    with torch.no_grad():
+        logs = [option_logs(runner, row.question).double().cpu().numpy() for row in training.validation]
+    return fit_temperature([(of_row, row.target) for of_row, row in zip(logs, training.validation, strict=True)])
 
 
 def _copied(weights: "dict[str, Tensor]") -> "dict[str, Tensor]":

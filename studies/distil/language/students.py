@@ -77,6 +77,7 @@ def train_language_student(
         seed=recipe.seed,
         corpus_sha256=sha,
         parent=parent,
+        temperature=metrics["temperature"],
         metrics=metrics,
         created_at=utc_now(),
         versions={name: version(name) for name in PACKAGES},

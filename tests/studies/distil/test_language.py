@@ -66,6 +66,7 @@ def test_weights_move_and_what_the_teacher_does_is_learnt(made: Corpus, base: st
     assert metrics["weight_l2_moved"] > 0.01 and metrics["parameters"] > 0
     assert metrics["rows"] + metrics["validation_rows"] == len(made.train)
     assert metrics["supervised_tokens"] >= metrics["rows"]
+    assert card.temperature == metrics["temperature"] != 1.0
     assert (card.base, card.objective, len(card.corpus_sha256)) == (base, "listwise", 64)
     assert not (student / FILE).exists() and not (student / "README.md").exists()
     untuned = LanguageScorer(load_base(base))
