@@ -86,6 +86,10 @@ def _sentence(first: ArmFigures, second: ArmFigures, found: Comparison, metric: 
         ahead, behind = (first, second) if is_better(best.mean, metric.direction) else (second, first)
         size = f"its best is {_size(best, metric)} ({pairs}, p = {_p(best.p)})"
         return f"{_won(ahead, behind)}: {size}{_sooner(found, metric)}."
+    if best.n > 1 and best.mean == best.low == best.high == 0:
+        return (
+            f"{first.name} and {second.name} ended at the same score in every pair ({pairs}){_sooner(found, metric)}."
+        )
     model = next((arm for arm in (first, second) if asks_a_model(arm.proposer)), None)
     other = second if model is first else first
     doubt = f"No difference between {first.name} and {second.name} can be told"
