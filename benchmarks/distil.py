@@ -1,6 +1,6 @@
 """Is a student worth anything? Live against its teacher on synthetic tasks, and on a recorded log.
 
-    python benchmarks/distil.py [--tables 120] [--seeds 3] [--json]
+    python benchmarks/distil.py [--tables 240] [--seeds 3] [--json]
     python benchmarks/distil.py --on-table cpu-gpt [--pairs 30] [--trials 40] [--seeds 3] [--json]
     python benchmarks/distil.py --trajectory FILE --menu FILE [--base smollm2 [--work DIR]] [--seeds 3] [--json]
 
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--menu", type=Path, help="its menu")
     parser.add_argument("--base", help="a language model to adapt, too: smollm2")
     parser.add_argument("--work", type=Path, help="folder of its students; those in it are not trained again")
-    parser.add_argument("--tables", type=int, default=120)
+    parser.add_argument("--tables", type=int, default=240)
     parser.add_argument("--on-table", help="a recorded table, in place of synthetic ones")
     parser.add_argument("--pairs", type=int, default=30, help="campaigns on it")
     parser.add_argument("--trials", type=int, default=40, help="trials of each")
