@@ -234,6 +234,7 @@ def test_nohup_is_respected(tmp_path: Path) -> None:
     assert reason == "limit of 1 trials reached"
 
 
+@pytest.mark.system
 def test_a_second_signal_stops_at_once_and_nothing_is_lost(tmp_path: Path, reference: list[tuple[Any, ...]]) -> None:
     root = make_standin_workspace(tmp_path)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]

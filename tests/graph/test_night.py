@@ -84,6 +84,7 @@ def test_an_endpoint_that_refuses_lastingly_ends_the_night_and_leaves_the_trial_
     assert [t.edit_key for t in record(root)[1]] == [None, "rows=16", "rows=4"]
 
 
+@pytest.mark.system
 def test_a_full_disk_pauses_the_night_and_it_goes_on_as_if_nothing_had_happened(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -279,7 +279,12 @@ POINTS: Final[tuple[Point, ...]] = (
 )
 """Where a loop is killed for the first time."""
 
-_AFTER_COMMITS = [point for point in POINTS if point.target == COMMIT and point.when == "after"]
+_CHEAP = {"first", "easy"}
+"""Chapters that are walked each time: what a kill is held against is made once a chapter."""
+
+_AFTER_COMMITS = [
+    point for point in POINTS if point.target == COMMIT and point.when == "after" and point.chapter in _CHEAP
+]
 _EACH_TIME = {point.into: point for point in reversed(_AFTER_COMMITS)}.values()
 
 RECOVERY: Final[tuple[Point, ...]] = tuple(_going_on())

@@ -28,6 +28,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(DataSpec(corpus=str(folder), vocab_size=300), tmp_path_factory.mktemp("cache")).train_dir
 
 
+@pytest.mark.system
 def test_it_trains_by_hand_and_prints_the_summary_but_no_score(data_dir: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--steps", "3", "--data", str(data_dir), "--device", "cpu"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)

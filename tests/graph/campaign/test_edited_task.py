@@ -38,6 +38,7 @@ def git(root: Path, *arguments: str) -> str:
     return subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.system
 def test_a_new_campaign_takes_the_edited_task_and_leaves_the_file_alone(root: Path) -> None:
     run_night(root, RunOptions(proposer="random", trials=1, tag="one"), Listener())
     committed, edited = git(root, "show", "HEAD:task.toml"), edit(root)

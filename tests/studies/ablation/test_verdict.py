@@ -27,6 +27,7 @@ def test_a_sign_flip_test_goes_through_all_signs() -> None:
     assert sign_flip_test([1.0] * 30).p == pytest.approx(1 / 10001)
 
 
+@pytest.mark.system
 def test_intervals_cover_and_pairs_needed_settle() -> None:
     """Of 60 studies of 25 pairs the interval has the truth in it nine times of ten; with the pairs that are needed
     four of five tests tell the difference.
