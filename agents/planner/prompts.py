@@ -17,6 +17,7 @@ from langchain_core.tools import BaseTool
 from agents.base import KnobValue, ProposalContext
 from agents.planner.outline import outline
 from agents.planner.schema import WRITE_CODE
+from agents.planner.specialists import introduction, roster
 from agents.texts import storable
 from memory.lineage.budget import count_tokens
 from rails.menu import Knob
@@ -31,6 +32,9 @@ POLICY_SHARE, SOURCE_SHARE, LINEAGE_SHARE, TROUBLE_SHARE = 0.2, 0.25, 0.4, 0.15
 A section that needs less leaves the rest to the conversation; none takes another's, so that lineage on and off show
 the same of all others."""
 
+ROSTER_SHARE = 0.15
+"""Most of the room that the section on all specialists may take."""
+
 LEAST_LINEAGE_TOKENS = 200
 
 
@@ -42,7 +46,7 @@ class Briefing:
         room_tokens: for both messages together, by our estimate.
         tools: what may be looked up.
         code: whether a change of the code may be announced.
-        specialist: who is asked, with focus and paragraph; empty: nobody in particular.
+        specialist: who is asked; None: nobody in particular.
         offer: what a search suggests; empty: nothing.
         lineage: the block; None when lineage is off.
     """
@@ -50,7 +54,7 @@ class Briefing:
     room_tokens: int
     tools: tuple[BaseTool, ...] = ()
     code: bool = False
-    specialist: str = ""
+    specialist: str | None = None
     offer: str = ""
     lineage: str | None = None
 
@@ -108,7 +112,7 @@ def _tool_line(tool: BaseTool) -> str:
 
 
 def user_message(context: ProposalContext, briefing: Briefing, spent_tokens: int) -> str:
-    """Policy, menu, program, lineage, the task now, and what went wrong before: sections divided by blank lines.
+    """Policy, task, menu, specialists, program, lineage, whose turn it is, and what went wrong: divided by blank lines.
 
     Args:
         context: what is proposed for.
@@ -116,16 +120,20 @@ def user_message(context: ProposalContext, briefing: Briefing, spent_tokens: int
         spent_tokens: of the room, on the system message.
     """
     menu = _menu_section(context.menu.knobs, context, briefing.room_tokens // 2)
-    rest = max(0, briefing.room_tokens - spent_tokens - count_tokens(menu) - 100)
+    everybody = _roster(context, briefing.room_tokens)
+    rest = max(0, briefing.room_tokens - spent_tokens - count_tokens(menu) - count_tokens(everybody) - 100)
     sections = [
         f"# Research policy (program.md)\n\n{_policy(context.program_md.strip(), int(POLICY_SHARE * rest))}",
+        _task_section(context),
         menu,
+        *([everybody] if everybody else []),
         _source_section(context, int(SOURCE_SHARE * rest), briefing),
     ]
     if briefing.lineage is not None:
         sections.append(briefing.lineage.strip())
-    sections.append(_task_section(context))
-    sections += [part for part in (briefing.specialist, briefing.offer) if part]
+    sections.append(f"# This is trial {context.trial_seq} of {context.task.limits.trials}")
+    own = introduction(context, briefing.specialist, in_full=not everybody)
+    sections += [part for part in (own, briefing.offer) if part]
     trouble = int(TROUBLE_SHARE * rest)
     if context.crash is not None:
         sections.append(
@@ -151,17 +159,19 @@ def _policy(text: str, limit_tokens: int) -> str:
 def _fixed_tokens(context: ProposalContext, room_tokens: int) -> int:
     """About what rules and menu take."""
     rules = count_tokens(system_message(context, Briefing(room_tokens=room_tokens)))
-    return rules + count_tokens(_menu_section(context.menu.knobs, context, room_tokens // 2)) + 300
+    menu = count_tokens(_menu_section(context.menu.knobs, context, room_tokens // 2))
+    return rules + menu + count_tokens(_roster(context, room_tokens)) + 300
+
+
+def _roster(context: ProposalContext, room_tokens: int) -> str:
+    """All specialists, where that takes little of the room; else each is told of itself alone, at the end."""
+    everybody = roster(context)
+    return everybody if count_tokens(everybody) <= ROSTER_SHARE * room_tokens else ""
 
 
 def _task_section(context: ProposalContext) -> str:
     task = context.task
-    known, decimals = context.incumbent_metric, task.metric.decimals
-    has = "has not measured yet" if known is None else f"has {known:.{decimals}f}"
-    return (
-        f"# Task\n\n{task.name}: {task.metric.name}; the incumbent {has}. Each trial gets {task.effort}. "
-        f"This is trial {context.trial_seq} of {task.limits.trials}."
-    )
+    return f"# Task\n\n{task.name}: {task.metric.name}. Each trial gets {task.effort}."
 
 
 def _menu_section(knobs: Mapping[str, Knob], context: ProposalContext, limit_tokens: int) -> str:
@@ -195,7 +205,9 @@ def _note(doc: str) -> str:
 def _source_section(context: ProposalContext, limit_tokens: int, briefing: Briefing) -> str:
     """The incumbent: its knobs, and where code may be changed the program, whole or in outline."""
     values = ", ".join(f"{name}={_value(value)}" for name, value in context.knobs.items())
-    head = f"# The incumbent\n\nIts knobs: {values}"
+    metric, known = context.task.metric, context.incumbent_metric
+    score = "It is not measured yet." if known is None else f"Its {metric.name}: {known:.{metric.decimals}f}"
+    head = f"# The incumbent\n\n{score}\nIts knobs: {values}"
     if "diff" not in context.task.edit.modes:
         return head
     file_name = context.task.edit.file

@@ -1,7 +1,8 @@
-"""Who of the task's specialists proposes a trial, and what only that one is told."""
+"""Who of the task's specialists proposes a trial, and how they are told of themselves."""
 
 from agents.bandit import choose_specialist, round_robin
 from agents.base import ProposalContext
+from rails.task import SpecialistConfig
 from rails.text import clean_text
 
 
@@ -24,14 +25,21 @@ def knobs_of(context: ProposalContext, specialist: str | None) -> tuple[str, ...
     return context.task.specialists[specialist].knobs if specialist else ()
 
 
-def introduction(context: ProposalContext, specialist: str | None) -> str:
-    """The section that tells a specialist who it is; empty without one."""
+def roster(context: ProposalContext) -> str:
+    """The section on all of the task's specialists, the same in every proposal; empty where there are none."""
+    parts = [_paragraph(name, config) for name, config in context.task.specialists.items()]
+    return "\n\n".join(["# The specialists", *parts]) if parts else ""
+
+
+def introduction(context: ProposalContext, specialist: str | None, *, in_full: bool) -> str:
+    """The section that tells a specialist who it is, with its paragraph or without; empty for nobody in particular."""
     if not specialist:
         return ""
-    config = context.task.specialists[specialist]
-    lines = [f"# You are the specialist: {specialist}", "", f"Your part: {clean_text(config.focus, 200)}."]
-    if config.knobs:
-        lines.append(f"Your knobs: {', '.join(config.knobs)}.")
-    if config.prompt:
-        lines += ["", config.prompt.strip()]
-    return "\n".join(lines)
+    head = f"# You are the specialist: {specialist}"
+    return f"{head}\n\n{_paragraph(specialist, context.task.specialists[specialist])}" if in_full else head
+
+
+def _paragraph(name: str, config: SpecialistConfig) -> str:
+    knobs = f" Knobs: {', '.join(config.knobs)}." if config.knobs else ""
+    text = f"{name}: {clean_text(config.focus, 200)}.{knobs}"
+    return f"{text}\n{config.prompt.strip()}" if config.prompt else text

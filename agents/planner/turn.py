@@ -17,7 +17,7 @@ from agents.planner.graph import Found, Turn
 from agents.planner.moves import legal_moves
 from agents.planner.prompts import Briefing, build_messages, lineage_tokens
 from agents.planner.schema import reply_schema
-from agents.planner.specialists import introduction, knobs_of, pick_specialist
+from agents.planner.specialists import knobs_of, pick_specialist
 from agents.planner.toolbox import (
     Action,
     answer_action,
@@ -208,7 +208,7 @@ class PlannerTurn(Turn):
             room_tokens=room_tokens,
             tools=self._tools,
             code=self.code,
-            specialist=introduction(context, self.specialist),
+            specialist=self.specialist,
             offer=self._offer.text if self._offer else "",
             lineage=self.lineage,
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from typing import Any
 
@@ -12,6 +13,7 @@ Move = tuple[str, Any]
 _NEVER = re.compile(r"^## Knobs never tried\n((?:- .*\n?)+)", re.MULTILINE)
 _TRIED = re.compile(r"^## Tried values by knob, best first\n((?:- .*\n?)+)", re.MULTILINE)
 _BEST = re.compile(r"^- (\w+): .*?([+-]\d+\.\d+) %", re.MULTILINE)
+_SINCE = re.compile(r"^- trial \d+: (\w+)=\S+ → (?:.*?([+-]\d+\.\d+) %)?", re.MULTILINE)
 
 
 def reply_to(request: Received) -> str:
@@ -32,10 +34,14 @@ def _offered(request: Received) -> list[Move]:
 
 def _worth_a_look(text: str, moves: list[Move]) -> list[Move]:
     """By the lineage block: moves on knobs never tried, else on the knob whose best move gained most; none without."""
+    since = _SINCE.findall(text.partition("\n## Since then\n")[2].partition("\n## ")[0])
     never = {name for block in _NEVER.findall(text) for name in re.findall(r"\w+", block)}
+    never -= {name for name, _ in since}
     if untouched := [move for move in moves if move[0] in never]:
         return untouched
     gains = {name: float(gain) for block in _TRIED.findall(text) for name, gain in _BEST.findall(block)}
+    for name, gain in since:
+        gains[name] = max(gains.get(name, -math.inf), float(gain or "-inf"))
     promising = sorted((name for name in gains if gains[name] > 0), key=gains.__getitem__, reverse=True)
     return next((found for name in promising if (found := [move for move in moves if move[0] == name][:1])), [])
 

@@ -4,14 +4,19 @@ A deterministic function of the store's rows: no clock, no randomness, the same 
 for a small model with little room: every line stands alone, numbers are short, and a line is shown whole or not at all.
 Text that came from models or crashed programs is cleaned before it is shown to the next one. Trials that were
 interrupted or aborted say nothing about their hypothesis and are left out. What each section says: docs/lineage.md.
+
+Its first part is the record up to a trial at which it settled, the same for every reader and every proposal until it
+settles again: a server that keeps the prefix of its last prompt reads it once. What came since, the present state and
+what concerns one specialist stand behind it.
 """
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Protocol
 
 from memory.lineage import sections
-from memory.lineage.budget import fit
+from memory.lineage.budget import count_tokens, fit
 from memory.lineage.digest import Digest, read_menu
 from memory.lineage.out_of_ideas import out_of_ideas
 from memory.lineage.rows import LineageRows, lineage_config
@@ -19,6 +24,12 @@ from memory.lineage.view import View
 from memory.records import Campaign, Lesson, Measurement, Trial
 from memory.statistics.noise import Noise
 from rails.task import LineageConfig
+
+SETTLED_BY = 10
+"""After so many trials since the incumbent, or since it settled last, the first part of the block takes them in."""
+
+SETTLED_SHARE, NOW_TOKENS = 0.6, 140
+"""Most of the budget that the first part may take, and what it leaves to the rest in any case."""
 
 
 class LineageSource(Protocol):
@@ -58,20 +69,32 @@ class Lineage:
 
     def __init__(self, source: LineageSource, campaign_id: str) -> None:
         self._source, self._campaign_id = source, campaign_id
-        self._digest = Digest(read_menu(source.campaign(campaign_id).task))
+        menu = read_menu(source.campaign(campaign_id).task)
+        self._digest, self._settled = Digest(menu), Digest(menu)
 
     def render(
-        self, specialist: str | None = None, knobs: Collection[str] = (), *, config: LineageConfig | None = None
+        self,
+        specialist: str | None = None,
+        knobs: Collection[str] = (),
+        *,
+        config: LineageConfig | None = None,
+        settled_by: int = SETTLED_BY,
     ) -> str:
         """The block as the rows are now.
 
         Args:
-            specialist: for whom; None: for nobody in particular, all of it.
+            specialist: for whom; None: for nobody in particular.
             knobs: those of the menu that the specialist may change; none: all of them.
             config: budget, length and when it is time for other ideas; None: as the campaign's task states them.
+            settled_by: how many trials the first part takes in at a time; 1: it has all of them.
         """
         view = None if specialist is None else View(specialist, frozenset(knobs))
-        return _render(self._rows(view, config))
+        now = self._rows(view, config)
+        last = _settled_at(now, settled_by)
+        self._settled.update([trial for trial in self._source.trials(self._campaign_id) if trial.seq <= last])
+        known = self._settled.by_id
+        lessons = [lesson for lesson in now.lessons if lesson.trial_id in known]
+        return _render(replace(now, digest=self._settled, lessons=lessons, view=None), now)
 
     def _rows(self, view: View | None, config: LineageConfig | None) -> LineageRows:
         source, campaign = self._source, self._source.campaign(self._campaign_id)
@@ -98,9 +121,10 @@ def render_lineage(
     *,
     specialist: str | None = None,
     knobs: Collection[str] = (),
+    settled_by: int = SETTLED_BY,
 ) -> str:
     """The block that the next proposal of this campaign may read, counted from nothing; see `Lineage`."""
-    return Lineage(source, campaign_id).render(specialist, knobs, config=config)
+    return Lineage(source, campaign_id).render(specialist, knobs, config=config, settled_by=settled_by)
 
 
 def lineage_sha256(text: str) -> str:
@@ -108,17 +132,27 @@ def lineage_sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _render(rows: LineageRows) -> str:
-    parts = [
-        sections.best(rows),
-        sections.chain(rows),
-        out_of_ideas(rows),
-        sections.near(rows),
-        sections.failures(rows),
-        sections.tried(rows),
-        sections.code(rows),
-        sections.untouched(rows),
-        sections.latest(rows),
-        sections.lessons(rows),
+def _settled_at(rows: LineageRows, every: int) -> int:
+    """The number of the last trial that the first part of the block has: the incumbent's, or a multiple beyond it."""
+    start = -1 if rows.best is None else rows.best.seq
+    later = [trial.seq for trial in rows.digest.trials if trial.seq > start]
+    whole = len(later) // every * every
+    return later[whole - 1] if whole else start
+
+
+def _render(then: LineageRows, now: LineageRows) -> str:
+    """The block of what was known when it settled, and of what is known now."""
+    settled = [
+        sections.chain(then),
+        sections.near(then),
+        sections.failures(then),
+        sections.tried(then),
+        sections.code(then),
+        sections.untouched(then),
+        sections.latest(then),
+        sections.lessons(then),
     ]
-    return fit(sections.heading(rows), parts, rows.config.max_tokens)
+    most = now.config.max_tokens
+    first = fit(sections.heading(then), settled, max(0, min(int(SETTLED_SHARE * most), most - NOW_TOKENS)))
+    after = [sections.since(then, now), sections.state(now), sections.own(now), out_of_ideas(now)]
+    return first + fit("", after, most - count_tokens(first)).removeprefix("\n")

@@ -49,7 +49,7 @@ def fit(heading: str, sections: Sequence[Section], max_tokens: int) -> str:
     """The heading and as many whole lines of the sections as the budget has room for; what is left out is counted.
 
     A few lines of every section come first, then enough of each, then all. Sections of priority 0 are shown whatever
-    the budget: keep them short. Sections without room for a line are named at the end.
+    the budget: keep them short. Sections without room for a line are named at the end, or only counted.
 
     Args:
         heading: stands first.
@@ -69,8 +69,9 @@ def fit(heading: str, sections: Sequence[Section], max_tokens: int) -> str:
                 budget -= cost
                 taken[part.title] += 1
     shown = [_show(part, taken[part.title]) for part in parts if taken[part.title]]
-    missing = ", ".join(part.title for part in parts if not taken[part.title])
-    return "\n".join([heading, *shown, *([_NO_ROOM.format(titles=missing)] if missing else [])]) + "\n"
+    left_out = [part.title for part in parts if not taken[part.title]]
+    missing = ", ".join(left_out) if budget >= 0 else f"{len(left_out)} of the sections"
+    return "\n".join([heading, *shown, *([_NO_ROOM.format(titles=missing)] if left_out else [])]) + "\n"
 
 
 def _mention(part: Section) -> int:

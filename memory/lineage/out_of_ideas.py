@@ -22,6 +22,8 @@ OPPOSITES_SHOWN = 3
 EXTREMES_SHOWN = 4
 REMOVALS_SHOWN = 3
 GAPS_SHOWN = 3
+SHOWN_TO_ONE = 4
+"""Ideas that one specialist is told."""
 
 
 def out_of_ideas(rows: LineageRows) -> Section:
@@ -33,11 +35,15 @@ def out_of_ideas(rows: LineageRows) -> Section:
     lines = [line for kind in kinds for line in kind]
     ranked = sorted((place, number) for number, kind in enumerate(kinds) for place in range(len(kind)))
     starts = [sum(map(len, kinds[:number])) for number in range(len(kinds))]
+    order = [starts[number] + place for place, number in ranked]
+    if rows.view is not None:  # each has ideas of its own, which are read anew in every proposal
+        chosen = sorted(order[:SHOWN_TO_ONE])
+        lines, order = [lines[index] for index in chosen], [chosen.index(index) for index in order[:SHOWN_TO_ONE]]
     return Section(
         title=f"When out of ideas: {rows.digest.since_keep()} trials without a keep",
         priority=2,
         lines=lines,
-        order=[starts[number] + place for place, number in ranked],
+        order=order,
         least=5,
         enough=8,
     )

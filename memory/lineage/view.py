@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from memory.lineage.knobs import knobs_after
-from memory.lineage.trial_text import short
 from memory.records import Trial
 
 
@@ -26,10 +25,3 @@ class View:
     def concerns(self, trial: Trial) -> bool:
         """Whether the trial is its own, or changed one of its knobs."""
         return self.owns(trial) or not self.knobs or not self.knobs.isdisjoint(knobs_after(trial))
-
-    @property
-    def line(self) -> str:
-        """What the block then holds, for its heading."""
-        knobs = ", ".join(short(name, 40) for name in sorted(self.knobs)) or "all of them"
-        name = short(self.specialist, 64)
-        return f"For {name} (knobs: {knobs}): its own trials in full, of others what was kept and what concerns it."

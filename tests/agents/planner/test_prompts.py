@@ -65,12 +65,25 @@ def test_without_lineage_nothing_that_is_looked_up_reads_the_record() -> None:
 def test_sections_stand_from_what_never_changes_to_what_always_does() -> None:
     """A server that keeps the prefix of its last prompt then reads little anew, and the policy outranks the record."""
     feedback = (Feedback(raw_reply="{", rail="schema", reason="no object"),)
-    context = make_context(make_task(modes=("knob", "diff")), lineage=BLOCK, feedback=feedback, crash="boom", attempt=1)
-    text = user_text(context, specialist="# You are the specialist: depth")
-    assert text.startswith("# Research policy (program.md)\n\n# Policy\n\nTry small things first.\n\n# Menu")
-    order = ["Try small", "# Menu", "# The incumbent", BLOCK, "# Task", "# You are", "boom", "# Refused", "Propose the"]
+    specialists = {"deep": {"focus": "layers", "knobs": ["depth"]}, "wide": {"focus": "width", "prompt": "Be bold."}}
+    task = make_task(modes=("knob", "diff"), specialists=specialists)
+    context = make_context(task, lineage=BLOCK, feedback=feedback, crash="boom", attempt=1)
+    text = user_text(context, specialist="deep", offer="# Offered")
+    assert text.startswith("# Research policy (program.md)\n\n# Policy\n\nTry small things first.\n\n# Task")
+    order = ["Try small", "# Task", "# Menu", "# The specialists", "# The incumbent", BLOCK, "# This is trial 1 of 12"]
+    order += ["# You are the specialist: deep\n\n# Offered", "boom", "# Refused", "Propose the"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
+
+
+def test_specialists_are_told_of_all_of_them_where_there_is_room_for_that() -> None:
+    specialists = {"deep": {"focus": "layers", "knobs": ["depth"]}, "wide": {"focus": "width", "prompt": "Be bold."}}
+    context = make_context(make_task(specialists=specialists))
+    both = "# The specialists\n\ndeep: layers. Knobs: depth.\n\nwide: width.\nBe bold."
+    assert both in user_text(context, specialist="deep")
+    long = {**specialists, "long": {"focus": "size", "prompt": "Look well. " * 180}}
+    alone = user_text(make_context(make_task(specialists=long)), 3000, specialist="wide")
+    assert "# You are the specialist: wide\n\nwide: width.\nBe bold." in alone and "deep: " not in alone
 
 
 def test_two_proposals_in_a_row_share_all_but_the_end() -> None:
@@ -89,7 +102,7 @@ def test_policy_task_and_menu_are_shown_without_placeholders() -> None:
     assert "<" not in system and "write_code" not in system
     for shown in (
         "# Policy\n\nTry small things first.",
-        "the incumbent has 1.7460",
+        "Its val_bpb: 1.7460",
         "20 seconds of training",
         "trial 1 of 12",
         "depth | int | 1 to 8 | layers",
@@ -106,7 +119,7 @@ def test_a_metric_that_is_not_known_yet() -> None:
     task = make_task(metric={"name": "accuracy", "direction": "maximize"})
     system, user = messages(make_context(task, incumbent_metric=None))
     assert "accuracy: higher is better" in system
-    assert "the incumbent has not measured yet" in user
+    assert "# The incumbent\n\nIt is not measured yet." in user
 
 
 def test_the_source_is_shown_whole_or_in_outline_where_code_may_change() -> None:

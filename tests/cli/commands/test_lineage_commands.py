@@ -97,7 +97,7 @@ def test_the_tasks_parameters_count(tmp_path: Path) -> None:
     failed = knob_trial(5, "depth", 8, Status.CRASH)
     root = make_night(tmp_path / "night", CampaignRecords(campaign, trials=[*TRIALS, failed]))
     block = nightshift("lineage", root, "--json").document["block"]
-    assert "## When out of ideas: 5 trials without a keep" in block and "## Last 1\n- trial 5" in block
+    assert "## When out of ideas: 5 trials without a keep" in block and "# Lineage\n" in block
 
 
 def test_a_specialist_has_a_block_of_its_own(tmp_path: Path) -> None:
@@ -109,8 +109,7 @@ def test_a_specialist_has_a_block_of_its_own(tmp_path: Path) -> None:
     root = make_night(tmp_path / "night", CampaignRecords(campaign, trials=mine))
     document = nightshift("lineage", root, "--for", "architecture", "--json").document
     assert document.keys() == {"block", "sha256"} and document["sha256"] == lineage_sha256(document["block"])
-    assert "For architecture (knobs: depth, width)" in document["block"] and "## Your last 1" in document["block"]
-    assert "matrix_lr" not in document["block"]
+    assert "## For architecture\n- last proposed trial 1: depth=4" in document["block"]
     unknown = nightshift("lineage", root, "--for", "architect")
     assert unknown.code == 1
     assert "no specialist 'architect' (did you mean 'architecture'?) — its task.toml has architecture" in unknown.err

@@ -50,7 +50,8 @@ def test_what_always_fits_is_shown_and_others_share_the_rest() -> None:
     text = fit("# H", [long, short, always], 100)
     assert "- one\n- two\n" in text
     assert "- a\n- b\n- c\n" in text, "three lines of each before more of any"
-    assert fit("# H", [always, long], 1).endswith("## Best\n- one\n- two\n\n(no room for: Long)\n")
+    assert fit("# H", [always, long], 1).endswith("## Best\n- one\n- two\n\n(no room for: 1 of the sections)\n")
+    assert fit("# H", [always, long], 40).endswith("## Best\n- one\n- two\n\n(no room for: Long)\n")
 
 
 def test_lines_that_were_never_made_are_counted_too() -> None:
