@@ -84,7 +84,7 @@ def test_every_reader_copes_with_a_discard_without_a_metric(night: tuple[Path, l
     with Reader.open(root / ".nightshift" / "snapshot") as reader:
         campaign_id = trials[0].campaign_id
         assert reader.trials(campaign_id) == trials
-        block = render_lineage(reader, campaign_id)
+        block = render_lineage(reader, campaign_id, settled_by=1)
         assert "decay: 0.5 hopeless at " in block
         assert "decay=0.5 → discard, hopeless at " in block
         assert any("decay=0.5 does not help: hopeless at " in lesson.text for lesson in reader.lessons(campaign_id))
