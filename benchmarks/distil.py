@@ -3,11 +3,13 @@
     python benchmarks/distil.py [--tables 240] [--seeds 3] [--json]
     python benchmarks/distil.py --on-table cpu-gpt [--pairs 30] [--trials 40] [--seeds 3] [--json]
     python benchmarks/distil.py --trajectory FILE --menu FILE [--base smollm2 [--work DIR]] [--seeds 3] [--json]
+    python benchmarks/distil.py --own DIR... --base smollm2 [--json]
 
 Without a log: embedded students of eight campaigns of `tpe` are paired with it, and with `random`, on tasks of families
 that none was trained on; with `--on-table` on a recorded one. With a log: students of its first trials say what its
 last eight were, beside counts and a conditional logit. With a language model (`--base`) its adapters take part: token
-by token and listwise, and untuned.
+by token and listwise, and untuned. With logs of one's own, an adapter of each says what the last eight of that log
+were, with its temperature and without: recipes are chosen on these.
 """
 
 import argparse
@@ -61,6 +63,7 @@ def main() -> None:
     parser.add_argument("--menu", type=Path, help="its menu")
     parser.add_argument("--base", help="a language model to adapt, too: smollm2")
     parser.add_argument("--work", type=Path, help="folder of its students; those in it are not trained again")
+    parser.add_argument("--own", nargs="+", metavar="DIR", help="workspaces of one's own nights")
     parser.add_argument("--tables", type=int, default=240)
     parser.add_argument("--on-table", help="a recorded table, in place of synthetic ones")
     parser.add_argument("--pairs", type=int, default=30, help="campaigns on it")
@@ -73,6 +76,12 @@ def main() -> None:
             raced = measure_on_table(options.on_table, options.pairs, options.trials, options.seeds, Path(folder))
         found: dict[str, Any] = {"races": raced}
         lines = [line for seed, race_found in enumerate(raced) for line in _on_table(seed, race_found)]
+    elif options.own is not None:
+        from benchmarks.students.language import calibrated_or_not
+
+        with tempfile.TemporaryDirectory() as folder:
+            found = calibrated_or_not(options.own, options.base or "smollm2", options.work or Path(folder))
+        lines = [line for source, figures in found.items() for line in _own(source, figures)]
     elif options.trajectory is not None:
         with tempfile.TemporaryDirectory() as folder:
             work = options.work or Path(folder)
@@ -98,6 +107,12 @@ def _raced(name: str, f: dict[str, Any]) -> str:
     return (
         f"{name:26} nll {f['nll']:.2f} [{f['nll_low']:.2f}, {f['nll_high']:.2f}]  knob {f['knob_match']:.2f}  {entropy}"
     )
+
+
+def _own(source: str, found: dict[str, Any]) -> list[str]:
+    trained = f"{found['train']} trials to train on, {found['train_cpu_s']:.0f} s of CPU"
+    head = f"{source}: {trained}, temperature {found['temperature']:.2f}"
+    return [head, *(f"  {_raced(name, found[name])}" for name in ("with", "without"))]
 
 
 def _on_table(seed: int, found: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from agents.local.card import CARD, read_card
 from agents.local.language_base import LanguageBase, load_base, with_adapter
 from agents.local.language_scorer import Encoder, LanguageScorer, option_logs
 from agents.local.student import load_student
+from cli.inputs.corpora import make_corpus
 from studies.distil.corpus import Corpus
 from studies.distil.files import corpus_sha256
 from studies.distil.language.check import log_one_by_one
 from studies.distil.language.recipe import LanguageObjective, LanguageRecipe
 from studies.distil.language.students import train_language_student
+from studies.distil.race import race
 from studies.distil.racers import DistributionRacer
 from studies.distil.views import heldout_choices
 
@@ -43,6 +46,23 @@ def students(
             student = load_student(home)
             racers.append(DistributionRacer(name, student.scorer, student.card.temperature))
     return racers, training
+
+
+def calibrated_or_not(sources: Sequence[str], base: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """One student for each log, of its first trials: what it says of the last ones with its temperature and without."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, source in enumerate(sources):
+        corpus, home = make_corpus([source], None), folder / f"own-{number}"
+        card = train_language_student(corpus, home, base, LanguageRecipe())
+        scorer = load_student(home).scorer
+        racers = [DistributionRacer("with", scorer, card.temperature), DistributionRacer("without", scorer)]
+        found[source] = {
+            "train": len(corpus.train),
+            "temperature": card.temperature,
+            "train_cpu_s": card.metrics["train_cpu_s"],
+            **race(corpus, racers)["proposers"],
+        }
+    return found
 
 
 def costs(corpus: Corpus, base: str, student: Path, repeats: int = 3) -> dict[str, Any]:
