@@ -11,7 +11,8 @@ what concerns one specialist stand behind it.
 """
 
 import hashlib
-from collections.abc import Collection
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -89,16 +90,15 @@ class Lineage:
             settled_by: how many trials the first part takes in at a time; 1: it has all of them.
         """
         view = None if specialist is None else View(specialist, frozenset(knobs))
-        now = self._rows(view, config)
-        last = _settled_at(now, settled_by)
-        self._settled.update([trial for trial in self._source.trials(self._campaign_id) if trial.seq <= last])
-        known = self._settled.by_id
-        lessons = [lesson for lesson in now.lessons if lesson.trial_id in known]
+        trials = self._source.trials(self._campaign_id)
+        now = self._rows(trials, view, config)
+        self._settled.update(trials[: bisect_right(trials, _settled_at(now, settled_by), key=_seq)])
+        lessons = now.lessons[: _lessons_of(self._settled, now.lessons)]
         return _render(replace(now, digest=self._settled, lessons=lessons, view=None), now)
 
-    def _rows(self, view: View | None, config: LineageConfig | None) -> LineageRows:
+    def _rows(self, trials: list[Trial], view: View | None, config: LineageConfig | None) -> LineageRows:
         source, campaign = self._source, self._source.campaign(self._campaign_id)
-        self._digest.update(source.trials(self._campaign_id))
+        self._digest.update(trials)
         baseline = self._digest.baseline
         best = self._digest.by_id.get(campaign.incumbent_trial_id or "", baseline)
         shown = {trial.trial_id for trial in (baseline, best) if trial is not None}
@@ -134,10 +134,20 @@ def lineage_sha256(text: str) -> str:
 
 def _settled_at(rows: LineageRows, every: int) -> int:
     """The number of the last trial that the first part of the block has: the incumbent's, or a multiple beyond it."""
+    trials = rows.digest.trials
     start = -1 if rows.best is None else rows.best.seq
-    later = [trial.seq for trial in rows.digest.trials if trial.seq > start]
-    whole = len(later) // every * every
-    return later[whole - 1] if whole else start
+    first = bisect_right(trials, start, key=_seq)
+    whole = (len(trials) - first) // every * every
+    return trials[first + whole - 1].seq if whole else start
+
+
+def _seq(trial: Trial) -> int:
+    return trial.seq
+
+
+def _lessons_of(digest: Digest, lessons: Sequence[Lesson]) -> int:
+    """How many of the lessons, oldest first, are of a digest's trials or stand before those."""
+    return next((n for n in range(len(lessons), 0, -1) if lessons[n - 1].trial_id in digest.by_id), 0)
 
 
 def _render(then: LineageRows, now: LineageRows) -> str:

@@ -295,7 +295,7 @@ def test_lessons_are_those_of_earlier_trials_each_once():
     gone = lesson(knob_trial(99, "depth", 4), "of nothing that is told")
     block = told_with([BASELINE, *trials], [gone, *lessons], last=3)
     texts = ["of 4", "twice", *(f"of {seq}" for seq in range(6, 12))]
-    assert part(block, "Lessons") == [*(f"- {text}" for text in texts), "- … and 3 more"]
+    assert part(block, "Lessons") == [*(f"- {text}" for text in texts), "- … and 4 more"]
 
 
 def test_it_is_stuck_only_after_so_many_trials_without_a_keep():

@@ -87,8 +87,9 @@ def test_counting_on_equals_counting_from_nothing(data: st.DataObject) -> None:
     lineages = [Lineage(night.source, CAMPAIGN.campaign_id) for _ in range(2)]
     for _ in range(data.draw(st.integers(1, 25))):
         night.step()
-        for lineage, config in zip(lineages, (STUCK, CALM), strict=True):
-            assert lineage.render(config=config) == render_lineage(night.source, CAMPAIGN.campaign_id, config)
+        for lineage, config, every in zip(lineages, (STUCK, CALM), (3, 10), strict=True):
+            plain = render_lineage(night.source, CAMPAIGN.campaign_id, config, settled_by=every)
+            assert lineage.render(config=config, settled_by=every) == plain
 
 
 @settings(max_examples=examples(60), deadline=None)
