@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from graph.campaign.disqualified import undone_commits
 from graph.campaign.result import is_measured, planned_measurements, unfinished_result
+from graph.measuring.judging import first_seed
 from graph.services import Services
 from graph.watching.events import Observer
 from graph.watching.resume_point import ResumePoint, Step
@@ -70,8 +71,9 @@ def _in_search(services: Services, trial: Trial) -> ResumePoint:
             stored=len(done),
         )
     if trial.phase is Phase.RAILED:
+        seed = first_seed(services, trial)
         return ResumePoint(
-            step=Step.TRAIN, trial_seq=trial.seq, attempt=trial.attempt, target_seq=trial.seq, seed_index=0
+            step=Step.TRAIN, trial_seq=trial.seq, attempt=trial.attempt, target_seq=trial.seq, seed_index=seed
         )
     return ResumePoint(step=Step.DECIDE, trial_seq=trial.seq, attempt=trial.attempt, stored=len(done))
 

@@ -9,7 +9,7 @@ from memory.keep.comparable import points_of
 from memory.keep.evidence import Decision, Evidence
 from memory.keep.rules import simpler_rule
 from memory.keep.simpler import Size, as_simplification, best_of, saving
-from memory.records import SIMPLER, Measurement, Trial
+from memory.records import SIMPLER, Measurement, Purpose, Trial
 from rails.source.edits import program_size
 
 
@@ -21,6 +21,19 @@ class Judgement:
     evidence: Evidence
     incumbent_trial_id: str | None
     """Whom the candidate was held against, and who is measured when the decision asks for the incumbent."""
+
+
+def first_seed(services: Services, trial: Trial) -> int:
+    """With which seed a candidate is measured first: as the rule asks that has seen nothing of it.
+
+    On a clock that is the incumbent's newest, or a new one: the first ones may be too old to count. A trial that is
+    gone through again begins where it began.
+    """
+    begun = [m for m in services.store.measurements(trial.trial_id) if m.purpose is Purpose.SEARCH]
+    if begun:
+        return min(begun, key=lambda measurement: measurement.started_at).seed_index
+    asked = services.rule_for(trial).decide(evidence_for(services, trial))
+    return asked.seed_index or 0 if asked.target == "candidate" else 0
 
 
 def judge(services: Services, trial: Trial, coming: Measurement | None = None) -> Judgement:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from graph.asking.calls import stored_reply
+from graph.measuring.judging import first_seed
 from graph.services import Services
 from graph.state import Route, TrialState, Update
 from memory.git.ratchet import commit_message
@@ -39,7 +40,7 @@ def check_rails(services: Services, state: TrialState) -> Update:
     if superseded not in {None, trial.candidate_commit}:
         services.ratchet.discard(str(superseded))  # a repair: nothing asks for the program that crashed any more
     services.observer.railed(trial, None, None)
-    return {"route": Route.PASSED, "target_trial_id": trial.trial_id, "seed_index": 0}
+    return {"route": Route.PASSED, "target_trial_id": trial.trial_id, "seed_index": first_seed(services, trial)}
 
 
 def _refused(services: Services, state: TrialState, trial: Trial, rail: str | None, reason: str | None) -> Update:
