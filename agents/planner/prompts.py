@@ -112,7 +112,7 @@ def _tool_line(tool: BaseTool) -> str:
 
 
 def user_message(context: ProposalContext, briefing: Briefing, spent_tokens: int) -> str:
-    """Policy, task, menu, specialists, program, lineage, whose turn it is, and what went wrong: divided by blank lines.
+    """Policy, menu, task, specialists, program, lineage, whose turn it is, and what went wrong: divided by blank lines.
 
     Args:
         context: what is proposed for.
@@ -124,8 +124,8 @@ def user_message(context: ProposalContext, briefing: Briefing, spent_tokens: int
     rest = max(0, briefing.room_tokens - spent_tokens - count_tokens(menu) - count_tokens(everybody) - 100)
     sections = [
         f"# Research policy (program.md)\n\n{_policy(context.program_md.strip(), int(POLICY_SHARE * rest))}",
-        _task_section(context),
         menu,
+        _task_section(context),
         *([everybody] if everybody else []),
         _source_section(context, int(SOURCE_SHARE * rest), briefing),
     ]

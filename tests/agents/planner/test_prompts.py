@@ -69,8 +69,8 @@ def test_sections_stand_from_what_never_changes_to_what_always_does() -> None:
     task = make_task(modes=("knob", "diff"), specialists=specialists)
     context = make_context(task, lineage=BLOCK, feedback=feedback, crash="boom", attempt=1)
     text = user_text(context, specialist="deep", offer="# Offered")
-    assert text.startswith("# Research policy (program.md)\n\n# Policy\n\nTry small things first.\n\n# Task")
-    order = ["Try small", "# Task", "# Menu", "# The specialists", "# The incumbent", BLOCK, "# This is trial 1 of 12"]
+    assert text.startswith("# Research policy (program.md)\n\n# Policy\n\nTry small things first.\n\n# Menu")
+    order = ["Try small", "# Menu", "# Task", "# The specialists", "# The incumbent", BLOCK, "# This is trial 1 of 12"]
     order += ["# You are the specialist: deep\n\n# Offered", "boom", "# Refused", "Propose the"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)

@@ -185,7 +185,7 @@ def block_in(request: Received) -> str:
     text = request.user_text
     assert text.startswith("# Research policy (program.md)\n\n# Policy\n\nLower is better.")
     chunk = text[text.index("# Lineage") :]
-    for after in ("\n\n# Task", "\n\n# The last candidate", "\n\n# Refused attempts"):
+    for after in ("\n\n# This is trial", "\n\n# The last candidate", "\n\n# Refused attempts"):
         chunk = chunk.split(after)[0]
     return chunk
 
