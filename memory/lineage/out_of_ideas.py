@@ -22,7 +22,7 @@ OPPOSITES_SHOWN = 3
 EXTREMES_SHOWN = 4
 REMOVALS_SHOWN = 3
 GAPS_SHOWN = 3
-SHOWN_TO_ONE = 4
+SHOWN_TO_ONE = 3
 """Ideas that one specialist is told."""
 
 

@@ -29,7 +29,7 @@ NEAR_SHOWN = 8
 FAILURES_SHOWN = 20
 CODE_SHOWN = 12
 LESSONS_SHOWN = 8
-OWN_SHOWN = 3
+OWN_SHOWN = 2
 
 
 def heading(rows: LineageRows) -> str:
