@@ -164,5 +164,6 @@ def _render(then: LineageRows, now: LineageRows) -> str:
     ]
     most = now.config.max_tokens
     first = fit(sections.heading(then), settled, max(0, min(int(SETTLED_SHARE * most), most - NOW_TOKENS)))
-    after = [sections.since(then, now), sections.state(now), sections.own(now), out_of_ideas(now)]
+    own = [] if now.view is None else [sections.own(now, now.view)]
+    after = [sections.since(then, now), sections.state(now), *own, out_of_ideas(now)]
     return first + fit("", after, most - count_tokens(first)).removeprefix("\n")

@@ -20,6 +20,7 @@ from memory.lineage.trial_text import (
     percent,
     short,
 )
+from memory.lineage.view import View
 from memory.records import Trial
 from rails.status import FINISHED
 from rails.text import UNCORRECTED, measured
@@ -131,16 +132,12 @@ def since(then: LineageRows, now: LineageRows) -> Section:
     return _section("Since then", 1, lines, newest_first=True, enough=len(lines))
 
 
-def own(rows: LineageRows) -> Section:
-    """What one specialist proposed last, in one line; none for nobody in particular."""
-    view = rows.view
-    if view is None:
-        return _section("For nobody in particular", 9, [])
+def own(rows: LineageRows, view: View) -> Section:
+    """What the specialist who reads the block proposed last, in one line."""
     trials = [trial for trial in rows.digest.trials if view.owns(trial)][-OWN_SHOWN:]
     told = "; ".join(f"trial {trial.seq}: {edit_text(trial)} → {_code_outcome(trial)}" for trial in trials)
-    return _section(
-        f"For {short(view.specialist, 64)}", 3, [f"- last proposed {told}"] if told else ["- nothing proposed yet"]
-    )
+    line = f"- last proposed {told}" if told else "- nothing proposed yet"
+    return _section(f"For {short(view.specialist, 64)}", 3, [line])
 
 
 def lessons(rows: LineageRows) -> Section:
