@@ -187,6 +187,13 @@ class Services:
         finally:
             del self.hands[trial.trial_id]
             hand.close()
+            if apart is None:
+                self.drop_ahead()
+
+    def drop_ahead(self) -> None:
+        """End the trainings that were begun ahead and will not be asked for."""
+        if self.trainer.beside is not None:
+            self.trainer.beside.drop()
 
     def wait_while_paused(self) -> None:
         """Wait for as long as somebody wants the loop to, or until it is asked to stop; it counts into no limit."""

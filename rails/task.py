@@ -114,8 +114,11 @@ class TrialConfig(Table):
     device: _Device = "auto"
     threads: int = Field(default=0, ge=0, le=4096)
     """0: all cores."""
+    side_by_side: int = Field(default=1, ge=1, le=64)
+    """Trainings of one program at once, on seeds that are most likely asked for next: as many as cores allow, on a CPU
+    and not by the wall clock."""
     memory_bytes: int = Field(default=0, ge=0, le=2**60)
-    """0: 80 % of what the machine has."""
+    """0: 80 % of what the machine has, for all trials that run at once."""
 
 
 class BaselineConfig(Table):

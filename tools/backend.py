@@ -60,6 +60,27 @@ class Trained(Protocol):
     ) -> None: ...
 
 
+class Beside(Protocol):
+    """Trainings that run beside the one that is waited for, on cores that it has no use for."""
+
+    @property
+    def room(self) -> int:
+        """How many there may be."""
+        ...
+
+    def begin(self, program: str, seed: int) -> None:
+        """Begin one before the next `train`, unless it is begun already or there is no room.
+
+        Raises:
+            TrialError: interrupted.
+        """
+        ...
+
+    def drop(self) -> None:
+        """End all that were begun and not taken."""
+        ...
+
+
 T = TypeVar("T", bound=Trained)
 
 
@@ -144,6 +165,19 @@ class Backend(Protocol[T]):
 
         Raises:
             TrialError: it crashed, diverged, overran its budget or was interrupted.
+        """
+        ...
+
+    @property
+    def beside(self) -> Beside | None:
+        """Trainings that are begun before they are asked for; None where there is one at a time."""
+        ...
+
+    def take_trained(self, program: str, seed: int) -> T | None:
+        """What `train` would give, of a training that was begun beside another; None when there is none.
+
+        Raises:
+            TrialError: as for `train`.
         """
         ...
 

@@ -16,6 +16,7 @@ from rails.errors import TrialError
 from rails.status import Status
 from rails.task import GptTask
 from tools.backend import Score
+from tools.beside import TrainingsBeside, room_beside
 from trainer.budget import Budget, BudgetKind, Caps, Pace, Usage, caps_for, wall_cap_s
 from trainer.data.prepare import PreparedData
 from trainer.data.shards import load_eval_set, read_meta
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["GptBackend", "Progress", "TrainOutcome", "TrainedModel"]
 
 _MEMORY_SHARE = 0.8
-"""What a trial may take of the machine unless the task says otherwise."""
+"""What the trials that run at once may take of the machine unless the task says otherwise."""
 
 
 class TrainedModel:
@@ -114,6 +115,9 @@ class GptBackend:
         self._texts = dict[str, HeldBack]()
         self._processes = dict[TrialProcess, bool]()
         """Those that train, are scored or wait for it; and whether they train."""
+        room = room_beside(task, hardware)
+        self.beside = TrainingsBeside(room, lambda *of: self._launch(self._spec(*of)), self._note_end) if room else None
+        """Trainings that are begun before they are asked for; None where there is one at a time."""
         self._stop_at = math.inf
         """When everything is over, by the monotonic clock; before it only what was trained may still be scored."""
 
@@ -136,7 +140,11 @@ class GptBackend:
     def memory_limit_bytes(self) -> int:
         """What one trial may use, host memory on a CPU and device memory on a GPU."""
         whole = self._hardware.device_memory_bytes or self._hardware.memory_bytes
-        return self._task.trial.memory_bytes or int(_MEMORY_SHARE * whole)
+        return self._task.trial.memory_bytes or self._share_of(whole)
+
+    def _share_of(self, memory_bytes: int) -> int:
+        """One trial's, of what all that run at once may take."""
+        return int(_MEMORY_SHARE * memory_bytes) // (1 + (self.beside.room if self.beside else 0))
 
     @property
     def _threads(self) -> int:
@@ -162,12 +170,29 @@ class GptBackend:
         process = self._launch(self._spec(program, seed), on_progress)
         try:
             outcome = process.train()
+            self._note_end(process, trained=True)
+            if self.beside is not None:
+                self.beside.wait(process)
         except BaseException:
             process.close()
             self._forget(process)
             raise
-        self._processes[process] = False
         return TrainedModel(process, outcome, self._forget)
+
+    def take_trained(self, program: str, seed: int) -> TrainedModel | None:
+        """The model of a training that was begun beside another; None: there is none of this program and seed.
+
+        Raises:
+            TrialError: as for `train`.
+        """
+        taken = None if self.beside is None else self.beside.take(program, seed)
+        return None if taken is None else TrainedModel(*taken, self._forget)
+
+    def _note_end(self, process: TrialProcess, trained: bool) -> None:
+        """Of a training: its process waits now to be scored, or is gone."""
+        self._processes[process] = False
+        if not trained:
+            self._forget(process)
 
     def try_out(self, program: str, seed: int) -> None:
         """Have `program` make one step and answer once, in a fresh process like that of a training: seconds.
@@ -317,6 +342,8 @@ class GptBackend:
 
     def close(self) -> None:
         """End the process that trials are started from. Models that wait to be scored are closed by their holders."""
+        if self.beside is not None:
+            self.beside.drop()
         if self._launcher is not None:
             self._launcher.close()
 
@@ -357,7 +384,7 @@ class GptBackend:
             hidden=self._data.hidden,
             vocab_size=self._data.vocab_size,
             eval_seq_len=data.eval_seq_len,
-            limits=Limits(memory_bytes=trial.memory_bytes or int(_MEMORY_SHARE * self._hardware.memory_bytes)),
+            limits=Limits(memory_bytes=trial.memory_bytes or self._share_of(self._hardware.memory_bytes)),
         )
 
 

@@ -22,6 +22,7 @@ class UnpairedRule:
     """The rule, for `benchmarks/keep_rule.py`."""
 
     name = "unpaired"
+    most_measurements = CAP
 
     def decide(self, evidence: Evidence) -> Decision:
         """Give up, ask for the measurement that tells most, or keep."""

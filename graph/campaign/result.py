@@ -7,6 +7,8 @@ that has been done in this store is counted, for a text that is looked at again 
 """
 
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from graph.campaign.disqualified import found_out, undo_keep, undone_keeps
@@ -77,6 +79,8 @@ def measure_result(services: Services, stop_reason: str) -> str:
         return INTERRUPTED
     except UserError as error:
         trouble = error.what
+    finally:
+        services.drop_ahead()
     result = _result(services, trouble)
     _store(services, {**result, "stop_reason": stop_reason})
     for failure in result["failures"]:
@@ -87,15 +91,18 @@ def measure_result(services: Services, stop_reason: str) -> str:
 def planned_measurements(services: Services) -> list[tuple[Trial, int]]:
     """Whom to measure with which seed, in this order; nothing when the incumbent is the baseline.
 
-    The baseline is the first of all: what the incumbent may cost on the test text is held against it.
+    In turn, as many seeds at a time as are trained side by side. The baseline is the first of all: what the incumbent
+    may cost on the test text is held against it.
     """
     baseline, incumbent = services.store.trial_by_seq(services.campaign_id, 0), _kept_incumbent(services)
     if baseline is None or incumbent is None:
         return []
     plan: list[tuple[Trial, int]] = []
-    for number in range(services.task.final.seeds):
-        pair = (baseline, incumbent) if number % 2 == 0 else (incumbent, baseline)
-        plan += [(target, FIRST_SEED + number) for target in pair]
+    seeds, beside = range(FIRST_SEED, FIRST_SEED + services.task.final.seeds), services.trainer.beside
+    at_once = 1 if beside is None else 1 + beside.room
+    for turn, first in enumerate(range(0, len(seeds), at_once)):
+        pair = (baseline, incumbent) if turn % 2 == 0 else (incumbent, baseline)
+        plan += [(target, seed) for target in pair for seed in seeds[first : first + at_once]]
     return plan
 
 
@@ -115,12 +122,14 @@ def _measure_all(services: Services, stop_reason: str) -> tuple[Trial, Measureme
     services.publish()
     if (cheat := found_out(services)) is not None:
         return cheat
-    for target, seed_index in planned_measurements(services):
+    plan = planned_measurements(services)
+    for number, (target, seed_index) in enumerate(plan):
         if services.stop.requested:
             raise TrialError(Status.INTERRUPTED, "interrupted between two measurements of the result")
         if not is_measured(services, target, seed_index):
             services.observer.measuring_result(target, seed_index)
-            measure(services, target, seed_index, Purpose.FINAL, NODE)
+            _, next_ones = next(groupby(plan[number:], key=itemgetter(0)))
+            measure(services, target, seed_index, Purpose.FINAL, NODE, [seed for _, seed in next_ones][1:])
         measured = stored_measurement(services, target, seed_index)
         if measured is not None and measured.status is Status.DISQUALIFIED:
             return target, measured

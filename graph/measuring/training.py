@@ -1,8 +1,10 @@
 """Trains one program with one seed in a process of its own; the model then waits to be scored."""
 
 import time
+from collections.abc import Sequence
 
 from graph.limits.meters import EnergyPart
+from graph.measuring.ahead import begin_ahead
 from graph.measuring.attempts import ever_scored, fail, halt
 from graph.measuring.early_stop import HopelessError, watch_for
 from graph.services import Services
@@ -13,10 +15,19 @@ from rails.errors import HaltError, TrialError
 from tools.backend import Progress
 
 
-def run_training(services: Services, trial: Trial, target: Trial, measurement: Measurement) -> None:
+def run_training(
+    services: Services, trial: Trial, target: Trial, measurement: Measurement, ahead: Sequence[int] = ()
+) -> None:
     """Train `target`'s program on behalf of `trial`: afterwards the model waits to be scored, or it is stored why not.
 
-    A program with new code is tried out on one step before its first training.
+    A program with new code is tried out on one step before its first training. What was trained ahead is waited for.
+
+    Args:
+        services: of the campaign.
+        trial: on whose behalf.
+        target: whose program.
+        measurement: as it was begun.
+        ahead: seeds with which the program will likely be measured next: trained beside it, as far as there is room.
 
     Raises:
         TrialError: interrupted, and to be made when the campaign goes on; see `fail`.
@@ -42,9 +53,13 @@ def run_training(services: Services, trial: Trial, target: Trial, measurement: M
                 services.trainer.try_out(program, measurement.seed)
                 hand.waited(Node.TRAIN, part, time.monotonic() - started)
             part, started, begun_s = "train", time.monotonic(), clock_s()
-            model = services.trainer.train(program, measurement.seed, report)
+            model = taken = services.trainer.take_trained(program, measurement.seed)
+            if model is None:
+                begin_ahead(services, program, ahead)
+                model = services.trainer.train(program, measurement.seed, report)
     except (TrialError, HopelessError) as ended:
         seconds = clock_s() - begun_s
+        services.drop_ahead()
         hand.waited(Node.TRAIN, part, time.monotonic() - started)
         if isinstance(ended, TrialError):
             fail(services, trial, measurement, ended, seconds)
@@ -54,8 +69,10 @@ def run_training(services: Services, trial: Trial, target: Trial, measurement: M
     except HaltError as error:
         halt(services, trial, measurement, error)
     hand.models[measurement.measurement_id] = model
-    hand.waited(Node.TRAIN, "startup", model.startup_s)
-    hand.waited(Node.TRAIN, "train", time.monotonic() - started if services.trainer.deterministic else model.train_s)
+    waited_s = time.monotonic() - started
+    startup_s = model.startup_s if taken is None else 0.0
+    hand.waited(Node.TRAIN, "startup", startup_s)
+    hand.waited(Node.TRAIN, "train", waited_s if services.trainer.deterministic else waited_s - startup_s)
 
 
 def _is_to_be_tried_out(services: Services, trial: Trial, target: Trial) -> bool:

@@ -1,6 +1,7 @@
 """train: one sandboxed process trains one program with one seed under the parent's clock."""
 
 from graph.limits.disk import require_room
+from graph.measuring.ahead import seeds_ahead
 from graph.measuring.attempts import (
     given_up,
     new_measurement,
@@ -33,7 +34,7 @@ def train(services: Services, state: TrialState) -> Update:
             with services.store.transaction():
                 services.store.open_measurement(measurement)
                 services.store.update_trial(trial.trial_id, phase=Phase.RUNNING)
-            run_training(services, trial, target, measurement)
+            run_training(services, trial, target, measurement, seeds_ahead(services, trial, target, seed_index))
     after = stored_measurement(services, target, seed_index)
     if after is None:
         raise ValueError(f"the measurement of trial {target.seq} with seed {seed_index} is not in the store")

@@ -101,6 +101,11 @@ class KeepRule(Protocol):
         """The rule's name in task.toml."""
         ...
 
+    @property
+    def most_measurements(self) -> int:
+        """Most measurements of one candidate."""
+        ...
+
     def decide(self, evidence: Evidence) -> Decision:
         """What the evidence asks for: keep, discard, or one more measurement."""
         ...
@@ -152,6 +157,28 @@ def next_seed(evidence: Evidence) -> int:
 def new_seed(evidence: Evidence) -> int:
     """The smallest seed beyond all that either side has."""
     return 1 + max((seed for seed, _ in (*evidence.candidate, *evidence.incumbent)), default=-1)
+
+
+def likely_next(evidence: Evidence, target: Target, seed_index: int, most: int) -> list[int]:
+    """With which seeds a program is likely measured again, when it has been with this one and nothing spoke against it.
+
+    A guess, for whoever wants to begin early: a rule asks for what it asks for. A candidate goes on on seeds that the
+    incumbent has, on a clock the newest first; an incumbent on those of the candidate, and on a clock on new ones,
+    which the candidate follows it to.
+
+    Args:
+        evidence: before that measurement.
+        target: whose it is.
+        seed_index: its seed.
+        most: measurements of one candidate.
+    """
+    theirs, ours = [{seed for seed, _ in points} for points in (evidence.incumbent, evidence.candidate)]
+    mine, other = (ours, theirs) if target == "candidate" else (theirs, ours)
+    known = sorted(other - mine - {seed_index}, reverse=evidence.on_clock)
+    beyond = 1 + max(mine | other | {seed_index})
+    new = list(range(beyond, beyond + most)) if evidence.on_clock == (target == "incumbent") else []
+    left = most - len(ours | {seed_index} if target == "candidate" else ours | ({seed_index} - theirs))
+    return [*known, *new][: max(0, left)]
 
 
 def _measure(target: Target, seed_index: int, reason: str, rule: str) -> Decision:

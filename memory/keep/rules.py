@@ -24,7 +24,7 @@ class ThresholdRule:
 
     def __init__(self, *, min_gain: float, max_measurements: int) -> None:
         self._min_gain = min_gain
-        self._max_measurements = max_measurements
+        self.most_measurements = max_measurements
 
     def decide(self, evidence: Evidence) -> Decision:
         """Discard below the threshold; above it ask for further shared seeds up to the cap, then keep."""
@@ -39,7 +39,7 @@ class ThresholdRule:
         if missing:
             ask = ("incumbent", missing[0])
             return conclude("measure", found, evidence, f"{needed}; measuring the incumbent", rule=self.name, ask=ask)
-        if len({seed for seed, _ in evidence.candidate}) < self._max_measurements:
+        if len({seed for seed, _ in evidence.candidate}) < self.most_measurements:
             ask = ("candidate", next_seed(evidence))
             return conclude("measure", found, evidence, f"{needed}; measuring again", rule=self.name, ask=ask)
         return conclude("keep", found, evidence, needed, rule=self.name)
@@ -49,6 +49,7 @@ class StrictRule:
     """Keeps iff the candidate's mean over the shared seeds is better, by however little."""
 
     name = "strict"
+    most_measurements = 1
 
     def decide(self, evidence: Evidence) -> Decision:
         """One shared measurement, then keep or discard."""

@@ -79,7 +79,7 @@ class SequentialRule:
     name = "sequential"
 
     def __init__(self, *, max_measurements: int) -> None:
-        self._cap = max_measurements
+        self.most_measurements = max_measurements
 
     def decide(self, evidence: Evidence) -> Decision:
         """Give up, ask for the measurement that tells most, or keep."""
@@ -100,7 +100,7 @@ class SequentialRule:
             "keep_level": look.keep_level,
             "futility_bound": look.futility_bound,
             "control_bound": CONTROL_BOUND if evidence.on_clock else None,
-            "cap": self._cap,
+            "cap": self.most_measurements,
         }
         return replace(decision, evidence={**decision.evidence, **stated})
 
@@ -111,10 +111,10 @@ class SequentialRule:
         missing = seeds_without(evidence.candidate, evidence.incumbent)
         if n > 1 and missing and (evidence.on_clock or len(evidence.incumbent) < INCUMBENT_CAP):
             return "measure", "; measuring the incumbent", ("incumbent", missing[0])
-        enough = min(FIRST_KEEP, self._cap)
+        enough = min(FIRST_KEEP, self.most_measurements)
         if n >= enough and look.proven and look.controlled:
             return "keep", ", proven", None
-        if n >= self._cap:
+        if n >= self.most_measurements:
             return "discard", f", not proven after {n} measurements", None
         return _next_pair(evidence, look, control=look.proven and n >= enough - 1)
 

@@ -120,12 +120,13 @@ class Launcher:
         self.close()
 
     def _fork(self, order: Order, group: ControlGroup | None, output: int, pass_fds: Sequence[int]) -> ForkedChild:
-        processes.watch_over_trials()
-        others = processes.present()
         lifeline, ours = os.pipe()
         try:
-            started = self._ask(order, lifeline, output, pass_fds)
-            processes.note_trial(started.supervisor)
+            with processes.census:
+                processes.watch_over_trials()
+                others = processes.present()
+                started = self._ask(order, lifeline, output, pass_fds)
+                processes.note_trial(started.supervisor)
             return ForkedChild(started, others, ours, group)
         except BaseException:
             os.close(ours)

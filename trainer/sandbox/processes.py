@@ -26,6 +26,7 @@ from trainer.sandbox.removal import remove_tree
 
 PR_SET_CHILD_SUBREAPER = 36
 END_WITHIN_S, POLL_S = 5.0, 0.001
+HOLD_WITHIN_S = 2.0
 DIE_WITHIN_S = 60.0
 """Freeing a hundred gigabytes takes seconds; a minute means that something hangs."""
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME")
@@ -34,6 +35,9 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 FIRST_FD = 3
 """A trial gets the descriptors that are passed to it under the numbers from here on."""
 
+census = threading.RLock()
+"""Held while a trial is launched and while orphans are looked for: from its launch until it is noted, a trial is a
+child of this process that another trial's end, on another thread, would take for an orphan of its own."""
 _trials: set[int] = set()
 """The children of this process that trials hang on: supervisors, and trials without one."""
 _servers: set[int] = set()
@@ -86,18 +90,19 @@ def spawn(
     shim = [sys.executable, "-I", "-S", str(Path(__file__).with_name("shim.py")), str(mortal)]
     shim.append(",".join(f"{number}={value}" for number, value in rlimits.items()))
     shim.append(",".join(map(str, pass_fds)))
-    watch_over_trials()
-    process = subprocess.Popen(
-        shim + program,
-        cwd=scratch,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        pass_fds=pass_fds,
-        start_new_session=True,
-    )
-    note_trial(process.pid)
+    with census:
+        watch_over_trials()
+        process = subprocess.Popen(
+            shim + program,
+            cwd=scratch,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+        note_trial(process.pid)
     return process
 
 
@@ -141,8 +146,9 @@ def end_strays(pid: int, others: frozenset[int]) -> None:
         if time.monotonic() > deadline:
             raise _undying(left[0])
         time.sleep(POLL_S)
-    if not _trials and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+    with census:
+        if not _trials and sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def discard(pid: int, others: frozenset[int]) -> None:
@@ -170,6 +176,39 @@ def wait_for_death(process: int, wait: Callable[[float], object]) -> None:
         raise _undying(process) from error
 
 
+def hold(members: Callable[[], list[int]]) -> bool:
+    """Stop processes where they are: they neither run nor hear anything until `let_go`; being killed they still are.
+
+    Args:
+        members: gives their ids, as they are now.
+
+    Returns:
+        Whether all of them stand still. One that forks meanwhile is followed for `HOLD_WITHIN_S`.
+    """
+    deadline = time.monotonic() + HOLD_WITHIN_S
+    while running := [pid for pid in members() if not _stands_still(pid)]:
+        for pid in running:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def let_go(members: Callable[[], list[int]]) -> None:
+    """Have held processes go on."""
+    for pid in members():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def _stands_still(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+    return True
+
+
 def present() -> frozenset[int]:
     """The children of this process, to be told from what a trial leaves to it."""
     return frozenset(children_of(os.getpid()))
@@ -179,10 +218,11 @@ def strays(others: frozenset[int]) -> list[int]:
     """Orphans of trials that this process has adopted: its children in foreign sessions, but for `others`."""
     own = os.getsid(0)
     found: list[int] = []
-    for pid in children_of(os.getpid()):
-        with suppress(ProcessLookupError):
-            if pid not in others | _trials | _servers and os.getsid(pid) != own:
-                found.append(pid)
+    with census:
+        for pid in children_of(os.getpid()):
+            with suppress(ProcessLookupError):
+                if pid not in others | _trials | _servers and os.getsid(pid) != own:
+                    found.append(pid)
     return found
 
 

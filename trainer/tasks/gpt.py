@@ -56,6 +56,7 @@ class Profile:
             device on CUDA.
         memory_of: what `memory` is about, for the comment in task.toml.
         threads: CPU threads of a trial; 0: all.
+        side_by_side: trainings of one program at once.
         baseline_seeds: measurements of the starting point.
         final_seeds: fresh seeds for the result.
     """
@@ -64,6 +65,7 @@ class Profile:
     budget_kind: Literal["seconds", "cpu_seconds"]
     budget_s: float
     threads: int
+    side_by_side: int
     baseline_seeds: int
     final_seeds: int
     corpus: str
@@ -177,6 +179,7 @@ PROFILES: dict[DeviceClass, Profile] = {
         budget_kind="cpu_seconds",
         budget_s=5.0,
         threads=1,
+        side_by_side=2,
         baseline_seeds=6,
         final_seeds=4,
         corpus="stdlib",
@@ -194,6 +197,7 @@ PROFILES: dict[DeviceClass, Profile] = {
         budget_kind="seconds",
         budget_s=300.0,
         threads=0,
+        side_by_side=1,
         baseline_seeds=3,
         final_seeds=2,
         corpus="stdlib",
@@ -223,6 +227,7 @@ def render_task_toml(profile: Profile) -> str:
         budget_kind=_quoted(profile.budget_kind),
         budget_s=profile.budget_s,
         threads=profile.threads,
+        side_by_side=profile.side_by_side,
         baseline_seeds=profile.baseline_seeds,
         final_seeds=profile.final_seeds,
         corpus=profile.corpus,
@@ -293,7 +298,9 @@ eval_tokens = {eval_tokens}        # validation tokens scored per measurement
 [trial]
 device = "{device}"
 threads = {threads}                 # CPU threads of a trial; 0: all
-memory_bytes = 0            # memory limit of a trial; 0: 80 % of the machine's
+side_by_side = {side_by_side}            # trainings of one program at once, on seeds likely asked for next: on a CPU
+                            # with cores to spare, and not on a budget of "seconds"
+memory_bytes = 0            # memory limit of a trial; 0: 80 % of the machine's, for all that run at once
 
 [baseline]
 seeds = {baseline_seeds}                   # measurements of the starting point; their spread is the noise

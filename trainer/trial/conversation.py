@@ -12,6 +12,7 @@ from rails.errors import TrialError
 from rails.status import Status
 from trainer.launch.child import Child
 from trainer.launch.output import last_error
+from trainer.sandbox import processes
 from trainer.trial.channel import Channel
 from trainer.trial.last_words import kind_of_error
 from trainer.trial.start import PROGRAM
@@ -168,6 +169,22 @@ class Conversation:
         self.end()
         self._channel.drain()
         raise TrialError(status, clean_line(self._about + what), detail=self._channel.output.tail())
+
+    def hold(self) -> None:
+        """Stop it where it is, with all that came of it, until `let_go`.
+
+        Raises:
+            TrialError: it does not stand still (`crash`). The process is gone then.
+        """
+        if not processes.hold(self._members):
+            self.fail(Status.CRASH, "killed: it could not be held while it waited to be scored")
+
+    def let_go(self) -> None:
+        """Have it go on."""
+        processes.let_go(self._members)
+
+    def _members(self) -> list[int]:
+        return self._child.processes(self._watchdog.limits.processes)
 
     def end(self) -> int:
         """Kill whatever is left of the process; how it ended. Idempotent."""

@@ -68,7 +68,7 @@ class TrialProcess:
             (self._scratch / PROGRAM).write_text(spec.source, encoding="utf-8")
             self._memory = SharedMemory(spec.layout)
             undo.callback(self._memory.close)
-            self._state = saved_state.create() if saved is None else _copied(saved)
+            self._state = saved_state.create() if saved is None else saved_state.copy_for_replica(saved)
             undo.callback(lambda: os.close(self._state))
             launched = time.monotonic()
             child, self._channel = start(
@@ -252,6 +252,18 @@ class TrialProcess:
         self._answer_s = self._answer_s or time.monotonic() - started
         return logits
 
+    def hold(self) -> None:
+        """After `train`: it stands still, with all that came of it, and hears nothing until `let_go`.
+
+        Raises:
+            TrialError: it does not (`crash`). The process is gone then.
+        """
+        self._talk.hold()
+
+    def let_go(self) -> None:
+        """Have it go on, to be asked."""
+        self._talk.let_go()
+
     def stop(self, grace_s: float = 0.0) -> None:
         """End the trial: `train`, `score` or `ask` raises `TrialError` (`interrupted`).
 
@@ -382,11 +394,3 @@ class TrialProcess:
             yield
         except OSError as error:
             self._talk.fail(Status.CRASH, f"killed: the memory that it is asked in cannot be used: {error.strerror}")
-
-
-def _copied(saved: int) -> int:
-    try:
-        return saved_state.copy(saved)
-    except OSError as error:
-        what = f"its replica failed: the state that it saved cannot be copied: {error.strerror}"
-        raise TrialError(Status.CRASH, what) from error

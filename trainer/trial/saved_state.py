@@ -78,6 +78,19 @@ def copy(fd: int) -> int:
     return fresh
 
 
+def copy_for_replica(fd: int) -> int:
+    """See `copy`.
+
+    Raises:
+        TrialError: no room for it (`crash`).
+    """
+    try:
+        return copy(fd)
+    except OSError as error:
+        what = f"its replica failed: the state that it saved cannot be copied: {error.strerror}"
+        raise TrialError(Status.CRASH, what) from error
+
+
 def seal_for_good(fd: int, *, writable: bool) -> None:
     """Fix the size of a memory file of ours, its content too unless it is `writable`, and keep others from sealing it.
 

@@ -25,11 +25,12 @@ class Watchdog:
     """Looks at one trial's processes, a few times a second at most.
 
     Attributes:
+        limits: what it may take.
         peak_rss_bytes: the most resident memory seen, of all its processes together.
     """
 
     def __init__(self, child: Child, scratch: Path, limits: Limits) -> None:
-        self._child, self._scratch, self._limits = child, scratch, limits
+        self._child, self._scratch, self.limits = child, scratch, limits
         self._memory = psutil.virtual_memory()
         self._free_disk = shutil.disk_usage(scratch).free
         self._files = _files(scratch)
@@ -42,13 +43,13 @@ class Watchdog:
         if now < self._next_check:
             return None
         self._next_check = now + CHECK_EVERY_S
-        processes = self._child.processes(self._limits.processes)
+        processes = self._child.processes(self.limits.processes)
         rss = sum(map(_rss, processes))
         self.peak_rss_bytes = max(self.peak_rss_bytes, rss)
-        if len(processes) > self._limits.processes:
-            return f"it started more than {self._limits.processes} processes"
-        if rss > self._limits.memory_bytes:
-            return f"it used {rss // MIB} MiB of memory, more than the limit of {self._limits.memory_bytes // MIB} MiB"
+        if len(processes) > self.limits.processes:
+            return f"it started more than {self.limits.processes} processes"
+        if rss > self.limits.memory_bytes:
+            return f"it used {rss // MIB} MiB of memory, more than the limit of {self.limits.memory_bytes // MIB} MiB"
         return self._machine()
 
     def note_peak(self) -> None:
@@ -61,16 +62,16 @@ class Watchdog:
     def _machine(self) -> str | None:
         memory, before = psutil.virtual_memory(), self._memory
         shared = getattr(memory, "shared", 0) - getattr(before, "shared", 0)  # Linux only
-        if shared > self._limits.memory_bytes:
+        if shared > self.limits.memory_bytes:
             return f"the machine's shared memory grew by {shared // MIB} MiB while it ran"
         if memory.available < (1 - SHARE) * before.available:
             return f"the machine has only {memory.available // MIB} MiB of memory left"
         with suppress(OSError):
             written = self._free_disk - shutil.disk_usage(self._scratch).free
-            if written > min(self._limits.disk_bytes, SHARE * self._free_disk):
+            if written > min(self.limits.disk_bytes, SHARE * self._free_disk):
                 return f"the disk's free space fell by {written // MIB} MiB while it ran"
-            if _files(self._scratch) - self._files > self._limits.files:
-                return f"more than {self._limits.files:,} files were made on the disk while it ran"
+            if _files(self._scratch) - self._files > self.limits.files:
+                return f"more than {self.limits.files:,} files were made on the disk while it ran"
         return None
 
 
