@@ -95,18 +95,26 @@ class _Training:
 
     @property
     def runs(self) -> bool:
+        """Whether it still trains."""
         return self._thread.is_alive()
 
     def join(self) -> None:
+        """Wait until it trains no more."""
         self._thread.join()
 
     def outcome(self) -> TrainOutcome:
+        """How its training came out, once it has.
+
+        Raises:
+            TrialError: not well. The process is gone then.
+        """
         self.join()
         if not isinstance(self._outcome, TrainOutcome):
             raise self._outcome or RuntimeError("a training ended without an outcome")
         return self._outcome
 
     def cancel(self) -> None:
+        """End it, wherever it is."""
         self.process.stop()
         self.join()
         self.process.close()
