@@ -86,7 +86,8 @@ def story(root: Path) -> list[tuple[str, int, str, float | None, float | None]]:
     ]
 
 
-@pytest.mark.parametrize("rule", first(1, ["threshold", "sequential"], rest=pytest.mark.system))
+@pytest.mark.system
+@pytest.mark.parametrize("rule", first(1, ["threshold", "sequential"]))
 def test_a_night_of_pairs_is_the_night_of_singles(
     rule: str, tmp_path: Path, taken: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +120,7 @@ def test_what_is_scored_is_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.system
 @pytest.mark.usefixtures("pairs")
-@pytest.mark.parametrize("moment", ["measured 1", "training 0", "result 0 1001"])
+@pytest.mark.parametrize("moment", first(1, ["measured 1", "training 0", "result 0 1001"]))
 def test_a_night_that_was_killed_goes_on_as_it_would_have(moment: str, tmp_path: Path) -> None:
     night(whole := workspace(tmp_path / "whole"))
     before = len(psutil.Process().children(recursive=True))
