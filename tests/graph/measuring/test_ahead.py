@@ -122,10 +122,11 @@ def test_what_is_scored_is_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.usefixtures("pairs")
 @pytest.mark.parametrize("moment", first(1, ["measured 1", "training 0", "result 0 1001"]))
 def test_a_night_that_was_killed_goes_on_as_it_would_have(moment: str, tmp_path: Path) -> None:
-    night(whole := workspace(tmp_path / "whole"))
+    whole, killed = workspace(tmp_path / "whole"), workspace(tmp_path / "killed")
+    night(whole)
     before = len(psutil.Process().children(recursive=True))
     with pytest.raises(Killed):
-        night(killed := workspace(tmp_path / "killed"), Listener(moment, kill))
+        night(killed, Listener(moment, kill))
     assert len(psutil.Process().children(recursive=True)) <= before, "no training is left behind"
     night(killed)
     assert story(killed) == story(whole)
