@@ -1,4 +1,4 @@
-"""Trainings ahead change how long a night takes, and nothing else: no score, no decision, nor what is scored alone."""
+"""Trainings ahead change how long a night takes, and no score and no decision; and what is scored is still alone."""
 
 from pathlib import Path
 from typing import Any
