@@ -58,6 +58,10 @@ class Estimate:
     baseline_mean: float | None
     better: bool
     """Whether the estimated difference is in the candidate's favour."""
+    turned: bool
+    """Whether it is the other way than on the shared seeds alone: by its other measurements, those were lucky or
+    unlucky for the incumbent.
+    """
     gain: float
     gain_low: float | None
     gain_high: float | None
@@ -164,8 +168,9 @@ def describe(found: Estimate) -> str:
         amount += f", ±{_percent((found.gain_high - found.gain_low) / 2)}"
     ours, theirs = f"{found.candidate_mean:.5g}", f"{found.incumbent_mean:.5g}"
     if found.seeds:
+        luck = f" ({'lucky' if found.better else 'unlucky'} for the incumbent)" if found.turned else ""
         seeds = "1 shared seed" if len(found.seeds) == 1 else f"{len(found.seeds)} shared seeds"
-        return f"{ours} against {theirs} on {seeds}: {amount}"
+        return f"{ours} against {theirs} on {seeds}{luck}: {amount}"
     return f"{ours} ({found.n_candidate} x measured) against {theirs} ({found.n_incumbent} x measured): {amount}"
 
 
@@ -253,6 +258,10 @@ def _noise_of_others(evidence: Evidence, own: PairSpread) -> tuple[float, float]
 def _estimate(evidence: Evidence, found: _Difference, shared: tuple[int, ...]) -> Estimate:
     seeds = shared or None
     ours, theirs = (_metrics(points, seeds) for points in (evidence.candidate, evidence.incumbent))
+
+    def on_scale(metrics: Sequence[float]) -> float:
+        return _mean([evidence.on_scale(metric) for metric in metrics])
+
     sound = [metric for _, metric in evidence.baseline if evidence.is_sound(metric)]
     baseline_mean = _mean(sound) if sound else None
     scale = abs(_mean(theirs) if baseline_mean is None else baseline_mean) or 1.0
@@ -279,6 +288,7 @@ def _estimate(evidence: Evidence, found: _Difference, shared: tuple[int, ...]) -
         incumbent_mean=_mean(theirs),
         baseline_mean=baseline_mean,
         better=found.value > 0,
+        turned=bool(shared) and found.value * _favour(evidence, on_scale(theirs) - on_scale(ours)) < 0,
         gain=_gain(evidence, found.value, scale),
         gain_low=low,
         gain_high=high,

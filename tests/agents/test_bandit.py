@@ -120,6 +120,7 @@ def test_the_scale_of_gains_and_of_seconds_changes_nothing(scale: float) -> None
     assert bandit(NAMES, scaled(scale, 1.0), 1) == bandit(NAMES, scaled(1.0, scale), 1) == bandit(NAMES, rows, 1)
 
 
+@pytest.mark.system
 def test_less_is_missed_than_by_taking_turns() -> None:
     """With -s it prints the share of the best specialist's gain that each way misses."""
     nights_of = (("one is good", ONE_GOOD, 100), ("a change", change, 150), ("a costly one", COSTLY, 80))

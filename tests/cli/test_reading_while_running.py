@@ -45,6 +45,7 @@ def test_every_reading_command_answers_while_a_campaign_runs(tmp_path: Path) -> 
     assert "read" in writing.err
 
 
+@pytest.mark.system
 def test_the_stable_keys_of_every_document(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     run = nightshift("run", root, "--proposer", "random", "--trials", 2, "--json")

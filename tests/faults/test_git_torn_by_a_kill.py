@@ -55,6 +55,7 @@ def test_half_written_objects_and_files_are_no_trouble(matrix: Matrix) -> None:
     matrix.check(KEPT, meddle=leave_halves)
 
 
+@pytest.mark.system
 def test_objects_of_the_kept_commit_that_are_empty_are_written_again(matrix: Matrix) -> None:
     """Power was lost before the candidate was flushed; nothing points at it yet but a phase before the commit point."""
     point = next(point for point in POINTS if point.name == "the kept table's blob")

@@ -169,6 +169,7 @@ def test_a_signal_in_a_trial_ends_it_as_interrupted(tmp_path: Path, at: str) -> 
     assert [t.seq for t in trials] == [0, 1, 2, 3]
 
 
+@pytest.mark.system
 def test_a_signal_in_the_baseline_leaves_it_to_the_next_run(tmp_path: Path, reference: list[tuple[Any, ...]]) -> None:
     root = make_standin_workspace(tmp_path)
     reason, trials = night(root, Signals("training 0", signal.SIGINT), trials=TRIALS, tag="night")
@@ -178,6 +179,7 @@ def test_a_signal_in_the_baseline_leaves_it_to_the_next_run(tmp_path: Path, refe
     assert digest(root) == reference
 
 
+@pytest.mark.system
 def test_a_signal_while_proposing_ends_the_trial_as_interrupted(tmp_path: Path) -> None:
     class Waits(ScriptedProposer):
         def propose(self, context: ProposalContext) -> Reply:

@@ -61,6 +61,7 @@ class Sizes(Observer):
         self.beside.append(sum(path.stat().st_size for path in outside))
 
 
+@pytest.mark.system
 def test_trials_that_flood_disk_and_output_leave_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,7 @@ def test_a_disk_that_is_full_before_anything_began_is_told_at_once(root: Path) -
         run_night(root, RunOptions(proposer="random", trials=1), Full())
 
 
+@pytest.mark.system
 def test_a_pause_waits_between_trials_and_counts_into_no_limit(root: Path) -> None:
     workspace = Workspace(root)
     listener = Listener("decided 1", lambda: ask_pause(workspace) and None)

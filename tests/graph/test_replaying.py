@@ -147,6 +147,7 @@ def test_a_kill_while_the_repaired_program_is_trained(tmp_path: Path) -> None:
     assert [m.state for m in stored[1]] == [m.state for m in measurements[1]]
 
 
+@pytest.mark.system
 def test_what_was_judged_stays_judged_where_there_is_less_memory(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     task = root / "task.toml"

@@ -68,6 +68,7 @@ def leave(disk: Path, room: int) -> Path:
     return filler
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("seed", [*first(1, range(4), rest=pytest.mark.system), *first(0, range(4, 12))])
 def test_after_a_full_disk_the_store_has_exactly_what_was_committed(disk: Path, tmp_path: Path, seed: int):
     rng = random.Random(seed)

@@ -40,6 +40,7 @@ def start_writer(path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
 
 
+@pytest.mark.system
 def test_a_killed_writer_loses_no_acknowledged_row(tmp_path: Path):
     path = tmp_path / "store.duckdb"
     campaign_id = make_campaign().campaign_id

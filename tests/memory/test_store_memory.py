@@ -37,6 +37,7 @@ def test_pages_are_given_back_and_every_row_is_still_there(tmp_path: Path) -> No
         assert rows_of(store) == before
 
 
+@pytest.mark.system
 def test_nothing_is_spilled_beside_the_store(tmp_path: Path) -> None:
     path = tmp_path / "store.duckdb"
     with Store.open(path) as store:

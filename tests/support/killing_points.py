@@ -279,11 +279,13 @@ POINTS: Final[tuple[Point, ...]] = (
 )
 """Where a loop is killed for the first time."""
 
-_CHEAP = {"first", "easy"}
-"""Chapters that are walked each time: what a kill is held against is made once a chapter."""
+_QUICK = "first"
+"""The chapter that is walked each time: what a kill is held against is made once a chapter, in ten seconds."""
 
 _AFTER_COMMITS = [
-    point for point in POINTS if point.target == COMMIT and point.when == "after" and point.chapter in _CHEAP
+    point
+    for point in POINTS
+    if point.target == COMMIT and point.when == "after" and point.chapter == _QUICK
 ]
 _EACH_TIME = {point.into: point for point in reversed(_AFTER_COMMITS)}.values()
 
@@ -296,7 +298,7 @@ FOLDING: Final[tuple[Point, ...]] = tuple(_folding())
 
 
 def walked(points: Sequence[Point]) -> list[Any]:
-    """Points as parameters of a test: the first after a commit into each phase each time.
+    """Points as parameters of a test: of the baseline, the first after a commit into each phase each time.
 
     With --all after every commit, before those that decide or end, and of the rest one in twenty; all of them with
     --runslow, which is how the list is walked before a release.

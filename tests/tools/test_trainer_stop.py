@@ -143,6 +143,7 @@ def act(trainer: Backend[Any], model: TrainedModel, part: str) -> None:
         trainer.probe(model, {"val": Depth(cuts=512)}, 0.05)
 
 
+@pytest.mark.system
 def test_a_finished_scoring_of_the_baseline_is_stored_and_not_made_again(tmp_path: Path) -> None:
     root = one_trial(tmp_path, baseline_seeds=3)
     with standin_campaign(root, proposer=ScriptedProposer([]), options=RunOptions(trials=1, tag="night")) as services:

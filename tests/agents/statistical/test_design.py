@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from agents.statistical.design import next_design_move
 from agents.statistical.history import History, Outcome
 from agents.statistical.moves import Move, MoveSpace, config_key
@@ -28,6 +30,7 @@ def looked_at(folder: Path, moves: int, seed: int) -> tuple[MoveSpace, list[Move
     return space, found
 
 
+@pytest.mark.system
 def test_the_upper_knobs_are_tried_both_ways_before_the_last_are_touched(tmp_path: Path) -> None:
     for seed in range(3):
         space, moves = looked_at(tmp_path, 60, seed)

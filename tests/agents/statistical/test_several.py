@@ -62,6 +62,7 @@ def legal(menu: Menu, values: Mapping[str, Any]) -> bool:
     return all(menu.knobs[name].check(value) is None for name, value in values.items()) and not menu.broken_rule(values)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("proposer", "trials"),
     [pytest.param(PROPOSERS[0], 24, id="cma"), pytest.param(PROPOSERS[1], 16, id="gp", marks=pytest.mark.slow)],

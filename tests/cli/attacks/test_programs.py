@@ -15,11 +15,13 @@ from rails.source.diffs import unified_diff
 from rails.source.lint import forbidden_use
 from rails.source.names import undefined_use
 from rails.source.program import parse_program
+from tests.support.variants import first
 
+PROGRAMS = first(10, sorted({attack.program for attack in ATTACKS}), rest=pytest.mark.system)
 PARAMS = {"mark": "nsat000000", "folders": ["/x"], "text": 'quotes " and \\ and \n'}
 
 
-@pytest.mark.parametrize("program", sorted({attack.program for attack in ATTACKS}))
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_is_an_edit_of_the_real_one(program: str) -> None:
     source = arena_program()
     text = edited(source, program, PARAMS)
@@ -32,7 +34,7 @@ def test_a_program_is_an_edit_of_the_real_one(program: str) -> None:
     assert apply_code(source, unified_diff(source, text, "train.py"), "train.py") == text
 
 
-@pytest.mark.parametrize("program", sorted({attack.program for attack in ATTACKS}))
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_gets_past_the_rails_and_is_stopped_by_what_comes_behind(program: str) -> None:
     honest, attack = (parse_program(text) for text in (arena_program(), edited(arena_program(), program, PARAMS)))
     reasons = (forbidden_use(honest, attack), undefined_use(honest, attack), broken_contract(honest, attack, "Knobs"))

@@ -1,6 +1,6 @@
 """Every cheat through the real loop, at the best isolation of this machine: nothing is kept, nothing is reached.
 
-Each time a cheat of each kind, with --all one in eight more, with --runslow all, as by `nightshift doctor --attacks`.
+With --all a cheat of each kind and one in eight of the others, with --runslow all, as by `nightshift doctor --attacks`.
 """
 
 from typing import Any
@@ -22,8 +22,8 @@ SAMPLE = OTHERS[::8]
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory, runs_all: bool, runs_slow: bool) -> dict[str, Judged]:
-    wanted = {*OF_EACH_KIND, *(SAMPLE if runs_all else ()), *(OTHERS if runs_slow else ())}
+def rows(tmp_path_factory: pytest.TempPathFactory, runs_slow: bool) -> dict[str, Judged]:
+    wanted = {*OF_EACH_KIND, *(OTHERS if runs_slow else SAMPLE)}
     attacks = [attack for attack in ATTACKS if attack.name in wanted]
     with set_stage(tmp_path_factory.mktemp("stage")) as stage:
         return {row.attack.name: row for row in run_attacks(stage, attacks, lambda fought: None)}
@@ -31,8 +31,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory, runs_all: bool, runs_slow: bo
 
 def names() -> list[Any]:
     """All attacks, each with when it is tried."""
-    marks = {name: [pytest.mark.system if name in SAMPLE else pytest.mark.slow] for name in OTHERS}
-    return [pytest.param(name, marks=marks.get(name, [])) for name in (*OF_EACH_KIND, *OTHERS)]
+    sample = {*OF_EACH_KIND, *SAMPLE}
+    return [
+        pytest.param(name, marks=pytest.mark.system if name in sample else pytest.mark.slow)
+        for name in (*OF_EACH_KIND, *OTHERS)
+    ]
 
 
 @pytest.mark.parametrize("name", names())

@@ -113,6 +113,7 @@ def test_an_endpoint_that_refuses(root: Path) -> None:
     assert not list((root / ".nightshift").glob("snapshot*")), "it refused before anything was measured"
 
 
+@pytest.mark.system
 def test_an_endpoint_that_refuses_for_good_in_the_night(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +170,7 @@ def test_a_second_loop_is_told_who_holds_the_workspace(root: Path) -> None:
     assert str(os.getpid()) in done.err
 
 
+@pytest.mark.system
 def test_a_program_that_cannot_be_measured_stops_the_night(root: Path) -> None:
     path = root / "train.py"
     path.write_text("raise SystemExit('not today')\n" + path.read_text().replace('"""A fast', '"""A', 1))

@@ -38,6 +38,7 @@ def test_the_configured_model_alone_is_asked(tmp_path: Path, monkeypatch: pytest
         assert found["requests"] == len(server.requests) > 0
 
 
+@pytest.mark.system
 def test_doctor_says_what_to_change(tmp_path: Path) -> None:
     with ChatServer() as server:  # it answers every question with the same proposal: by no schema, and calls no tool
         (tmp_path / "models.toml").write_text(server.models_toml("local", tools=True, max_tokens=16, timeout_s=600.0))

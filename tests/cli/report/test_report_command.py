@@ -21,6 +21,7 @@ def night(tmp_path: Path) -> Path:
     return make_night(tmp_path / "night", many_trials(20))
 
 
+@pytest.mark.system
 def test_a_night_leaves_its_report_and_names_it_last(tmp_path: Path) -> None:  # a real night: some seconds
     root = make_quick_workspace(tmp_path)
     done = nightshift("run", root, "--proposer", "random", "--trials", 1)
@@ -70,6 +71,7 @@ def test_a_snapshot_by_itself_has_a_report_which_is_put_elsewhere(
     assert (tmp_path / "snapshot.report.html").is_file() and (tmp_path / "snapshot.report.png").is_file()
 
 
+@pytest.mark.system
 def test_the_price_of_energy_is_that_of_task_toml_today(night: Path, tmp_path: Path) -> None:
     with (night / "task.toml").open("a") as task:
         task.write("\n[energy]\nusd_per_kwh = 0.37\n")
@@ -175,6 +177,7 @@ def test_nothing_published_is_nothing_to_report(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("error", "leaves"),
     [(HaltError("the branch was moved"), True), (BusyError("busy"), False), (UserError("no"), False)],

@@ -21,6 +21,7 @@ from rails.status import Status
 from tests.support.pages import Page, faults
 from tests.support.report_data import FINAL, Night, many_trials_data
 from tests.support.rows import START
+from tests.support.variants import first
 
 NOW = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
 SECTIONS = [
@@ -178,7 +179,7 @@ def hostile_data(nasty: str) -> ReportData:
     )
 
 
-@pytest.mark.parametrize("nasty", HOSTILE)
+@pytest.mark.parametrize("nasty", first(3, HOSTILE, rest=pytest.mark.system))
 def test_text_of_models_and_crash_logs_stays_text(nasty: str) -> None:
     reading = Reading(source=nasty, unreadable=[Unreadable(line=3, why=nasty)], notes=[nasty])
     page = page_of(hostile_data(nasty), reading)

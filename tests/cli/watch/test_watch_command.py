@@ -76,6 +76,7 @@ def test_it_follows_a_loop_from_before_its_start_to_after_its_death(tmp_path: Pa
     assert "Traceback" not in terminal.output
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("ending", first(1, [signal.SIGINT, signal.SIGTERM], rest=pytest.mark.system))
 def test_signals_give_the_screen_back(ending: signal.Signals, finished: Path) -> None:
     with in_terminal("watch", finished) as terminal:

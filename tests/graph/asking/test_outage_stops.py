@@ -52,6 +52,7 @@ def test_a_pause_is_kept_while_waiting_for_an_endpoint(tmp_path: Path) -> None:
         assert len(server.requests) == 1
 
 
+@pytest.mark.system
 def test_stopping_ends_a_hanging_request_within_the_grace_time(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     with ChatServer([hang()]) as server, night(root, server, trials=3, timeout_s=120.0) as services:

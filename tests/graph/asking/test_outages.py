@@ -51,6 +51,7 @@ from tests.support.variants import first
 from tests.support.workspaces import make_quick_workspace, standin_campaign
 
 
+@pytest.mark.system
 def test_every_kind_of_passing_trouble_is_outlived(tmp_path: Path) -> None:
     trouble = [failing(status) for status in (408, 409, 425, 500, 503, 529)] + [failing(429, retry_after="0")]
     trouble += [reset(), html(502), html(200), raw_body(b"<html>", "text/html"), raw_body(b""), hang(), dripping(0.02)]

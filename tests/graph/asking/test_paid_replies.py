@@ -89,6 +89,7 @@ WORST = [(CALL, 3), (PROPOSED, 2)]
 """After two failures, and after the last answer of all."""
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("method", "deadly"),
     [*firsts(1, WORST, rest=pytest.mark.system), *firsts(0, (point for point in POINTS if point not in WORST))],

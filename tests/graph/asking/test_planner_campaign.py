@@ -145,6 +145,7 @@ def test_a_ten_trial_campaign_survives_bad_replies_and_bad_weather_at_once(tmp_p
     assert sum(c.prompt_tokens or 0 for c in calls) == 2_000
 
 
+@pytest.mark.system
 def test_lineage_on_and_off_differ_only_in_the_block(tmp_path: Path) -> None:
     prompts: dict[bool, list[list[dict[str, str]]]] = {}
     blocks: list[str] = []

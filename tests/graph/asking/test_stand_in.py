@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from agents.scripted import ScriptedProposer
 from agents.statistical.proposers import TpeProposer
 from graph.campaign.options import RunOptions
@@ -38,6 +40,7 @@ def test_the_same_reply_twice_ends_the_corrections(tmp_path: Path) -> None:
     assert len(calls) == 4
 
 
+@pytest.mark.system
 def test_without_a_stand_in_the_trial_is_blocked_and_keeps_what_it_was_about(tmp_path: Path) -> None:
     replies = [GOOD, GOOD, GOOD]
     (kept, blocked), _ = run(make_quick_workspace(tmp_path), replies, trials=2, stand_in=False)

@@ -73,6 +73,7 @@ def run(root: Path, cheats: set[int], script: list[str] | None = None) -> tuple[
         return campaign, services.store.trials(campaign.campaign_id), watching
 
 
+@pytest.mark.system
 def test_incumbent_and_branch_return_to_the_keep_before(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, final_seeds=2)
     with night(root, {2}, SCRIPT) as services:

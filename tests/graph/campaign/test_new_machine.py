@@ -127,6 +127,7 @@ class Night:
             return [e.text for e in store.events(store.campaigns()[-1].campaign_id) if e.kind is kind]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(("rule", "most"), firsts(1, [("sequential", 7), ("strict", 1)]))
 def test_baseline_and_incumbent_are_measured_again_before_the_next_trial(
     rule: str, most: int, tmp_path: Path, away: list[str]

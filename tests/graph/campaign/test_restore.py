@@ -95,6 +95,7 @@ class _Two(Listener):
             kill()
 
 
+@pytest.mark.system
 def test_a_kept_trial_that_the_record_lost_is_taken_off_the_branch_and_tried_again(ahead: Path) -> None:
     (ahead / "program.md").write_text("my own policy\n")
     commit, head = git(ahead, "rev-parse", BRANCH, f"{BRANCH}~").split()

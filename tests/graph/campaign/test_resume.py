@@ -101,6 +101,7 @@ def test_sentences_of_a_resume_point() -> None:
     assert said(Step.DECIDE, stored=2) == "going on at trial 7, attempt 1: deciding, 2 measured"
 
 
+@pytest.mark.system
 def test_a_night_that_goes_on_keeps_its_limits_and_takes_new_ones(root: Path) -> None:
     with pytest.raises(Killed):
         run_night(root, RunOptions(proposer="random", trials=5, hours=3.0), Listener("decided 1", kill))

@@ -97,6 +97,7 @@ def test_what_was_not_recorded_is_blocked_and_failures_are_failures(tmp_path: Pa
         assert failed.total_s == 14.0
 
 
+@pytest.mark.system
 def test_no_rule_asks_for_more_seeds_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, make_table(seeds=3, noise=0.05))
     root = make_table_workspace(tmp_path / "night", trials=20, edits=[("seeds = 3  ", "seeds = 50 ")])
@@ -119,6 +120,7 @@ def test_a_seed_beyond_those_recorded_is_refused(table: RecordedTable) -> None:
         backend.train(program, 9, lambda progress: None)
 
 
+@pytest.mark.system
 def test_equal_seeds_give_equal_campaigns_and_other_seeds_others(tmp_path: Path, table: RecordedTable) -> None:
     def told(name: str, seed: int) -> list[tuple[object, ...]]:
         trials, _ = run(make_table_workspace(tmp_path / name, trials=10), seed=seed)
@@ -171,6 +173,7 @@ def test_a_task_that_contradicts_its_table_is_refused(tmp_path: Path, table: Rec
     assert BEST.keys() == task.menu.knobs.keys()
 
 
+@pytest.mark.system
 def test_a_model_that_has_no_new_move_left_is_stood_in_for_by_two_knobs_at_once(
     tmp_path: Path, table: RecordedTable
 ) -> None:

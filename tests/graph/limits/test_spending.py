@@ -53,6 +53,7 @@ def night(root: Path, told: Told) -> list[Trial]:
         return services.store.trials(services.campaign_id)
 
 
+@pytest.mark.system
 def test_every_call_is_told_of_before_its_trial_is_decided(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     told = Told()

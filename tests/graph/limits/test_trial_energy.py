@@ -139,6 +139,7 @@ def run_with(services: Services, meter: PerReading) -> list[Trial]:
     return services.store.trials(services.campaign_id)
 
 
+@pytest.mark.system
 def test_a_campaign_stores_energy_by_part(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, baseline_seeds=3)
     with standin_campaign(root, proposer=Endpoint(rows(4), rows(999), rows(16), rows(2))) as services:

@@ -71,6 +71,7 @@ def die_often(root: Path, script: list[str], change: Callable[[Services], None],
         script = []
 
 
+@pytest.mark.system
 def test_a_candidate_that_takes_the_loop_down_is_a_crash_in_the_end(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     die_often(root, [BETTER], dies_in(1))

@@ -47,6 +47,7 @@ def first_seeds(root: Path) -> list[int]:
     return list(first.values())
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("on_clock")
 def test_on_a_clock_a_candidate_meets_the_incumbents_newest_seed_first(root: Path) -> None:
     run_night(root, RunOptions(proposer="random", trials=TRIALS, seed=3), Listener())
@@ -55,11 +56,13 @@ def test_on_a_clock_a_candidate_meets_the_incumbents_newest_seed_first(root: Pat
     assert all(seed >= newest for seed in first), "never an old one"
 
 
+@pytest.mark.system
 def test_without_a_clock_it_is_the_first(root: Path) -> None:
     run_night(root, RunOptions(proposer="random", trials=2), Listener())
     assert first_seeds(root) == [0, 0]
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("on_clock")
 @pytest.mark.parametrize("moment", ["training 2", "measured 2"])
 def test_a_trial_that_was_killed_goes_on_with_its_seed(moment: str, root: Path, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def test_a_crash_of_the_tryout_goes_back_with_its_traceback_until_it_is_repaired
     assert [part for part in waits if part != "total"] == ["tryout", "tryout", "tryout", "startup", "train"]
 
 
+@pytest.mark.system
 def test_what_is_not_repaired_is_a_preflight_crash(tmp_path: Path) -> None:
     (_, trial), measurements, _ = run(make_quick_workspace(tmp_path), [BROKEN] * 4)
     assert (trial.status, trial.metric, trial.repairs, len(measurements)) == (Status.PREFLIGHT_CRASH, None, 3, 4)

@@ -131,6 +131,7 @@ def test_a_new_backup_stays_whatever_the_clock_says(tmp_path: Path):
     assert backups(folder) == [new, *later[1:]]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("point", first(2, POINTS, rest=pytest.mark.system))
 def test_a_kill_at_any_point_leaves_a_store_that_the_next_start_completes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str

@@ -99,6 +99,7 @@ workspace.import_log(read_log(log), log, Path(sys.argv[3]))
 """
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     "where", first(2, ["publish_whole", "sync_directory", "fill", "sync_file"], rest=pytest.mark.system)
 )

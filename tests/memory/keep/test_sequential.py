@@ -154,3 +154,15 @@ def test_in_a_hundred_simulated_trials(gain_sd: float, kept_at_least: int, kept_
             (candidate if decision.target == "candidate" else known)[decision.seed_index] = rng.gauss(mean, 0.01)
         kept += decision.action == "keep"
     assert kept_at_least <= kept <= kept_at_most
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        (1.701, [1.7, 1.72, 1.72], r"1\.701 against 1\.7 on 1 shared seed \(lucky for the incumbent\): better by "),
+        (1.719, [1.72, 1.7, 1.7], r"1\.719 against 1\.72 on 1 shared seed \(unlucky for the incumbent\): worse by "),
+        (1.701, [1.7, 1.7, 1.7], r"1\.701 against 1\.7 on 1 shared seed: worse by "),
+    ],
+)
+def test_a_seed_that_turns_the_difference_is_called_by_its_luck(ours: float, theirs: list[float], said: str) -> None:
+    assert re.match(said, RULE.decide(evidence([ours], theirs)).reason)

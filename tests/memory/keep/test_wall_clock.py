@@ -167,6 +167,7 @@ class Night:
         return self.rng.gauss(1.7 + self.machine(trial), SD)
 
 
+@pytest.mark.system
 def test_a_change_of_the_machine_makes_few_false_keeps() -> None:
     def faster(trial: int) -> float:
         return -2.5 * SD if trial >= 50 else 0.0

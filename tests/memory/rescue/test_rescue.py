@@ -158,6 +158,7 @@ def test_a_restored_store_has_every_row_that_was_published_and_goes_on(closed: C
         assert rows_of(store) == whole
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("renames", [1, 2])
 def test_a_restore_that_is_killed_can_be_done_again(closed: Closed, tmp_path: Path, renames: int):
     path = tmp_path / "store.duckdb"
@@ -204,6 +205,7 @@ def test_without_a_snapshot_the_backups_are_named(closed: Closed, tmp_path: Path
         build(path)
 
 
+@pytest.mark.system
 def test_a_store_that_is_gone_is_missed_by_its_log_alone(killed: Path, tmp_path: Path):
     path = tmp_path / "store.duckdb"
     shutil.copyfile(killed / "store.duckdb.wal", tmp_path / "store.duckdb.wal")
@@ -275,6 +277,7 @@ def test_a_log_that_is_something_else_is_damage(killed: Path, closed: Closed, tm
     assert "WAL" in refused(copy_with_log(closed.folder, tmp_path, log)), "another store's"
 
 
+@pytest.mark.system
 def test_a_log_that_is_gone_is_noticed_by_what_was_published(tmp_path: Path):
     path = tmp_path / "store.duckdb"
     done = subprocess.run([sys.executable, "-c", KILLED, str(path), "publish"], cwd=ROOT, check=False)

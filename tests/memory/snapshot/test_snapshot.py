@@ -91,6 +91,7 @@ def test_whoever_publishes_again_and_again_sees_that_its_snapshot_is_gone_or_ano
             assert_same(reader, store)
 
 
+@pytest.mark.system
 def test_segments_become_blocks_and_late_changes_are_seen(tmp_path: Path):
     records = make_records(BLOCK + SEGMENT, prompt_chars=10)
     snapshot = tmp_path / "snapshot"

@@ -78,6 +78,7 @@ def test_one_campaign_in_a_workspace_of_its_own(root: Path, tmp_path: Path) -> N
     assert again.model_dump(exclude={"took_s"}) == outcome.model_dump(exclude={"took_s"})
 
 
+@pytest.mark.system
 def test_a_study_in_workers_and_what_it_leaves_alone(root: Path) -> None:
     before = {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()}
     study = ready_study(root, wishes())

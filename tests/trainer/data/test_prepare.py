@@ -211,6 +211,7 @@ def test_a_kill_at_any_moment_leaves_nothing_that_is_trusted(run: Run, tmp_path:
     assert outcomes == {False, True}, "the last kills come after the entry has its name"
 
 
+@pytest.mark.system
 def test_two_at_once_are_both_fine(run: Run) -> None:
     runs = [run.start() for _ in range(3)]
     for process in runs:

@@ -161,6 +161,7 @@ def test_a_hang_that_ignores_signals(world: World, tmp_path: Path) -> None:
 SECONDS = Budget(kind=BudgetKind.SECONDS, amount=3.0)
 
 
+@pytest.mark.system
 def test_a_long_start_up_is_taken_from_the_budget(world: World, tmp_path: Path) -> None:
     """The child is told, and one that does not care is killed that much earlier."""
     code = "time.sleep(1.5); start(); charged = json.loads(control.recv(1000))['charged_s']; "
