@@ -32,7 +32,7 @@ with open(LOG + ".started", "a") as file:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("trials", first(1, [1, 3], rest=pytest.mark.system))
+@pytest.mark.parametrize("trials", first(1, [1, 3]))
 def test_a_whole_campaign_opens_no_connection(tmp_path: Path, trials: int) -> None:
     log = tmp_path / "network.log"
     hook = AUDIT.format(log=str(log))

@@ -25,7 +25,7 @@ TRAINING = next(point for point in POINTS if point.name == "report 9 of training
 
 @pytest.mark.system
 @pytest.mark.parametrize("age_s", first(1, [60, 0]), ids=["old", "fresh"])
-@pytest.mark.parametrize("point", first(1, [KEPT, TRAINING], rest=pytest.mark.system), ids=["kept", "training"])
+@pytest.mark.parametrize("point", first(1, [KEPT, TRAINING]), ids=["kept", "training"])
 def test_locks_are_removed_when_nobody_holds_them(matrix: Matrix, point: Point, age_s: float) -> None:
     def leave_locks(root: Path) -> None:
         then = time.time() - age_s

@@ -169,7 +169,7 @@ def test_a_signal_in_a_trial_ends_it_as_interrupted(tmp_path: Path, at: str) -> 
     assert [t.seq for t in trials] == [0, 1, 2, 3]
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_a_signal_in_the_baseline_leaves_it_to_the_next_run(tmp_path: Path, reference: list[tuple[Any, ...]]) -> None:
     root = make_standin_workspace(tmp_path)
     reason, trials = night(root, Signals("training 0", signal.SIGINT), trials=TRIALS, tag="night")
@@ -284,7 +284,7 @@ def test_a_closed_terminal_ends_the_night_in_good_order(tmp_path: Path) -> None:
     assert status["events"][-1]["text"] == "SIGHUP stopped the loop"
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_a_night_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     process = start(root, "--trials", 1)

@@ -74,7 +74,7 @@ def test_a_branch_that_a_person_moved_is_left_alone_until_it_is_back(matrix: Mat
     ends_well(matrix, root, name)
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_a_branch_that_a_person_deleted_is_made_again(matrix: Matrix) -> None:
     name = "after the commit of decided of a keep"
     root = killed(matrix, name)

@@ -84,7 +84,7 @@ def failing_incumbent(services: Services) -> None:
     services.trainer.train = fails  # type: ignore[method-assign]
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_an_incumbent_that_failed_for_this_trial_is_not_asked_again_when_it_is_gone_through_again(
     tmp_path: Path,
 ) -> None:

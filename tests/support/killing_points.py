@@ -283,9 +283,7 @@ _QUICK = "first"
 """The chapter that is walked each time: what a kill is held against is made once a chapter, in ten seconds."""
 
 _AFTER_COMMITS = [
-    point
-    for point in POINTS
-    if point.target == COMMIT and point.when == "after" and point.chapter == _QUICK
+    point for point in POINTS if point.target == COMMIT and point.when == "after" and point.chapter == _QUICK
 ]
 _EACH_TIME = {point.into: point for point in reversed(_AFTER_COMMITS)}.values()
 
@@ -300,11 +298,11 @@ FOLDING: Final[tuple[Point, ...]] = tuple(_folding())
 def walked(points: Sequence[Point]) -> list[Any]:
     """Points as parameters of a test: of the baseline, the first after a commit into each phase each time.
 
-    With --all after every commit, before those that decide or end, and of the rest one in twenty; all of them with
-    --runslow, which is how the list is walked before a release.
+    With --all after every commit, and of the rest one in thirty; all of them with --runslow, which is how the list is
+    walked before a release.
     """
-    rest = [point for point in points if point.target != COMMIT]
-    sample = {point.name for point in rest[::20]}
+    rest = [point for point in points if point.target != COMMIT or point.when == "before"]
+    sample = {point.name for point in rest[::30]}
     return [
         pytest.param(point, id=point.name.replace(" ", "-"), marks=_marks(point, point.name in sample))
         for point in points
@@ -314,5 +312,5 @@ def walked(points: Sequence[Point]) -> list[Any]:
 def _marks(point: Point, sampled: bool) -> list[pytest.MarkDecorator]:
     if point in _EACH_TIME:
         return []
-    wanted = sampled or (point.target == COMMIT and (point.when == "after" or point.into in {Phase.DECIDED, None}))
+    wanted = sampled or (point.target == COMMIT and point.when == "after")
     return [pytest.mark.system if wanted else pytest.mark.slow]

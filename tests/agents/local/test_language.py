@@ -19,6 +19,7 @@ from rails.errors import UserError
 from rails.status import Status
 from tests.support.proposals import make_task, make_trial
 from tests.support.tiny_language import TEMPLATE, tiny_model
+from tests.support.variants import first
 
 pytestmark = pytest.mark.system
 
@@ -63,7 +64,7 @@ def one_by_one(base: Any, asked: Situation) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3_text", "gpt2"])
-@pytest.mark.parametrize("template", [TEMPLATE, None])
+@pytest.mark.parametrize("template", first(1, [TEMPLATE, None]))
 def test_the_tree_says_what_single_forwards_say(tmp_path: Path, kind: str, template: str | None) -> None:
     folder = tiny_model(tmp_path, kind=kind, template=template)
     base = load_base(str(folder))

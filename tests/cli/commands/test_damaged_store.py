@@ -14,7 +14,7 @@ def state_of(root: Path) -> dict[str, bytes]:
     return {str(file): file.read_bytes() for file in (root / ".nightshift").rglob("*") if file.is_file()}
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_a_damaged_store_is_refused_and_restored(tmp_path: Path) -> None:
     root = make_standin_workspace(tmp_path)
     path = root / ".nightshift" / "store.duckdb"

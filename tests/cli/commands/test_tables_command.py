@@ -35,7 +35,7 @@ def test_the_list_says_what_each_table_is(folder: Path, capsys: pytest.CaptureFi
     assert "accuracy, higher is better" in shown and f"{found['best_mean']:.3f}" in shown
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_cells_are_trained_again_and_a_changed_one_is_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = tiny_facts()
     honest = tiny_rows(facts)

@@ -53,7 +53,7 @@ def test_a_killed_loop_ends_with_a_line_of_our_own_and_a_torn_line_is_none(works
     assert [json.loads(line)["event"] for line in follow(workspace)] == ["loop", "note", "loop_killed"]
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_the_command_prints_a_night_and_ends_with_it(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     with subprocess.Popen(argv("watch", root, "--events"), stdout=subprocess.PIPE, text=True) as watching:

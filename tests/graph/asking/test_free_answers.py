@@ -34,7 +34,7 @@ def night(root: Path, observer: Observer | None = None) -> list[tuple[int, str |
         return [(trial.seq, trial.edit_key, trial.status) for trial in services.store.trials(services.campaign_id)]
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_an_answer_that_a_kill_took_back_is_given_again(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()

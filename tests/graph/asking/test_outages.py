@@ -72,7 +72,7 @@ def test_every_kind_of_passing_trouble_is_outlived(tmp_path: Path) -> None:
     assert [call.position for call in calls] == [0, 1, 2, 3] * 5
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_a_dead_endpoint_without_a_fallback_is_waited_for(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     states: list[tuple[CampaignState, str | None]] = []

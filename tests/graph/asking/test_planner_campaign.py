@@ -130,7 +130,7 @@ def test_orders_in_the_reason_of_a_good_proposal_reach_nobody(tmp_path: Path) ->
         assert not any(delimiter in shown for delimiter in ("<|", "[INST]", "</s>", "system:", "Assistant:"))
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_a_ten_trial_campaign_survives_bad_replies_and_bad_weather_at_once(tmp_path: Path) -> None:
     trouble = [failing(500), failing(429, retry_after="0"), reset(), html(502), raw_body(b"{"), failing(503)]
     script: list[Behaviour] = []

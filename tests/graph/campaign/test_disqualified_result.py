@@ -143,7 +143,7 @@ def test_a_baseline_that_is_disqualified_leaves_nothing_to_return_to(tmp_path: P
     assert any("nothing to return to" in line for line in result_lines(final))
 
 
-@pytest.mark.system
+@pytest.mark.slow
 @pytest.mark.parametrize("where", first(2, ["undone on record", "branch is back", "files are back", "projected"]))
 def test_a_loop_killed_in_between_goes_on_rightly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     def killed(*_: object, **__: object) -> None:
@@ -211,7 +211,7 @@ def test_what_was_to_stand_on_it_is_not_gone_on_with(tmp_path: Path) -> None:
     assert "that of trial 2, was disqualified" in str(trials[3].reason)
 
 
-@pytest.mark.system
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cheats", "said"), firsts(1, [({1, 2}, "What was kept was disqual"), ({2}, " over the baseline, ")])
 )

@@ -172,7 +172,7 @@ def test_baseline_and_incumbent_are_measured_again_before_the_next_trial(
     assert document["baseline"]["val_bpb"] == pytest.approx(baseline.metric)
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_back_on_the_first_machine_what_was_measured_there_counts_again(tmp_path: Path, away: list[str]) -> None:
     night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     night.run([BETTER], 3, watching=Watching(stop_after=1))
@@ -208,7 +208,7 @@ def test_a_kill_while_it_is_measured_again_goes_on_there(die_at: int, tmp_path: 
     assert {m.attempt for m in here} == {1}
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_a_signal_while_it_is_measured_again_leaves_the_trial_in_hand_alone(tmp_path: Path, away: list[str]) -> None:
     night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     with pytest.raises(DiedError):
@@ -255,7 +255,7 @@ def test_a_baseline_in_hand_is_measured_where_the_loop_is(tmp_path: Path, away: 
     assert len(measurements[0]) == 5
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_a_result_is_of_one_machine(tmp_path: Path, away: list[str]) -> None:
     night = Night(make_quick_workspace(tmp_path, final_seeds=1, baseline_seeds=3), away)
     with pytest.raises(DiedError):
@@ -316,7 +316,7 @@ def test_an_incumbent_that_is_found_out_there_is_none_any_more(tmp_path: Path, a
     assert campaign.head_commit == campaign.baseline_commit
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_there_it_is_tried_again_by_the_next_run(tmp_path: Path, away: list[str]) -> None:
     night = Night(make_quick_workspace(tmp_path, baseline_seeds=3), away)
     night.run([BETTER], 2, watching=Watching(stop_after=1))

@@ -34,9 +34,7 @@ RESUME_POINTS = [
 """Where the loop is killed, and where it says that it goes on."""
 
 
-@pytest.mark.parametrize(
-    ("at", "resume_point"), [*firsts(1, RESUME_POINTS[:3], rest=pytest.mark.system), *firsts(0, RESUME_POINTS[3:])]
-)
+@pytest.mark.parametrize(("at", "resume_point"), firsts(1, RESUME_POINTS))
 def test_going_on_says_exactly_where(tmp_path: Path, at: str, resume_point: ResumePoint) -> None:
     root = make_quick_workspace(tmp_path, baseline_seeds=3)
     options = RunOptions(proposer="random", trials=2)

@@ -132,7 +132,7 @@ def test_a_night_that_was_killed_goes_on_as_it_would_have(moment: str, tmp_path:
     assert story(killed) == story(whole)
 
 
-@pytest.mark.system
+@pytest.mark.slow
 @pytest.mark.usefixtures("pairs")
 def test_a_training_that_failed_ahead_fails_when_it_is_asked_for(tmp_path: Path, taken: list[int]) -> None:
     night(whole := workspace(tmp_path / "whole"))

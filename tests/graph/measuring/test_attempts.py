@@ -111,7 +111,7 @@ def test_a_result_that_takes_the_loop_down_is_left_out(tmp_path: Path) -> None:
     assert campaign.final["failures"][0].startswith("incumbent, seed 1000: crash: given up")
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_an_interruption_is_not_a_death(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, baseline_seeds=3)
 

@@ -97,7 +97,7 @@ def test_every_reader_copes_with_a_discard_without_a_metric(night: tuple[Path, l
     assert (cells[1], cells[3]) == ("", "discard")
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_the_switch_is_honoured(tmp_path: Path) -> None:
     trials = campaign(workspace(tmp_path, enabled=False), [*HARMLESS, BAD[0]])
     assert all(t.metric is not None for t in trials)

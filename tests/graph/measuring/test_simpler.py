@@ -78,7 +78,7 @@ def test_it_is_counted_as_no_gain(night: tuple[Path, Trial, list[Measurement]]) 
         assert "makes the program simpler" in str(trial.lesson)
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_without_a_margin_it_is_discarded(tmp_path: Path) -> None:
     trial, _ = run(workspace(tmp_path, 0.0))
     assert (trial.status, trial.kept_as_simpler) == (Status.DISCARD, False)

@@ -69,7 +69,7 @@ POINTS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("version", first(1, range(1, NEWEST), rest=pytest.mark.system))
+@pytest.mark.parametrize("version", first(1, range(1, NEWEST)))
 def test_an_old_store_is_copied_before_it_changes_and_the_person_is_told(tmp_path: Path, version: int):
     path, told = tmp_path / "store.duckdb", list[str]()
     write_old_store(path, RECORDS, version)

@@ -99,7 +99,7 @@ def test_a_study_in_workers_and_what_it_leaves_alone(root: Path) -> None:
         ready_study(root, wishes())
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_a_failed_arm_is_reported_tried_again_and_ends_the_study(root: Path) -> None:
     asked = wishes(pairs=6, arms="proposer=random,proposer=replay:nothing.jsonl", workers=1)
     (root / "nothing.jsonl").write_text('{"raw": 3}\n')
@@ -148,7 +148,7 @@ study.run_study(ready, asked, lambda job, outcome: print(job.name, outcome.faile
 """
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_a_study_that_is_killed_at_random_goes_on_to_the_same_numbers(root: Path, tmp_path: Path) -> None:
     undisturbed = ready_study(root, wishes(pairs=4))
     assert run_study(undisturbed, wishes(pairs=4), told) is None

@@ -204,8 +204,11 @@ for daemon in (False, True):
     if os.fork() == 0:
         if daemon:
             os.setsid()
+            between = os.getpid()
             if os.fork():
                 os._exit(0)
+            while os.getppid() == between:
+                time.sleep(0.001)
         os.write(1, b"!")
         time.sleep(1000)
 os.write(1, b"!")
@@ -222,7 +225,7 @@ def stubborn(launcher: Launcher, level: Isolation, scratch: Path) -> tuple[Child
     while len(below) < 3:
         # Who it does not wait for stays a zombie: that the death of children be ignored it asks in vain.
         below = [process for process in psutil.Process(child.pid).children(recursive=True) if lives(process)]
-        time.sleep(0.02)  # the daemon may be between its two parents
+        time.sleep(0.02)
     return child, below
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from rails.errors import TrialError
 from rails.status import Status
-from tests.support.launching import each_level
+from tests.support.launching import weakest_and_best
 from tests.support.raw_trial import PRELUDE
 from tests.support.tiny_data import STANDIN, eval_set, trial_spec
 from trainer.budget import Budget, BudgetKind, Caps
@@ -54,7 +54,7 @@ class World:
     launcher: Launcher
 
 
-@pytest.fixture(scope="module", params=each_level())
+@pytest.fixture(scope="module", params=weakest_and_best())
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with Launcher.for_program(STANDIN.read_text(), threads=1) as launcher:
         yield World(request.param, launcher)
