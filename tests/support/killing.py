@@ -41,6 +41,7 @@ class Point:
         chapter: of the night that it lies in; see `tests.support.killing_night`.
         stage: the trial in hand, or one of the stages of this module.
         count: at which call within the stage, counting from 1.
+        onto: only calls count whose last argument is a path with this name.
         into: the phase that `COMMIT` waits for; None for the campaign's end.
         node: the node that runs then; None between nodes.
         phase: as the loop has stored it of the latest trial then, on the disk or not yet; None without one.
@@ -55,6 +56,7 @@ class Point:
     chapter: str
     stage: int | None
     count: int = 1
+    onto: str | None = None
     into: Phase | None = None
     node: Node | None = None
     phase: Phase | None = None
@@ -131,6 +133,8 @@ def _deadly(point: Point, found: Any) -> Any:
     def run(*arguments: Any, **options: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():
             return found(*arguments, **options)  # what the live file does in its thread comes at any time
+        if point.onto is not None and Path(arguments[-1]).name != point.onto:
+            return found(*arguments, **options)
         if point.when == "before":
             NOW.reached(point)
         result = found(*arguments, **options)

@@ -182,7 +182,7 @@ def _curating_a_keep() -> Iterator[Point]:
     yield from place.commit(Phase.DECIDED, Phase.MEASURED, name=" of a keep")
     yield place.at("the incumbent's mean is stored", "graph.projection:refresh_metric", "after", Phase.MEASURED)
     yield from place.around("the branch is moved", f"{_REPO}.move_ref", _same(Phase.DECIDED))
-    yield place.at("train.py is half written", "os:replace", "before", Phase.DECIDED, count=3)  # after two refs
+    yield place.at("train.py is half written", "os:replace", "before", Phase.DECIDED, onto="train.py")
     yield place.at("train.py is written", f"{_WORKTREE}._project_source", "after", Phase.DECIDED)
     yield from place.around("a keep's results.tsv", f"{_WORKTREE}._project_results", _same(Phase.DECIDED))
     yield from place.around("the index is written", f"{_WORKTREE}._project_index", _same(Phase.DECIDED))
