@@ -9,7 +9,7 @@ from tests.support.command import argv, nightshift
 from tests.support.workspaces import make_quick_workspace
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_every_reading_command_answers_while_a_campaign_runs(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     command = argv("run", root, "--proposer", "random", "--trials", 40, "--tag", "busy")

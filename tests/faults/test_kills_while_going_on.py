@@ -14,8 +14,7 @@ from tests.support.variants import first
 POOL = [point for point in POINTS if point.chapter != "first" and not point.ended]
 EVERY = 6
 DOUBLES = [(point, RECOVERY[number % len(RECOVERY)]) for number, point in enumerate(POOL[::EVERY])]
-"""A sample of the pairs in which every second point comes at least once: the first is walked with --all,
-all with --runslow."""
+"""A sample of the pairs in which every second point comes at least once."""
 
 
 def name(pair: tuple[Point, Point]) -> str:
@@ -26,8 +25,8 @@ def test_the_sample_has_every_second_point() -> None:
     assert {second for _, second in DOUBLES} == set(RECOVERY)
 
 
-@pytest.mark.system
-@pytest.mark.parametrize("pair", first(1, DOUBLES), ids=[name(pair) for pair in DOUBLES])
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", DOUBLES, ids=[name(pair) for pair in DOUBLES])
 def test_killed_twice_it_goes_on_as_if_nothing_had_happened(matrix: Matrix, pair: tuple[Point, Point]) -> None:
     matrix.check(pair[0], again=[pair[1]])
 

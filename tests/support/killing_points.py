@@ -298,11 +298,11 @@ FOLDING: Final[tuple[Point, ...]] = tuple(_folding())
 def walked(points: Sequence[Point]) -> list[Any]:
     """Points as parameters of a test: of the baseline, the first after a commit into each phase each time.
 
-    With --all after every commit, and of the rest one in thirty; all of them with --runslow, which is how the list is
+    With --all after every commit, and of the rest one in sixty; all of them with --runslow, which is how the list is
     walked before a release.
     """
     rest = [point for point in points if point.target != COMMIT or point.when == "before"]
-    sample = {point.name for point in rest[::30]}
+    sample = {point.name for point in rest[::60]}
     return [
         pytest.param(point, id=point.name.replace(" ", "-"), marks=_marks(point, point.name in sample))
         for point in points

@@ -17,7 +17,7 @@ from rails.source.names import undefined_use
 from rails.source.program import parse_program
 from tests.support.variants import first
 
-PROGRAMS = first(10, sorted({attack.program for attack in ATTACKS}), rest=pytest.mark.system)
+PROGRAMS = first(10, sorted({attack.program for attack in ATTACKS}))
 PARAMS = {"mark": "nsat000000", "folders": ["/x"], "text": 'quotes " and \\ and \n'}
 
 

@@ -1,6 +1,6 @@
 """Every cheat through the real loop, at the best isolation of this machine: nothing is kept, nothing is reached.
 
-With --all a cheat of each kind and one in eight of the others, with --runslow all, as by `nightshift doctor --attacks`.
+With --all a cheat of each kind and one in sixteen of the others; with --runslow all, as by `doctor --attacks`.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ OF_EACH_KIND = ("peek", "unnormalised", "fake-score", "overtrain-steps", "read-v
 
 
 OTHERS = [attack.name for attack in ATTACKS if attack.name not in OF_EACH_KIND]
-SAMPLE = OTHERS[::8]
+SAMPLE = OTHERS[::16]
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def earliest(records: CampaignRecords, status: Status) -> Trial:
 KINDS = (Status.BASELINE, Status.KEEP, Status.DISCARD, Status.CRASH, Status.RAIL_BLOCKED, Status.INTERRUPTED)
 
 
-@pytest.mark.parametrize("status", first(2, KINDS, rest=pytest.mark.system))
+@pytest.mark.parametrize("status", first(2, KINDS))
 def test_every_kind_of_trial_is_shown(status: Status, night: tuple[Path, CampaignRecords]) -> None:
     root, records = night
     trial = earliest(records, status)

@@ -179,7 +179,7 @@ def hostile_data(nasty: str) -> ReportData:
     )
 
 
-@pytest.mark.parametrize("nasty", first(3, HOSTILE, rest=pytest.mark.system))
+@pytest.mark.parametrize("nasty", first(3, HOSTILE))
 def test_text_of_models_and_crash_logs_stays_text(nasty: str) -> None:
     reading = Reading(source=nasty, unreadable=[Unreadable(line=3, why=nasty)], notes=[nasty])
     page = page_of(hostile_data(nasty), reading)

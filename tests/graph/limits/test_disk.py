@@ -29,7 +29,6 @@ from tests.support.filling import MIB, PHASES, SMALL_DISK_MIB, FilledNight, fill
 from tests.support.workspaces import make_standin_workspace
 
 TRIALS = 5
-IN_THE_SUITE = ("decided",)
 
 
 @pytest.fixture
@@ -54,10 +53,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return digest
 
 
-@pytest.mark.parametrize(
-    "phase", [phase if phase in IN_THE_SUITE else pytest.param(phase, marks=pytest.mark.slow) for phase in PHASES]
-)
-@pytest.mark.system
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.slow
 def test_a_full_disk_pauses_the_night_which_then_ends_as_if_nothing_had_happened(
     disk: Path, reference: dict[str, Any], phase: str
 ) -> None:

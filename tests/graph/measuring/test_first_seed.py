@@ -9,7 +9,6 @@ from graph.night import run_night
 from memory.records import Measurement, Purpose
 from memory.store import Store
 from tests.support.nights import Killed, Listener, kill
-from tests.support.variants import first
 from tests.support.workspaces import make_quick_workspace
 from tools.gpt import GptBackend
 
@@ -63,9 +62,9 @@ def test_without_a_clock_it_is_the_first(root: Path) -> None:
     assert first_seeds(root) == [0, 0]
 
 
-@pytest.mark.system
+@pytest.mark.slow
 @pytest.mark.usefixtures("on_clock")
-@pytest.mark.parametrize("moment", first(1, ["measured 2", "training 2"]))
+@pytest.mark.parametrize("moment", ["training 2", "measured 2"])
 def test_a_trial_that_was_killed_goes_on_with_its_seed(moment: str, root: Path, tmp_path: Path) -> None:
     whole = make_quick_workspace(tmp_path / "whole", rule="sequential", max_measurements=4, baseline_seeds=SEEDS)
     options = RunOptions(proposer="random", trials=3, seed=3)

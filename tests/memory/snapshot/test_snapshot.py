@@ -143,7 +143,7 @@ def test_publishing_writes_only_what_changed(tmp_path: Path):
             assert sorted(name.split("-")[0] for name in after - before) == wanted
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_publishing_a_trial_asks_the_store_nothing_and_the_files_stay_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
