@@ -366,7 +366,9 @@ class TrialProcess:
     def _seal(self) -> None:
         """Make what it saved final, and keep a copy of it where it cannot reach it."""
         try:
-            sealed = saved_state.seal(self._state, int(saved_state.MEMORY_SHARE * self._spec.limits.memory_bytes))
+            most_bytes = int(saved_state.MEMORY_SHARE * self._spec.limits.memory_bytes)
+            sealed = saved_state.seal(self._state, most_bytes, self._talk.hold)
+            self._talk.let_go()
         except TrialError as error:
             self._talk.fail(error.status, error.what)
         except OSError as error:

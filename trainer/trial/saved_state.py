@@ -11,6 +11,8 @@ import errno
 import fcntl
 import os
 import tempfile
+import time
+from collections.abc import Callable
 
 from rails.errors import TrialError
 from rails.status import Status
@@ -18,6 +20,8 @@ from rails.status import Status
 CHUNK_BYTES = 2**20
 MEMORY_SHARE = 0.25
 """Of what a trial may take of the machine's memory: the trial's file and a copy of it are there at the same time."""
+BUSY_FOR_S, POLL_S = 5.0, 0.01
+"""For a moment a file can be called busy though nobody has it mapped: while the kernel moves or ages its pages."""
 
 
 def create(name: str = "nightshift-state") -> int:
@@ -28,12 +32,13 @@ def create(name: str = "nightshift-state") -> int:
         return os.dup(file.fileno())
 
 
-def seal(fd: int, limit_bytes: int) -> int:
+def seal(fd: int, limit_bytes: int, hold: Callable[[], None] = lambda: None) -> int:
     """Make the content final, where the kernel can do that, and take a copy of it.
 
     Args:
         fd: the file, as `create` gave it to us.
         limit_bytes: how large it may be, holes included: copies have none.
+        hold: has the trial stand still; called before a busy file is tried again, so that no cheat uses that time.
 
     Returns:
         The copy; see `copy`.
@@ -46,7 +51,7 @@ def seal(fd: int, limit_bytes: int) -> int:
     if hasattr(fcntl, "F_ADD_SEALS"):
         wanted = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
         try:
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, wanted | fcntl.F_SEAL_SEAL)
+            _add_seals(fd, wanted | fcntl.F_SEAL_SEAL, hold)
         except OSError as error:
             # EPERM: the trial has sealed it against further seals. Enough, when those it set are the ones we want.
             if error.errno != errno.EPERM or fcntl.fcntl(fd, fcntl.F_GET_SEALS) & wanted != wanted:
@@ -98,4 +103,20 @@ def seal_for_good(fd: int, *, writable: bool) -> None:
     """
     if hasattr(fcntl, "F_ADD_SEALS"):
         size = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, size if writable else size | fcntl.F_SEAL_WRITE)
+        _add_seals(fd, size if writable else size | fcntl.F_SEAL_WRITE)
+
+
+def _add_seals(fd: int, seals: int, hold: Callable[[], None] = lambda: None) -> None:
+    """Raises OSError: above all EBUSY, when it is still mapped for writing after `BUSY_FOR_S` of standing still."""
+    deadline = None
+    while True:
+        try:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or (deadline is not None and time.monotonic() > deadline):
+                raise
+        if deadline is None:
+            hold()
+            deadline = time.monotonic() + BUSY_FOR_S
+        time.sleep(POLL_S)

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,12 +158,17 @@ def test_the_size_of_a_state_is_limited(tmp_path: Path, launcher: Launcher) -> N
     assert "File too large" in str(error)
 
 
-def test_a_state_that_can_still_be_changed_is_disqualified(tmp_path: Path, launcher: Launcher) -> None:
-    code = """
+@pytest.mark.parametrize("later", ["", "time.sleep(0.5); memory[:8] = b'improved'; memory.close()"], ids=["", "awhile"])
+def test_a_state_that_can_still_be_changed_is_disqualified(
+    tmp_path: Path, launcher: Launcher, monkeypatch: pytest.MonkeyPatch, later: str
+) -> None:
+    monkeypatch.setattr(saved_state, "BUSY_FOR_S", 1.0)
+    code = f"""
 start()
 os.ftruncate(spec["state_fd"], 4096)
 memory = mmap.mmap(spec["state_fd"], 4096)
-send("trained", summary={})
+send("trained", summary={{}})
+{later}
 hang()
 """
     error = failure(trial_spec(tmp_path, PRELUDE + code), launcher)
@@ -207,6 +213,20 @@ def test_seals_that_the_trial_sets_itself_are_enough() -> None:
         with pytest.raises(PermissionError):
             change()
     os.close(sealed)
+    os.close(fd)
+
+
+def test_a_file_that_is_busy_for_a_moment_is_sealed_while_the_trial_stands_still() -> None:
+    fd = saved_state.create()
+    os.write(fd, b"x")
+    mapped, held = mmap.mmap(fd, 1), list[str]()
+
+    def hold() -> None:
+        held.append("held")
+        threading.Timer(0.2, mapped.close).start()  # as the kernel lets go of a page that it moves
+
+    os.close(saved_state.seal(fd, LIMIT, hold))
+    assert held == ["held"]
     os.close(fd)
 
 
