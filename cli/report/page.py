@@ -32,6 +32,7 @@ MOST_LINES = 90
 """Lines of a diff."""
 MOST_PANELS = 24
 """Knobs that get a drawing."""
+UNCORRECTED = "Intervals are not corrected for selection: of many that were tried, the best look better than they are."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +131,8 @@ def _context(g: Gathered, css: str, now: datetime) -> dict[str, Any]:
         "origins": ORIGINS,
         "critic": words.critic_lines(data.found.critic) if data.found.critic is not None else [],
         "environment": _environment(data),
+        "settings": text.flat({key: value for key, value in data.campaign.task.items() if key != "menu"})[:MOST_ROWS],
+        "uncorrected": UNCORRECTED,
         "most_rows": MOST_ROWS,
     }
 
@@ -183,14 +186,12 @@ def _environment(data: ReportData) -> list[tuple[str, list[tuple[str, str]]]]:
         ("imported from", c.source or ""),
     ]
     machine = [("isolation", c.isolation), ("fingerprint", c.hardware_fingerprint), *text.flat(c.hardware)]
-    task = {key: value for key, value in c.task.items() if key != "menu"}
     tables = [
         ("Campaign", [(name, text.line_of(value)) for name, value in search if value]),
         ("Limits", [(name, "no limit" if shown == "0" else shown) for name, shown in text.flat(c.limits)]),
         ("Machine", [(name, text.line_of(value)) for name, value in machine]),
         ("Versions", text.flat(dict(c.versions))),
         ("Text", [("corpus SHA-256", text.line_of(c.corpus_sha256))]),
-        ("Task", text.flat(task)),
     ]
     return [(title, rows[:MOST_ROWS]) for title, rows in tables if rows]
 
