@@ -47,6 +47,7 @@ def test_attack(rows: dict[str, Judged], name: str) -> None:
     assert not row.kept
 
 
+@pytest.mark.system
 def test_the_careless_evaluators_would_have_been_fooled(rows: dict[str, Judged]) -> None:
     for name in ("peek", "fake-score", "unnormalised"):
         fought = rows[name].fought
@@ -57,6 +58,7 @@ def test_many_attacks_are_on_the_score_itself() -> None:
     assert len([attack for attack in ATTACKS if attack.naive]) > 10
 
 
+@pytest.mark.system
 def test_the_machine_is_as_it_was(rows: dict[str, Judged]) -> None:
     if rows["peek"].fought.isolation < Isolation.L2:
         pytest.skip("below L2 trials may leave files")

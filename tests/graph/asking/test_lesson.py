@@ -163,6 +163,7 @@ def test_a_loop_killed_after_the_request_does_not_make_it_again(
     assert (lesson.text, lesson.source) == ((LINE, "scribe") if answered else (lesson_for(trial), RULE))
 
 
+@pytest.mark.system
 def test_every_block_that_was_shown_is_in_the_store(tmp_path: Path) -> None:
     """With a correction, and with a repair after a crash."""
     root = workspace(tmp_path, lessons="", extra="stuck_after = 1")

@@ -101,6 +101,7 @@ def test_a_dead_endpoint_without_a_fallback_is_waited_for(tmp_path: Path) -> Non
     assert min(gaps) >= 0.02
 
 
+@pytest.mark.system
 def test_the_fallback_proposes_while_the_endpoint_is_away_and_no_longer(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path)
     back = threading.Event()

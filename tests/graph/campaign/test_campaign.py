@@ -117,6 +117,7 @@ def test_readers_see_the_same_record(night: tuple[Path, Campaign, list[Trial]]) 
         assert reader.query("SELECT count(*) FROM trials").rows == [[11]]
 
 
+@pytest.mark.system
 def test_equal_seeds_give_equal_nights_to_the_last_digit(tmp_path: Path) -> None:
     nights: list[list[tuple[object, ...]]] = []
     for name in ("one", "two"):
@@ -218,6 +219,7 @@ def test_the_replicate_edge_measures_a_promising_candidate_again(tmp_path: Path)
     assert trials[2].n_measurements == 1
 
 
+@pytest.mark.system
 def test_the_sequential_rule_measures_candidate_and_incumbent_until_it_is_sure(tmp_path: Path) -> None:
     root = make_quick_workspace(tmp_path, rule="sequential", max_measurements=7, baseline_seeds=3)
     proposer = ScriptedProposer([knob("rows", 32), knob("bigram_weight", 0.0)])

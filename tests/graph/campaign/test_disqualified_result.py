@@ -231,6 +231,7 @@ def test_status_and_report_say_so(tmp_path: Path, cheats: set[int], said: str) -
     assert "trial 2: disqualified" in shown and "until its keep was undone" in shown
 
 
+@pytest.mark.system
 def test_an_incumbent_found_out_in_the_search_is_none_any_more(tmp_path: Path) -> None:
     """As when it is measured again on behalf of a candidate: the next trial stands on the keep before."""
 

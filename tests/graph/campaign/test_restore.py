@@ -109,6 +109,7 @@ def test_a_kept_trial_that_the_record_lost_is_taken_off_the_branch_and_tried_aga
     assert (ahead / "program.md").read_text() == "my own policy\n"
 
 
+@pytest.mark.system
 def test_a_branch_that_a_person_moved_is_left_alone_and_named(ahead: Path) -> None:
     git(ahead, "commit", "--quiet", "--allow-empty", "-m", "a person's")
     tip, program = git(ahead, "rev-parse", BRANCH), (ahead / "train.py").read_text()

@@ -97,6 +97,7 @@ def test_the_result_is_measured_on_fresh_seeds_in_turns_and_on_the_test_text(tmp
     assert final["val"]["incumbent"] == pytest.approx(sum(of_incumbent) / 2)
 
 
+@pytest.mark.system
 def test_status_says_the_result_first(undisturbed: tuple[Campaign, dict[str, Any]]) -> None:
     campaign, document = undisturbed
     assert document["final"] == campaign.final

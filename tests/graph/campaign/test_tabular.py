@@ -131,6 +131,7 @@ def test_equal_seeds_give_equal_campaigns_and_other_seeds_others(tmp_path: Path,
     assert told("c", 2) != first
 
 
+@pytest.mark.system
 def test_a_campaign_goes_on_after_a_kill_as_if_there_had_been_none(tmp_path: Path, table: RecordedTable) -> None:
     class Died(Exception):
         pass

@@ -103,6 +103,7 @@ def test_a_night_of_pairs_is_the_night_of_singles(
     assert len(taken) >= len(story(paired)) / 4, "many were ready when they were asked for"
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("pairs")
 def test_what_is_scored_is_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     states, score = list[list[bool]](), GptBackend.score

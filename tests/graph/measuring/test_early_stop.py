@@ -56,6 +56,7 @@ def measurements(root: Path, trial: Trial) -> list[Measurement]:
         return store.measurements(trial.trial_id)
 
 
+@pytest.mark.system
 def test_hopeless_trials_are_stopped_and_the_others_run_to_their_end(night: tuple[Path, list[Trial]]) -> None:
     root, trials = night
     stopped = [t for t in trials if t.metric is None]
@@ -78,6 +79,7 @@ def test_hopeless_trials_are_stopped_and_the_others_run_to_their_end(night: tupl
         assert curve.step[-1] == done.steps
 
 
+@pytest.mark.system
 def test_every_reader_copes_with_a_discard_without_a_metric(night: tuple[Path, list[Trial]]) -> None:
     root, trials = night
     trials_table(trials)

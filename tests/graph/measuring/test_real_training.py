@@ -59,14 +59,17 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
     return found
 
 
+@pytest.mark.system
 def test_the_same_seed_and_steps_give_the_same_score_to_the_last_digit(scores: dict[str, list[float]]) -> None:
     first, second = scores["seed 1"]
     assert first == second
 
 
+@pytest.mark.system
 def test_another_seed_gives_another_score(scores: dict[str, list[float]]) -> None:
     assert scores["seed 1"][0] != scores["seed 2"][0]
 
 
+@pytest.mark.system
 def test_training_helps(scores: dict[str, list[float]]) -> None:
     assert scores["seed 1"][0] < 0.9 * scores["one step"][0]

@@ -48,6 +48,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trial, list[M
     return root, *run(root)
 
 
+@pytest.mark.system
 def test_it_is_kept_as_simpler_after_replicates_and_deep_probes(night: tuple[Path, Trial, list[Measurement]]) -> None:
     _, trial, measurements = night
     assert (trial.status, trial.kept_as_simpler, trial.ended_as) == (Status.KEEP, True, "kept_as_simpler")
@@ -59,6 +60,7 @@ def test_it_is_kept_as_simpler_after_replicates_and_deep_probes(night: tuple[Pat
     assert any("judged as a simplification" in line for line in evidence_lines(trial.decision or {}))
 
 
+@pytest.mark.system
 def test_it_is_counted_as_no_gain(night: tuple[Path, Trial, list[Measurement]]) -> None:
     root, trial, _ = night
     message = subprocess.run(

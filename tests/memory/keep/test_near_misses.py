@@ -64,6 +64,7 @@ def test_best_evidence_comes_first():
     assert [miss.trial for miss in near_misses(trials, UNKNOWN, limit=2)] == [3, 4]
 
 
+@pytest.mark.system
 def test_view_and_function_agree(tmp_path: Path):
     @settings(max_examples=5, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 25), st.integers(0, 99)), min_size=1, max_size=2))
