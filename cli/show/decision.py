@@ -50,7 +50,7 @@ def _means(d: dict[str, Any]) -> Iterator[str]:
     if ours is None or theirs is None:
         return
     seeds = d.get("seeds") or []
-    shared = f"on {_count(len(seeds), 'shared seed')} ({', '.join(map(str, seeds))})"
+    shared = f"on {_count(len(seeds), 'shared seed')} ({', '.join(map(str, seeds))})" if seeds else "no seed shared"
     n_ours, n_theirs = d.get("n_candidate"), d.get("n_incumbent")
     counts = "" if n_ours is None or n_theirs is None else f"; {n_ours} and {n_theirs} measurements in all"
     means = f"candidate {score_text(ours)}, incumbent {score_text(theirs)}"

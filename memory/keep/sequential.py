@@ -66,7 +66,8 @@ class SequentialRule:
     - one that looks proven gets a new seed, on which the incumbent is measured in the same trial: a control. Nothing is
       kept that does not beat its controls alone as well;
     - the incumbent's measurements that are old, or from before the machine changed (`memory.keep.machine_change`), are
-      left out;
+      left out, and only seeds that are shared with the others count. A candidate that has none of these was measured
+      before the change: it is measured again, for the two would be compared across it;
     - an incumbent without a control for `REFRESH_TRIALS` gets one: when the machine got slower, every candidate would
       look worse than the incumbent did, for the rest of the night.
 
@@ -90,7 +91,7 @@ class SequentialRule:
         action, why, ask = self._step(evidence, look)
         decision = conclude(action, look.found, evidence, why, rule=self.name, ask=ask)
         stated = {
-            "n_candidate": look.n,
+            "n_candidate": look.n_measured,
             "n_incumbent": len({seed for seed, _ in look.incumbent}),
             "n_left_out": len(evidence.incumbent) - len(look.incumbent),
             "n_controls": look.n_controls,
@@ -106,16 +107,19 @@ class SequentialRule:
 
     def _step(self, evidence: Evidence, look: "_Look") -> _Step:
         n = look.n
+        if n == 0:
+            return _from_before(look, self.most_measurements)
         if look.found.statistic < look.futility_bound and not look.learns(evidence):
-            return "discard", ", not promising enough to measure again" if n == 1 else ", not proven", None
+            why = ", not promising enough to measure again" if look.n_measured == 1 else ", not proven"
+            return "discard", why, None
         missing = seeds_without(evidence.candidate, evidence.incumbent)
-        if n > 1 and missing and (evidence.on_clock or len(evidence.incumbent) < INCUMBENT_CAP):
+        if look.n_measured > 1 and missing and (evidence.on_clock or len(evidence.incumbent) < INCUMBENT_CAP):
             return "measure", "; measuring the incumbent", ("incumbent", missing[0])
         enough = min(FIRST_KEEP, self.most_measurements)
         if n >= enough and look.proven and look.controlled:
             return "keep", ", proven", None
-        if n >= self.most_measurements:
-            return "discard", f", not proven after {n} measurements", None
+        if look.n_measured >= self.most_measurements:
+            return "discard", f", not proven after {look.n_measured} measurements", None
         return _next_pair(evidence, look, control=look.proven and n >= enough - 1)
 
 
@@ -124,6 +128,9 @@ class _Look:
     """What one look at the evidence shows."""
 
     n: int
+    """Seeds of the candidate by which it is judged; on a clock those that it shares with `incumbent`."""
+    n_measured: int
+    """All of its seeds."""
     bounds: Bounds
     incumbent: Points
     """Those of the incumbent's measurements that count."""
@@ -135,7 +142,7 @@ class _Look:
     @property
     def futility_bound(self) -> float:
         """Below this statistic the candidate is given up at this look."""
-        return self.bounds.futility[min(self.n, len(self.bounds.futility)) - 1]
+        return self.bounds.futility[min(max(self.n, 1), len(self.bounds.futility)) - 1]
 
     @property
     def keep_level(self) -> float:
@@ -155,7 +162,9 @@ class _Look:
 
     def learns(self, evidence: Evidence) -> bool:
         """Whether a second measurement is for learning how much pairs vary."""
-        return self.n == 1 and len(evidence.pairs) < LEARNING_PAIRS and self.found.statistic > LEARNING_STATISTIC
+        return (
+            self.n_measured == 1 and len(evidence.pairs) < LEARNING_PAIRS and self.found.statistic > LEARNING_STATISTIC
+        )
 
 
 def _look(evidence: Evidence) -> _Look:
@@ -168,8 +177,10 @@ def _look(evidence: Evidence) -> _Look:
         )
         n_controls = len(made)
         against_controls = compare(replace(evidence, candidate=ours, incumbent=made)).statistic if made else None
+    seeds = {seed for seed, _ in evidence.candidate}
     return _Look(
-        n=len({seed for seed, _ in evidence.candidate}),
+        n=len(seeds & {seed for seed, _ in usable}) if evidence.on_clock else len(seeds),
+        n_measured=len(seeds),
         bounds=ON_CLOCK if evidence.on_clock else STEADY,
         incumbent=usable,
         found=compare(replace(evidence, incumbent=usable)),
@@ -192,6 +203,15 @@ def _first_seed(evidence: Evidence) -> int | None:
     return (
         new_seed(evidence) if evidence.since_control >= REFRESH_TRIALS else max(seed for seed, _ in evidence.incumbent)
     )
+
+
+def _from_before(look: _Look, most: int) -> _Step:
+    """What is done with a candidate that was measured before the machine changed only."""
+    why = ", from before the machine changed"
+    if look.n_measured >= most:
+        return "discard", f"{why}; not proven after {look.n_measured} measurements", None
+    newest = max(seed for seed, _ in look.incumbent)
+    return "measure", f"{why}; measuring again", ("candidate", newest)
 
 
 def _known_seed(evidence: Evidence, look: _Look) -> int | None:

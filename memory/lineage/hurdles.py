@@ -75,11 +75,12 @@ def _sequential(trial: Trial, evidence: Mapping[str, Any]) -> Hurdle | None:
     keep = t_quantile(1 - level, df)
     statistic, cap = _number(evidence, "statistic"), _number(evidence, "cap")
     to_be_kept = (statistic is not None and statistic >= futility) or (cap is not None and n >= cap)
+    counted = len(evidence.get("seeds") or ()) or n  # after a change of the machine only pairs since then count
     return Hurdle(
         needed=(keep if to_be_kept else futility) * error,
         to_be_kept=to_be_kept,
         measurements=int(n),
-        enough=_enough(keep * error * math.sqrt(n), trial.gain or 0.0),
+        enough=_enough(keep * error * math.sqrt(counted), trial.gain or 0.0),
     )
 
 

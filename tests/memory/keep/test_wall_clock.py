@@ -85,6 +85,26 @@ def test_a_gain_is_seen_on_a_machine_that_got_slower() -> None:
     assert decision.gain == pytest.approx(8 * SD / 1.7)
 
 
+def test_a_candidate_from_before_a_change_is_not_compared_with_an_incumbent_from_after_it() -> None:
+    """The control shows that the machine got faster: it is no loss of the candidate's, which was not measured since."""
+    faster = 1.7 - 6 * SD
+    told = evidence(((2, 1.66), (1, 1.66), (0, 1.66)), (*OLD, (3, faster)), controls=(3,))
+    assert asked(RULE.decide(told)) == ("measure", "candidate", 3)
+    few = make_rule(KeepConfig(rule="sequential", max_measurements=3)).decide(told)
+    assert few.action == "discard" and few.reason.endswith("; not proven after 3 measurements")
+
+
+def test_only_pairs_since_the_change_make_the_three_that_a_keep_takes() -> None:
+    faster = 1.7 - 6 * SD
+    better = faster - 20 * SD
+    incumbent = (*OLD, (3, faster), (4, faster))
+    candidate = ((0, 1.5), (1, 1.5), (2, 1.5), (3, better), (4, better))
+    two = evidence(candidate, incumbent, controls=(3, 4))
+    assert asked(RULE.decide(two)) == ("measure", "incumbent", 5)
+    three = replace(two, candidate=(*candidate, (5, better)), incumbent=(*incumbent, (5, faster)))
+    assert RULE.decide(three).action == "keep"
+
+
 def test_an_incumbent_without_a_control_for_long_gets_one_on_the_candidates_first_seed() -> None:
     stale = evidence((), OLD, since_control=REFRESH_TRIALS)
     assert asked(RULE.decide(stale)) == ("measure", "candidate", 3)
