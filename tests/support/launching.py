@@ -6,6 +6,8 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from agents.model import local_server
+from trainer.launch import fork_server_main
 from trainer.launch.supervisor import SUPERVISOR
 from trainer.sandbox.levels import Isolation, best_isolation, probe
 
@@ -34,21 +36,29 @@ def _system(level: Isolation) -> list[pytest.MarkDecorator]:
 
 def fork_servers(of: int | None = None) -> list[psutil.Process]:
     """The fork servers of a process, by default of this one."""
-    found: list[psutil.Process] = []
-    for child in psutil.Process(of).children():
-        with suppress(psutil.ZombieProcess):
-            # Supervisors have the same command line, as they are forked from it, but a name of their own.
-            if "trainer.launch.fork_server_main" in child.cmdline() and child.name() != SUPERVISOR.decode():
-                found.append(child)
-    return found
+    # Supervisors have the same command line, as they are forked from it, but a name of their own.
+    return [child for child in _running(fork_server_main.__name__, of) if child.name() != SUPERVISOR.decode()]
 
 
 def left_over() -> list[psutil.Process]:
-    """Children of this process in sessions of their own that are no fork server: what a trial has left."""
-    servers = {server.pid for server in fork_servers()}
+    """Children of this process in sessions of their own that are no server: what a trial has left.
+
+    The model's server is one that the tests of a whole session share.
+    """
+    servers = {server.pid for server in [*fork_servers(), *_running(local_server.__name__)]}
     return [
         child
         for child in psutil.Process().children()
         if os.getsid(child.pid) != os.getsid(0)
         if child.pid not in servers
     ]
+
+
+def _running(module: str, of: int | None = None) -> list[psutil.Process]:
+    """The children of a process, by default of this one, that were started as this module."""
+    found: list[psutil.Process] = []
+    for child in psutil.Process(of).children():
+        with suppress(psutil.ZombieProcess):
+            if module in child.cmdline():
+                found.append(child)
+    return found
