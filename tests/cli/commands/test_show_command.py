@@ -142,6 +142,9 @@ def test_evidence_in_words() -> None:
         "by noise alone it would look this good with a chance of 0.00016: proven (at most 0.0015)",
         "against its 2 controls of the same trial: 2.50 standard errors, enough (at least 2.2)",
     ]
+    unpaired = evidence_lines({**DECISION, "seeds": [], "scores_by_seed": []})
+    assert unpaired[1].endswith("baseline 1.3140, no seed shared; 4 and 5 measurements in all")
+    assert not any(line.startswith("seed") for line in unpaired)
 
 
 @pytest.mark.parametrize("key", sorted(DECISION))

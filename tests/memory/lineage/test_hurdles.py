@@ -79,6 +79,19 @@ def test_a_gain_that_is_none_or_too_small_is_proven_by_nothing() -> None:
         assert "measurements" not in hurdle.text
 
 
+def test_pairs_from_before_the_machine_changed_prove_nothing() -> None:
+    """On a clock: of eight measurements one was paired since the change, and it alone is as wide as stated."""
+    bounds = {"df": 60, "keep_level": 0.0008, "futility_bound": 2.5, "statistic": 1.0, "cap": 8}
+    row = {"rule": "sequential", "n_candidate": 8, "standard_error": 0.01, **bounds}
+    enough = {}
+    for counted in (1, 8):
+        trial = knob_trial(1, "depth", 4, gain=0.01, decision={**row, "seeds": list(range(counted))})
+        hurdle = hurdle_of(trial, TASK)
+        assert hurdle is not None and hurdle.measurements == 8 and hurdle.enough is not None
+        enough[counted] = hurdle.enough
+    assert enough[8] == pytest.approx(8 * enough[1], rel=0.1)
+
+
 def test_the_other_rules_have_one_bar() -> None:
     threshold = make_rule(KeepConfig(rule="threshold", min_gain=0.003)).decide(evidence([1.999]))
     hurdle = hurdle_of(trial_with(threshold), TASK)
