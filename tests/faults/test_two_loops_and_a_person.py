@@ -108,8 +108,8 @@ def test_a_persons_uncommitted_work_survives_going_on(matrix: Matrix) -> None:
     assert "rows: int = 32" in git(root, "show", f"{BRANCH}:train.py")
 
 
-@pytest.mark.system
-@pytest.mark.parametrize("name", first(1, SCORING))
+@pytest.mark.slow  # with --all a loop in this process is told so
+@pytest.mark.parametrize("name", SCORING)
 def test_a_scoring_under_way_is_finished_before_a_sigterm_ends_the_loop(matrix: Matrix, name: str) -> None:
     at = replace(point(name), signal=signal.SIGTERM)
     chapter = CHAPTERS[at.chapter]

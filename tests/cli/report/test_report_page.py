@@ -100,7 +100,7 @@ def test_a_night_without_any_trial_has_a_page_too() -> None:
     assert "Nothing has been measured yet." in page.words
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_ten_thousand_trials_stay_below_three_megabytes() -> None:
     assert len(render(gathered(many_trials_data(10_000)), NOW).encode()) < 3_000_000
 
