@@ -12,7 +12,7 @@ NEWEST: Final = 6
 """Older measurements are left out anyhow: a machine may change too slowly for any one step to show."""
 
 
-def since_change(points: Points, noise_sd: float | None) -> Points:
+def since_change(points: Points, noise_sd: float | None, *, newest: int = NEWEST) -> Points:
     """The newest measurements of one program: those since the machine last changed, as far as they show it.
 
     Seeds are in the order of time: on a wall clock every further measurement takes a seed beyond all before. The cut is
@@ -22,8 +22,9 @@ def since_change(points: Points, noise_sd: float | None) -> Points:
     Args:
         points: measurements of one program.
         noise_sd: standard deviation of one measurement; without one nothing is cut.
+        newest: how many are looked at.
     """
-    rest = tuple(sorted(points))[-NEWEST:]
+    rest = tuple(sorted(points))[-newest:]
     while noise_sd and (cut := _change(rest, noise_sd)):
         rest = rest[cut:]
     return rest

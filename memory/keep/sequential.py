@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from memory.keep.comparison import Estimate, compare, conclude
 from memory.keep.evidence import Action, Decision, Evidence, Points, Target, first_step, new_seed, seeds_without
-from memory.keep.machine_change import since_change
+from memory.keep.machine_change import NEWEST, since_change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,10 @@ INCUMBENT_CAP: Final = 8
 CONTROL_BOUND: Final = 3.0
 """On a clock: how clearly a candidate must also beat the controls alone, in standard errors."""
 
+CONTROLS_AFTER: Final = 3
+"""On a clock: after so many measurements a candidate is measured on new seeds only, each with a control. It must beat
+its controls alone in the end, and those that are asked for last are too few to show it."""
+
 REFRESH_TRIALS: Final = 12
 """On a clock: an incumbent that was not measured for so many trials is, so that a slower machine is noticed."""
 
@@ -63,8 +67,8 @@ class SequentialRule:
     comes after looks better than the incumbent of before. So
 
     - a candidate is compared on the incumbent's newest seeds first;
-    - one that looks proven gets a new seed, on which the incumbent is measured in the same trial: a control. Nothing is
-      kept that does not beat its controls alone as well;
+    - one that looks proven, or promising after `CONTROLS_AFTER` measurements, gets new seeds, on which the incumbent is
+      measured in the same trial: controls. Nothing is kept that does not beat its controls alone as well;
     - the incumbent's measurements that are old, or from before the machine changed (`memory.keep.machine_change`), are
       left out, and only seeds that are shared with the others count. A candidate that has none of these was measured
       before the change: it is measured again, for the two would be compared across it;
@@ -120,7 +124,8 @@ class SequentialRule:
             return "keep", ", proven", None
         if look.n_measured >= self.most_measurements:
             return "discard", f", not proven after {look.n_measured} measurements", None
-        return _next_pair(evidence, look, control=look.proven and n >= enough - 1)
+        control = look.n_measured >= CONTROLS_AFTER or (look.proven and n >= enough - 1)
+        return _next_pair(evidence, look, control=control)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,9 +195,10 @@ def _look(evidence: Evidence) -> _Look:
 
 
 def _usable(evidence: Evidence) -> Points:
-    """The incumbent's measurements since the machine last changed."""
+    """The incumbent's newest measurements since the machine last changed; controls of this trial push out no other."""
     scores = tuple((seed, evidence.on_scale(metric)) for seed, metric in evidence.incumbent)
-    seeds = {seed for seed, _ in since_change(scores, evidence.noise_sd)}
+    newest = NEWEST + sum(seed in evidence.controls for seed, _ in scores)
+    seeds = {seed for seed, _ in since_change(scores, evidence.noise_sd, newest=newest)}
     return tuple(point for point in evidence.incumbent if point[0] in seeds)
 
 

@@ -105,6 +105,24 @@ def test_only_pairs_since_the_change_make_the_three_that_a_keep_takes() -> None:
     assert RULE.decide(three).action == "keep"
 
 
+def test_after_three_measurements_a_promising_candidate_gets_controls_though_nothing_is_proven() -> None:
+    six: Points = tuple((seed, 1.7) for seed in range(6))
+    three = ((5, 1.67), (4, 1.68), (3, 1.69))
+    decision = RULE.decide(evidence(three, six, df=4))
+    assert asked(decision) == ("measure", "incumbent", 6)
+    assert decision.evidence["p_null"] > decision.evidence["keep_level"]
+    assert asked(RULE.decide(evidence(three[:2], six, df=4))) == ("measure", "candidate", 3), "not before"
+
+
+def test_controls_of_the_trial_push_no_pair_out() -> None:
+    """The incumbent's six newest of before and all since: eight pairs stay eight."""
+    points = tuple((seed, 1.7 + 0.001 * (seed % 3)) for seed in range(NEWEST + 2))
+    better = tuple((seed, metric - 0.005) for seed, metric in points)
+    found = RULE.decide(evidence(better, points, controls=(NEWEST, NEWEST + 1))).evidence
+    assert found["n_left_out"] == 0 and len(found["seeds"]) == NEWEST + 2
+    assert RULE.decide(evidence(better, points)).evidence["n_left_out"] == 2, "older ones, of other trials"
+
+
 def test_an_incumbent_without_a_control_for_long_gets_one_on_the_candidates_first_seed() -> None:
     stale = evidence((), OLD, since_control=REFRESH_TRIALS)
     assert asked(RULE.decide(stale)) == ("measure", "candidate", 3)
